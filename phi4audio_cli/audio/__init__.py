@@ -1,0 +1,1 @@
+"""Recordings in: decoding to blocks, finding speech, cutting chunks."""

@@ -1,0 +1,1 @@
+"""Checkpoint files: layouts, the stream of tensors, the speech LoRA, where a model lies."""

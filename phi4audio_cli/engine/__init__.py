@@ -1,0 +1,1 @@
+"""Jobs in, events out: the one way of the data, for every task."""

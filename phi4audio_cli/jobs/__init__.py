@@ -1,0 +1,1 @@
+"""Which recordings, which output files, and writing them."""

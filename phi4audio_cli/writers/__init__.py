@@ -1,0 +1,1 @@
+"""Transcripts out: one small file a format."""
