@@ -1,0 +1,194 @@
+"""Greedy generation for a batch of prompts of different lengths.
+
+Every row gets the tokens it gets alone: rows are padded on the left and masked, audio embeddings
+are exact in batches, and rows that may cross LongRoPE's switch are not batched at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from phi4audio_cli.model.inputs import Prepared
+from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.types import FinishReason
+
+
+@dataclass(slots=True)
+class Answer:
+    """The tokens of one row, in the order they come."""
+
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: FinishReason = "length"
+
+
+def generate(
+    model: Phi4AudioForCausalLM, batch: Sequence[Prepared], stop_tokens: Collection[int]
+) -> list[Answer]:
+    """Answer a batch of prompts greedily.
+
+    Args:
+        model: On its device, in evaluation mode.
+        batch: One or more prompts. Those for which `may_cross_rope_switch` must come alone.
+        stop_tokens: Ids that end a row; they are not part of its answer.
+
+    Returns:
+        One answer for each prompt, in the order of `batch`.
+    """
+    if len(batch) > 1 and any(may_cross_rope_switch(model, row) for row in batch):
+        raise ValueError("a prompt that may cross LongRoPE's switch must be answered alone")
+    with torch.inference_mode():
+        return _Decoding(model, batch, stop_tokens).run()
+
+
+def may_cross_rope_switch(model: Phi4AudioForCausalLM, row: Prepared) -> bool:
+    """Whether the row's positions may go beyond the short LongRoPE factors.
+
+    The factors are chosen for a whole batch by its largest position, so such a row would change
+    its neighbours' answers, and they its.
+    """
+    switch = rope_switch(model)
+    return switch is not None and row.prompt_length + row.max_new_tokens > switch
+
+
+def rope_switch(model: Phi4AudioForCausalLM) -> int | None:
+    """Largest sequence length with short factors; None without LongRoPE."""
+    rope = model.config.rope_parameters
+    if rope["rope_type"] != "longrope":
+        return None
+    length: int = rope["original_max_position_embeddings"]
+    return length
+
+
+def embed_audio(model: Phi4AudioForCausalLM, batch: Sequence[Prepared]) -> list[torch.Tensor]:
+    """Run the encoder once over a batch.
+
+    Returns:
+        For each row its audio embeddings, shape (audio_length, decoder width).
+    """
+    weight = model.audio.up_proj_for_speech.weight
+    features = torch.nn.utils.rnn.pad_sequence([row.features for row in batch], batch_first=True)
+    lengths = torch.tensor([len(row.features) for row in batch])
+    mask = None
+    if int(lengths.min()) < features.shape[1]:
+        mask = (torch.arange(features.shape[1]) < lengths[:, None]).to(weight.device)
+    embedded = model.audio.embed(features.to(weight.device, weight.dtype), mask)
+    return [embedded[index, : row.audio_length] for index, row in enumerate(batch)]
+
+
+class _Decoding:
+    """The state of one batch: which rows still speak, and the cache of those."""
+
+    def __init__(
+        self,
+        model: Phi4AudioForCausalLM,
+        batch: Sequence[Prepared],
+        stop_tokens: Collection[int],
+    ) -> None:
+        self.model = model
+        self.stop_tokens = frozenset(stop_tokens)
+        self.budgets = [row.max_new_tokens for row in batch]
+        self.answers = [Answer() for _ in batch]
+        self.active = list(range(len(batch)))
+        self.switch = rope_switch(model)
+        self.prompt, self.mask = self._embed(batch)
+
+    def run(self) -> list[Answer]:
+        logits = self._prefill(self.prompt)
+        while self.active:
+            tokens = self._take(logits)
+            if not self.active:
+                break
+            logits = self._step(tokens)
+        return self.answers
+
+    def _embed(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Join text and audio embeddings, padded on the left: (rows, n, width), (rows, n)."""
+        table = self.model.get_input_embeddings()
+        audio = embed_audio(self.model, batch)
+        rows = []
+        for prompt, heard in zip(batch, audio, strict=True):
+            before, after = (
+                table(torch.tensor(ids, device=table.weight.device, dtype=torch.long))
+                for ids in (prompt.before, prompt.after)
+            )
+            rows.append(torch.cat([before, heard.to(before.device), after]))
+        longest = max(len(row) for row in rows)
+        prompts = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+        mask = torch.zeros(len(rows), longest, dtype=torch.long, device=prompts.device)
+        for index, row in enumerate(rows):
+            prompts[index, longest - len(row) :] = row
+            mask[index, longest - len(row) :] = 1
+        return prompts, mask
+
+    def _prefill(self, embeddings: torch.Tensor) -> torch.Tensor:
+        self.cache = DynamicCache()
+        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
+        return self._forward(inputs_embeds=embeddings, position_ids=positions)
+
+    def _step(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
+        lengths = self.mask.sum(dim=1, keepdim=True)
+        if self.switch is not None and int(lengths.max()) == self.switch + 1:
+            return self._prefill(self._everything_so_far())
+        return self._forward(input_ids=tokens[:, None], position_ids=lengths - 1)
+
+    def _everything_so_far(self) -> torch.Tensor:
+        """Prompt and answer of the one row that crosses the switch, (1, n, width).
+
+        Beyond the switch all positions count with the long factors, so nothing cached holds.
+        """
+        tokens = torch.tensor([self.answers[0].tokens], device=self.prompt.device)
+        return torch.cat([self.prompt, self.model.get_input_embeddings()(tokens)], dim=1)
+
+    def _forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the next token, float32, shape (active rows, vocabulary)."""
+        output = self.model(
+            **inputs,
+            attention_mask=self.mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _take(self, logits: torch.Tensor) -> torch.Tensor:
+        """Append the best token of each row and let finished rows go.
+
+        Returns:
+            The tokens of the rows that go on, shape (rows,).
+        """
+        logprobs, tokens = logits.log_softmax(dim=-1).max(dim=-1)
+        going_on = [
+            place
+            for place, (row, token, logprob) in enumerate(
+                zip(self.active, tokens.tolist(), logprobs.tolist(), strict=True)
+            )
+            if self._goes_on(row, token, logprob)
+        ]
+        if len(going_on) < len(self.active):
+            self._keep(going_on)
+        return tokens[torch.tensor(going_on, device=tokens.device, dtype=torch.long)]
+
+    def _goes_on(self, row: int, token: int, logprob: float) -> bool:
+        answer = self.answers[row]
+        if token in self.stop_tokens:
+            answer.finish = "stop"
+            return False
+        answer.tokens.append(token)
+        answer.logprobs.append(logprob)
+        return len(answer.tokens) < self.budgets[row]
+
+    def _keep(self, places: list[int]) -> None:
+        """Drop the finished rows from mask and cache, so that they cost no more steps."""
+        self.active = [self.active[place] for place in places]
+        if not places:
+            return
+        rows = torch.tensor(places, device=self.mask.device)
+        self.mask = self.mask[rows]
+        self.cache.batch_select_indices(rows)

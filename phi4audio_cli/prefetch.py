@@ -1,0 +1,58 @@
+"""Work ahead in a thread, so that the next item is ready when it is asked for."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+POLL_SECONDS = 0.1
+
+
+class _Ahead(threading.Thread, Generic[Item]):
+    """Pulls items into a bounded queue until they end or nobody wants them any more."""
+
+    def __init__(self, items: Iterable[Item], ahead: int) -> None:
+        super().__init__(daemon=True, name="prefetch")
+        self.items = items
+        self.ready: queue.Queue[tuple[Item] | None] = queue.Queue(maxsize=ahead)
+        self.unwanted = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for item in self.items:
+                if not self._put((item,)):
+                    return
+        except BaseException as error:  # handed to the consumer, who raises it
+            self.error = error
+        self._put(None)
+
+    def _put(self, entry: tuple[Item] | None) -> bool:
+        while not self.unwanted.is_set():
+            try:
+                self.ready.put(entry, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
+    """Yield `items` in order, up to `ahead` of them taken in advance by a thread.
+
+    An error raised by `items` is raised here, after the items before it. Closing the iterator
+    stops the thread after the item it is working on.
+    """
+    thread = _Ahead(items, ahead)
+    thread.start()
+    try:
+        while (entry := thread.ready.get()) is not None:
+            yield entry[0]
+        if thread.error is not None:
+            raise thread.error
+    finally:
+        thread.unwanted.set()

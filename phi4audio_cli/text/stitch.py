@@ -1,0 +1,23 @@
+"""Putting the texts of neighbouring chunks together."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "FULLWIDTH")
+"""Unicode names of characters that are written without spaces between words begin so."""
+
+
+def join(texts: Iterable[str]) -> str:
+    """Join texts with single spaces, and without any where the script has none."""
+    joined = ""
+    for text in (text.strip() for text in texts):
+        if not text:
+            continue
+        joined += text if not joined or _unspaced(joined[-1], text[0]) else f" {text}"
+    return joined
+
+
+def _unspaced(left: str, right: str) -> bool:
+    return all(unicodedata.name(char, "").startswith(UNSPACED) for char in (left, right))
