@@ -1,0 +1,244 @@
+"""The speech LoRA: where it lies, whether it is whole, and its merge into the weights.
+
+LoRA: https://arxiv.org/abs/2106.09685. Without it the model answers that it can't listen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phi4audio_cli.checkpoint.layout import is_speech_lora, native_name
+from phi4audio_cli.checkpoint.shards import (
+    TensorInfo,
+    read_header,
+    read_json,
+    read_tensor,
+    refuse_pickles,
+)
+from phi4audio_cli.errors import CheckpointError
+
+FOLDER = "speech-lora"
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+_HALF = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
+_DECODER_LINEAR = re.compile(r"^model\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj$")
+_UNSUPPORTED = (
+    "alpha_pattern",
+    "fan_in_fan_out",
+    "lora_bias",
+    "modules_to_save",
+    "rank_pattern",
+    "use_dora",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two factors that change one linear layer: A (rank, in) and B (out, rank)."""
+
+    a: TensorInfo
+    b: TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechLora:
+    """An adapter that was found and whose headers fit the model."""
+
+    where: str
+    rank: int
+    alpha: float
+    scale: float
+    """What B @ A is multiplied with: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+    pairs: Mapping[str, Pair]
+    """By native module name, e.g. `model.layers.0.mlp.down_proj`."""
+    targets: str | tuple[str, ...]
+    """The modules its config names: a pattern or the ends of names."""
+
+    def merged(
+        self, module: str, weight: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
+        """W + scale * B @ A, computed in float32.
+
+        Args:
+            module: A name of `pairs`.
+            weight: The base weight W, (out, in).
+            dtype: Of the result; that of `weight` where None.
+        """
+        a, b = (read_tensor(half).float() for half in (self.pairs[module].a, self.pairs[module].b))
+        total = torch.addmm(weight.float(), b, a, alpha=self.scale)
+        return total.to(dtype or weight.dtype)
+
+
+def inline_lora(
+    infos: Mapping[str, TensorInfo], config: Mapping[str, Any], where: str
+) -> SpeechLora | None:
+    """The speech LoRA among an original checkpoint's weights, or None where it has none.
+
+    Args:
+        infos: All stored tensors.
+        config: The checkpoint's `config.json`, with its `speech_lora`.
+        where: The checkpoint, for messages.
+
+    Raises:
+        CheckpointError: Half of it is missing, or its ranks aren't what the config says.
+    """
+    halves = [info for name, info in infos.items() if is_speech_lora(name)]
+    if not halves:
+        return None
+    settings = config.get("speech_lora")
+    if not isinstance(settings, dict):
+        raise CheckpointError("its config has no speech_lora, but its weights have", where)
+    return _lora(halves, settings, where)
+
+
+def folder_lora(folder: Path) -> SpeechLora:
+    """The adapter in a folder in peft's format.
+
+    Raises:
+        CheckpointError: It is missing, incomplete, of a kind that can't be merged, in a pickle
+            file, or of other ranks than its config says.
+    """
+    if not folder.is_dir():
+        raise CheckpointError("there is no such adapter folder", str(folder))
+    if not (folder / WEIGHTS).is_file():
+        refuse_pickles(folder)
+        raise CheckpointError(f"holds no {WEIGHTS}", str(folder), "name a folder peft wrote")
+    settings = read_json(folder / CONFIG)
+    _refuse_unsupported(settings, folder)
+    return _lora(read_header(folder / WEIGHTS).values(), settings, str(folder))
+
+
+def check_fit(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks that every pair changes a weight the model has, and fits it.
+
+    Args:
+        lora: The adapter.
+        shapes: Of the model's tensors, by native name.
+
+    Raises:
+        CheckpointError: An unknown module, factors of the wrong size, or a module left out.
+    """
+    for module, pair in lora.pairs.items():
+        shape = shapes.get(f"{module}.weight")
+        if shape is None:
+            raise CheckpointError("changes a module the model doesn't have", pair.a.where)
+        if (pair.b.shape[0], pair.a.shape[1]) != shape:
+            raise CheckpointError(
+                f"gives a change of {(pair.b.shape[0], pair.a.shape[1])} for a weight of {shape}",
+                pair.b.where,
+                "use the adapter of this model",
+            )
+    _check_whole(lora, (name.removesuffix(".weight") for name in shapes))
+
+
+def check_not_zero(lora: SpeechLora) -> None:
+    """Checks that the merge changes something: a conversion can lose every lora_B silently.
+
+    Source: https://github.com/huggingface/transformers/issues/38395.
+
+    Raises:
+        CheckpointError: scale * B @ A is zero for every module.
+    """
+    for pair in lora.pairs.values():
+        # The first module settles it in a sound adapter, so little is read.
+        b = read_tensor(pair.b)
+        if bool(b.any()) and bool((b.float() @ read_tensor(pair.a).float()).any()) and lora.scale:
+            return
+    raise CheckpointError(
+        "changes nothing: scale * B @ A is zero in every module, so the model would not hear",
+        lora.where,
+        "its lora_B were lost in a conversion; get the adapter from its source again",
+    )
+
+
+def _lora(halves: Iterable[TensorInfo], settings: Mapping[str, Any], where: str) -> SpeechLora:
+    rank, alpha = settings.get("r"), settings.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
+        raise CheckpointError("its config doesn't say r and lora_alpha", where)
+    pairs = _pairs(halves, where)
+    for pair in pairs.values():
+        _check_rank(pair, rank)
+    root = math.sqrt(rank) if settings.get("use_rslora") else rank
+    return SpeechLora(where, rank, float(alpha), alpha / root, pairs, _targets(settings))
+
+
+def _pairs(halves: Iterable[TensorInfo], where: str) -> dict[str, Pair]:
+    found: dict[str, dict[str, TensorInfo]] = {}
+    for info in halves:
+        match = _HALF.match(info.name)
+        if match is None:
+            raise CheckpointError("isn't a tensor of a LoRA", info.where)
+        module, half = native_name(match[1]), match[2]
+        if half in found.setdefault(module, {}):
+            raise CheckpointError("is stored twice", info.where)
+        found[module][half] = info
+    if not found:
+        raise CheckpointError("the adapter is empty", where)
+    for module, both in found.items():
+        if len(both) < 2:
+            (lone,) = both.values()
+            raise CheckpointError(f"the other half of the LoRA of {module} is missing", lone.where)
+    return {module: Pair(found[module]["A"], found[module]["B"]) for module in sorted(found)}
+
+
+def _check_rank(pair: Pair, rank: int) -> None:
+    if len(pair.a.shape) != 2 or len(pair.b.shape) != 2:
+        raise CheckpointError("a LoRA's factors must be matrices", pair.a.where)
+    for info, found in ((pair.a, pair.a.shape[0]), (pair.b, pair.b.shape[1])):
+        if found != rank:
+            raise CheckpointError(
+                f"has rank {found}, but its config says {rank}",
+                info.where,
+                "tensors and config come from different adapters",
+            )
+
+
+def _check_whole(lora: SpeechLora, modules: Iterable[str]) -> None:
+    """Checks that every decoder layer the adapter's config names has its factors."""
+    for module in modules:
+        if module in lora.pairs or not _DECODER_LINEAR.match(module):
+            continue
+        if _targeted(module, lora):
+            raise CheckpointError(
+                f"lacks the LoRA of {module}, which its config names",
+                lora.where,
+                "the adapter is incomplete; get it from its source again",
+            )
+
+
+def _targeted(module: str, lora: SpeechLora) -> bool:
+    if isinstance(lora.targets, str):
+        try:
+            return re.search(f"(?:{lora.targets})$", module) is not None
+        except re.error as error:
+            raise CheckpointError(f"its target pattern is broken: {error}", lora.where) from error
+    return any(f".{module}".endswith(f".{target}") for target in lora.targets)
+
+
+def _targets(settings: Mapping[str, Any]) -> str | tuple[str, ...]:
+    """Which modules a LoRA's config says it changes; empty where that can't be told."""
+    if any(settings.get(key) for key in ("layers_to_transform", "exclude_modules")):
+        return ()
+    targets = settings.get("target_modules") or settings.get("layer") or ()
+    if isinstance(targets, str):
+        return () if targets == "all-linear" else targets
+    return tuple(targets)
+
+
+def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
+    kind = settings.get("peft_type", "LORA")
+    if kind != "LORA":
+        raise CheckpointError(f"is a {kind} adapter, only LORA can be merged", str(folder))
+    for key in _UNSUPPORTED:
+        if settings.get(key):
+            raise CheckpointError(f"uses {key}, which isn't supported", str(folder / CONFIG))
+    if settings.get("bias", "none") != "none":
+        raise CheckpointError("changes biases, which isn't supported", str(folder / CONFIG))

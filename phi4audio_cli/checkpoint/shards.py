@@ -1,0 +1,221 @@
+"""Reading safetensors files one tensor at a time.
+
+Files are read, never mapped: the pages of a mapped shard count as memory of the process, and a
+load would then need the weights twice. The format is described at
+https://github.com/huggingface/safetensors#format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phi4audio_cli.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+_LENGTH_BYTES = 8
+_LONGEST_HEADER = 100_000_000
+_AGAIN = "download or copy the checkpoint again"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where a tensor lies and what it is, known from the file's header alone."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    """First byte in the file."""
+    nbytes: int
+
+    @property
+    def where(self) -> str:
+        """The tensor and its file, for messages."""
+        return f"{self.name} in {self.file}"
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+def read_tensor(info: TensorInfo) -> torch.Tensor:
+    """The tensor, on the CPU, in its stored dtype and in memory of its own.
+
+    Raises:
+        CheckpointError: The file ends before the tensor does, or can't be read.
+    """
+    buffer = torch.empty(info.nbytes, dtype=torch.uint8)
+    view = buffer.numpy().data
+    try:
+        with info.file.open("rb", buffering=0) as file:
+            file.seek(info.offset)
+            done = 0
+            # One read gives at most 2 GiB on Linux.
+            while done < info.nbytes and (count := file.readinto(view[done:])):
+                done += count
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}", info.where) from error
+    if done < info.nbytes:
+        raise CheckpointError("the file ends inside the tensor", info.where, _AGAIN)
+    return buffer.view(info.dtype).reshape(info.shape)
+
+
+def read_header(file: Path) -> dict[str, TensorInfo]:
+    """What a safetensors file holds, after a check that all of it is there.
+
+    Raises:
+        CheckpointError: The file can't be read, is cut short, or isn't safetensors.
+    """
+    try:
+        size = file.stat().st_size
+        header, start = _parse_header(file, size)
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}", str(file)) from error
+    infos = {
+        name: _info(file, name, entry, start)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+    end = max((info.offset + info.nbytes for info in infos.values()), default=start)
+    if size != end:
+        problem = "is cut short" if size < end else "is longer than its header says"
+        raise CheckpointError(f"{problem}: {size} bytes, should be {end}", str(file), _AGAIN)
+    return infos
+
+
+def weight_infos(folder: Path) -> dict[str, TensorInfo]:
+    """Every tensor of a checkpoint's weights, by its stored name, from the headers.
+
+    Args:
+        folder: A checkpoint with `model.safetensors`, or shards and their index.
+
+    Raises:
+        CheckpointError: No weights, pickle weights, a missing or damaged shard, a name twice.
+    """
+    if (folder / INDEX).is_file():
+        return _sharded(folder)
+    if (folder / SINGLE).is_file():
+        return read_header(folder / SINGLE)
+    refuse_pickles(folder)
+    if shards := sorted(folder.glob("model-*.safetensors")):
+        raise CheckpointError(f"{len(shards)} shards, but no {INDEX}", str(folder), _AGAIN)
+    raise CheckpointError(
+        f"holds no weights: neither {INDEX} nor {SINGLE}",
+        str(folder),
+        "name a folder with a complete checkpoint",
+    )
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Says why weights in pickle files aren't read, where a folder has such.
+
+    Raises:
+        CheckpointError: The folder holds pickle files.
+    """
+    for pattern in PICKLES:
+        for file in sorted(folder.glob(pattern)):
+            raise CheckpointError(
+                "weights in a pickle file are refused, because opening one can run any code",
+                str(file),
+                "convert it to safetensors where you trust it",
+            )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file of a checkpoint.
+
+    Raises:
+        CheckpointError: The file is missing or isn't a JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError("is missing", str(file), _AGAIN) from error
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}", str(file)) from error
+    except ValueError as error:
+        raise CheckpointError(f"isn't JSON: {error}", str(file), _AGAIN) from error
+    if not isinstance(found, dict):
+        raise CheckpointError("isn't a JSON object", str(file), _AGAIN)
+    return found
+
+
+def _parse_header(file: Path, size: int) -> tuple[dict[str, Any], int]:
+    """The header's JSON, and where the tensors start."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if size < _LENGTH_BYTES or length > min(size - _LENGTH_BYTES, _LONGEST_HEADER):
+            raise CheckpointError("is cut short or isn't safetensors", str(file), _AGAIN)
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError as error:
+            raise CheckpointError("isn't safetensors", str(file), _AGAIN) from error
+    return header, _LENGTH_BYTES + length
+
+
+def _info(file: Path, name: str, entry: Any, start: int) -> TensorInfo:
+    try:
+        first, last = entry["data_offsets"]
+        shape = tuple(int(extent) for extent in entry["shape"])
+        kind = entry["dtype"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError("its header is damaged", f"{name} in {file}", _AGAIN) from error
+    if kind not in DTYPES:
+        raise CheckpointError(f"is stored as {kind}, which isn't supported", f"{name} in {file}")
+    info = TensorInfo(name, DTYPES[kind], shape, file, start + first, last - first)
+    if info.nbytes != info.numel * info.dtype.itemsize:
+        raise CheckpointError("its size and its shape disagree", info.where, _AGAIN)
+    return info
+
+
+def _sharded(folder: Path) -> dict[str, TensorInfo]:
+    index = folder / INDEX
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError("has no weight_map", str(index), _AGAIN)
+    infos: dict[str, TensorInfo] = {}
+    for info in _shard_infos(folder, weight_map):
+        if info.name in infos:
+            raise CheckpointError("is stored twice", info.where, _AGAIN)
+        infos[info.name] = info
+    for name, file in weight_map.items():
+        if name not in infos or infos[name].file.name != file:
+            raise CheckpointError(
+                f"should be in {file} but isn't there", f"{name} of {index}", _AGAIN
+            )
+    return infos
+
+
+def _shard_infos(folder: Path, weight_map: Mapping[str, str]) -> Iterator[TensorInfo]:
+    for name in sorted(set(weight_map.values())):
+        file = folder / name
+        if file.parent != folder:
+            raise CheckpointError("names a file outside its folder", str(folder / INDEX))
+        if not file.is_file():
+            raise CheckpointError(f"is missing, though {INDEX} names it", str(file), _AGAIN)
+        yield from read_header(file).values()
