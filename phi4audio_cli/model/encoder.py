@@ -140,4 +140,5 @@ class AudioEncoder(Phi4MultimodalAudioModel):  # type: ignore[misc]
             bias = torch.where(keep, bias, torch.finfo(bias.dtype).min)
         for layer in self.encoders:
             hidden = layer(hidden, bias)
-        return hidden.reshape(rows, -1, width)[:, :total]
+        encoded: torch.Tensor = hidden.reshape(rows, -1, width)[:, :total]
+        return encoded

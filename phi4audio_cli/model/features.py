@@ -89,9 +89,7 @@ def embedding_count(frames: int) -> int:
     return -(-frames // FRAMES_PER_EMBEDDING)
 
 
-def _narrow_band(
-    samples: torch.Tensor, extractor: Phi4MultimodalFeatureExtractor
-) -> torch.Tensor:
+def _narrow_band(samples: torch.Tensor, extractor: Phi4MultimodalFeatureExtractor) -> torch.Tensor:
     frames = samples.unfold(0, NARROW_WINDOW, NARROW_HOP)
     previous = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
     emphasised = (frames - extractor.preemphasis * previous) * 32768

@@ -1,0 +1,132 @@
+"""What lies where: all weights on the device, or some decoder layers on the CPU beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import psutil
+import torch
+from accelerate import dispatch_model
+from torch import nn
+
+from phi4audio_cli.errors import ModelError
+
+RESERVED_SHARE = 0.15
+"""Share of a device's free memory left for activations and the key/value cache."""
+
+ON_DEVICE = (
+    "model.embed_tokens",
+    "model.embed_tokens_extend",
+    "model.norm",
+    "model.rotary_emb",
+    "lm_head",
+)
+"""Everything but the decoder's layers."""
+
+LAYER = re.compile(r"model\.layers\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The device of each tensor.
+
+    The decoder's layers are the bulk and alike, so only they are ever moved away, last first.
+    """
+
+    device: torch.device
+    layers: int
+    layers_on_device: int
+
+    @property
+    def split(self) -> bool:
+        """Whether some layers lie on the CPU."""
+        return self.layers_on_device < self.layers
+
+    def device_of(self, name: str) -> torch.device:
+        """Where a tensor lies."""
+        layer = LAYER.match(name)
+        if layer and int(layer.group(1)) >= self.layers_on_device:
+            return torch.device("cpu")
+        return self.device
+
+    def dispatch(self, model: nn.Module) -> None:
+        """Have accelerate bring the layers on the CPU to the device when their turn comes."""
+        if not self.split:
+            return
+        places: dict[str, str | torch.device] = dict.fromkeys(ON_DEVICE, self.device)
+        for index in range(self.layers):
+            name = f"model.layers.{index}"
+            places[name] = self.device_of(f"{name}.") if index < self.layers_on_device else "cpu"
+        dispatch_model(model, places, main_device=self.device, force_hooks=True)
+
+    def note(self) -> str | None:
+        """One line for the user where not everything fits the device."""
+        if not self.split:
+            return None
+        away = self.layers - self.layers_on_device
+        return (
+            f"the weights don't fit {self.device}: {away} of {self.layers} decoder layers stay"
+            " in the CPU's memory, which is slower"
+        )
+
+
+def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Placement:
+    """Decide where the weights of a network on the meta device will lie.
+
+    Raises:
+        ModelError: They don't fit this machine.
+    """
+    return plan(_sizes(model, dtype), device, _free_memory(device), _free_memory(None))
+
+
+def plan(
+    sizes: list[int], device: torch.device, free_on_device: int, free_on_cpu: int
+) -> Placement:
+    """Decide by numbers.
+
+    Args:
+        sizes: Bytes of each decoder layer, and last the bytes of all else.
+        device: Where the network runs.
+        free_on_device: Bytes.
+        free_on_cpu: Bytes.
+
+    Raises:
+        ModelError: The weights don't fit.
+    """
+    *layers, rest = sizes
+    if device.type != "cuda":
+        _demand(sum(sizes), free_on_device, f"the {device.type}'s memory")
+        return Placement(device, len(layers), len(layers))
+    room = int(free_on_device * (1 - RESERVED_SHARE)) - rest
+    # One more layer must fit than lie there: a layer of the CPU's passes through.
+    if sum(layers) <= room:
+        return Placement(device, len(layers), len(layers))
+    count = max(0, room // max(layers) - 1)
+    _demand(rest + max(layers), int(free_on_device * (1 - RESERVED_SHARE)), f"{device}")
+    _demand(sum(layers[count:]), free_on_cpu, "the CPU's memory")
+    return Placement(device, len(layers), count)
+
+
+def _demand(needed: int, free: int, where: str) -> None:
+    if needed > free:
+        raise ModelError(
+            f"the weights need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            where=where,
+            remedy="free some memory, take --dtype bfloat16, or another --device",
+        )
+
+
+def _sizes(model: nn.Module, dtype: torch.dtype) -> list[int]:
+    layers = [_bytes(layer, dtype) for layer in model.model.layers]  # type: ignore[union-attr]
+    return [*layers, _bytes(model, dtype) - sum(layers)]
+
+
+def _bytes(module: nn.Module, dtype: torch.dtype) -> int:
+    return sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
+
+
+def _free_memory(device: torch.device | None) -> int:
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
