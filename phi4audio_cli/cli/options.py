@@ -1,0 +1,154 @@
+"""The options that commands share, each written once.
+
+Defaults are None: only what the user gave goes before the environment and the configuration file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_OUTPUT = "Output"
+_MODEL = "Model"
+_SPEED = "Speed and memory"
+_REPORT = "Settings and messages"
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT", help="Recordings, or folders of recordings."),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option("--recursive", "-r", help="Take the recordings in folders inside folders too."),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        "-o",
+        metavar="DIR",
+        help="Folder for the outputs. Without it they lie beside the inputs.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="NAMES",
+        help="Formats to write, with commas between. Default: txt,json,srt.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A folder, a Hugging Face id with optional @revision, or demo. "
+        "Default: microsoft/Phi-4-multimodal-instruct.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        metavar="DIR",
+        help="Folder of a speech LoRA to use in place of the checkpoint's own.",
+        rich_help_panel=_MODEL,
+    ),
+]
+SpokenLanguage = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        "-l",
+        metavar="LANGUAGE",
+        help="The language that is spoken, by name or code. Without it the model finds out.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Offline = Annotated[
+    bool | None,
+    typer.Option(
+        "--offline/--online",
+        help="Never touch the network: the model must be on this machine already.",
+        show_default=False,
+        rich_help_panel=_MODEL,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        metavar="N",
+        help="Most chunks that are worked on at once. Default: 8.",
+        rich_help_panel=_SPEED,
+    ),
+]
+ChunkSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--chunk-seconds",
+        metavar="SECONDS",
+        help="Longest stretch given to the model at once, 1 to 40. Default: 40.",
+        rich_help_panel=_SPEED,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="DEVICE",
+        help="auto, cpu, mps, cuda, or one of several, as cuda:1. Default: auto.",
+        rich_help_panel=_SPEED,
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="TYPE",
+        help="auto, bfloat16, float16 or float32. Default: auto.",
+        rich_help_panel=_SPEED,
+    ),
+]
+Attention = Annotated[
+    str | None,
+    typer.Option(
+        "--attention",
+        metavar="NAME",
+        help="auto, flash_attention_2, sdpa or eager. Default: auto.",
+        rich_help_panel=_SPEED,
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="A TOML file, or a preset: default, cpu, gpu-8gb, gpu-24gb, gpu-80gb.",
+        rich_help_panel=_REPORT,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show problems only, no progress.", rich_help_panel=_REPORT),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Show settings, prompts, every chunk, and tracebacks.",
+        rich_help_panel=_REPORT,
+    ),
+]

@@ -1,0 +1,193 @@
+"""What the user sees while a run goes on, all of it on standard error.
+
+`Display` shows problems only (`--quiet`), `PlainDisplay` adds plain lines, `LiveDisplay` (live.py)
+draws bars in a terminal. They listen to the engine's events; the engine knows none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from phi4audio_cli.cli.messages import clock, complain
+from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.types import ChunkDone, Event, Generation, Job
+
+if TYPE_CHECKING:
+    from phi4audio_cli.checkpoint.resolve import Download
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines about a recording under way, where there is no terminal."""
+
+
+class Display:
+    """Shows problems and nothing else; the base of the other displays.
+
+    Args:
+        tally: The counts, which the display feeds with the engine's events.
+        verbose: Whether every chunk is shown.
+    """
+
+    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+        self.tally = tally
+        self.verbose = verbose
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the screen as a line-by-line program would."""
+
+    def line(self, text: str) -> None:
+        """Print one line, whatever is drawn at the moment."""
+        complain(text)
+
+    def problem(self, error: Exception) -> None:
+        """Say what went wrong with one recording."""
+        self.line(str(error))
+
+    def note(self, text: str) -> None:
+        """Say something that is good to know."""
+
+    def stage(self, text: str) -> None:
+        """Say what is going on before there is audio to count."""
+
+    def download(self, download: Download, done: int) -> None:
+        """Show how many bytes of a model have come; 0 announces it."""
+
+    def begin(self) -> None:
+        """Start counting: the model is there."""
+        self.tally.begin()
+
+    def take(self, event: Event) -> None:
+        """Take one event of the engine into the counts."""
+        self.tally.take(event)
+
+    def wrote(self, job: Job, paths: Iterable[Path]) -> None:
+        """Say that a recording is done and where its outputs lie."""
+
+    def aside(self) -> AbstractContextManager[object]:
+        """Make room for something that is printed to standard output."""
+        return contextlib.nullcontext()
+
+    def summary(self) -> None:
+        """Say how the run went."""
+
+
+class PlainDisplay(Display):
+    """Plain lines: for logs, pipes and terminals that can't draw."""
+
+    def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
+        super().__init__(tally, verbose=verbose)
+        self._last_line = time.monotonic()
+        self._next_tenth = 1
+
+    def note(self, text: str) -> None:
+        """Print the remark."""
+        self.line(text)
+
+    def stage(self, text: str) -> None:
+        """Print the stage."""
+        self.line(text)
+
+    def download(self, download: Download, done: int) -> None:
+        """Print the announcement, then a line for every tenth."""
+        tenth = 10 * done // max(download.total_bytes, 1)
+        if done == 0:
+            self.line(announce(download))
+        elif tenth >= self._next_tenth:
+            self.line(f"downloaded {describe_bytes(download, done)}")
+            self._next_tenth = tenth + 1
+
+    def take(self, event: Event) -> None:
+        """Count, and say now and then how far a long recording is."""
+        super().take(event)
+        if isinstance(event, ChunkDone):
+            self._took_chunk(event.job, event.generation)
+
+    def _took_chunk(self, job: Job, generation: Generation) -> None:
+        if self.verbose:
+            self.line(describe_chunk(job, generation))
+        elif time.monotonic() - self._last_line >= PLAIN_INTERVAL:
+            length = self.tally.length(job.index)
+            of = f" of {clock(length)}" if length else ""
+            self.line(f"{job.source.name}: {clock(self.tally.heard(job.index))}{of} done")
+
+    def wrote(self, job: Job, paths: Iterable[Path]) -> None:
+        """Print a line for the recording."""
+        self.line(describe_outputs(self.tally, job, paths))
+
+    def line(self, text: str) -> None:
+        """Print one line."""
+        super().line(text)
+        self._last_line = time.monotonic()
+
+    def summary(self) -> None:
+        """Print the counts."""
+        self.line(describe_run(self.tally))
+
+
+def open_display(tally: Tally, *, quiet: bool, verbose: bool) -> Display:
+    """Choose the display that fits standard error."""
+    if quiet:
+        return Display(tally, verbose=verbose)
+    from phi4audio_cli.cli.live import LiveDisplay, error_console
+
+    console = error_console()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveDisplay(tally, console, verbose=verbose)
+    return PlainDisplay(tally, verbose=verbose)
+
+
+def announce(download: Download) -> str:
+    """Say what will be downloaded, how much it is, and where it will lie."""
+    size = gigabytes(download.total_bytes)
+    return f"downloading {download.repo} ({size} GB) into {download.folder}"
+
+
+def describe_bytes(download: Download, done: int) -> str:
+    """Say how many bytes of a download have come."""
+    return f"{gigabytes(done)} of {gigabytes(download.total_bytes)} GB"
+
+
+def gigabytes(count: int) -> str:
+    """Say a number of bytes in units of 10^9."""
+    return f"{count / 1e9:.2f}"
+
+
+def describe_chunk(job: Job, generation: Generation) -> str:
+    """Say what was heard in one chunk, and how sure the model was."""
+    chunk = generation.request.chunk
+    logprob = generation.avg_logprob
+    sure = f" (log-probability {logprob:.2f})" if logprob is not None else ""
+    times = f"{clock(chunk.start_seconds)}-{clock(chunk.stop_seconds)}"
+    return f"{job.source.name} {times}{sure}: {generation.text}"
+
+
+def describe_outputs(tally: Tally, job: Job, paths: Iterable[Path]) -> str:
+    """Say which recording is done, and where its outputs lie."""
+    where = ", ".join(str(path) for path in paths)
+    return f"[{tally.done + tally.failed}/{tally.files}] {job.source.name} -> {where}"
+
+
+def describe_run(tally: Tally) -> str:
+    """Say how many recordings were done, how much audio, and how fast."""
+    failed = f", {tally.failed} failed" if tally.failed else ""
+    speed = f", RTFx {tally.rtfx:.1f}" if tally.rtfx else ""
+    return (
+        f"{tally.done} of {tally.files} done{failed}: {clock(tally.audio)} of audio "
+        f"in {clock(tally.elapsed)}{speed}"
+    )

@@ -1,0 +1,139 @@
+"""The one flow of every task's command: settings, recordings, model, engine, outputs, exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phi4audio_cli import __version__
+from phi4audio_cli.cli.messages import complain
+from phi4audio_cli.cli.progress import Display, open_display
+from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.cli.transcripts import OrderedOutput
+from phi4audio_cli.engine import Backend, run
+from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError
+from phi4audio_cli.jobs.discover import find_recordings
+from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
+from phi4audio_cli.settings import Settings, load_settings
+from phi4audio_cli.tasks.task import Task
+from phi4audio_cli.types import Event, FileDone, FileFailed, Job, Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was said on the command line."""
+
+    inputs: Sequence[str]
+    flags: Mapping[str, Any]
+    """Settings by key; None where the user said nothing."""
+    config: str | None = None
+    recursive: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCode:
+    """Do a task on the recordings of a command line.
+
+    Args:
+        call: The command line.
+        make_task: Builds the task when the settings are known.
+
+    Returns:
+        The process's exit code, when every recording is done or has failed.
+
+    Raises:
+        Phi4AudioError: Nothing can be done at all: settings, output names, model or device.
+    """
+    settings = load_settings(call.flags, config=call.config)
+    sources, missing = find_recordings(call.inputs, recursive=call.recursive)
+    jobs = plan_jobs(sources, settings.formats, settings.output_dir)
+    for error in missing:
+        complain(str(error))
+    if not jobs:
+        return ExitCode.USAGE
+    tally = Tally(len(jobs))
+    with open_display(tally, quiet=call.quiet, verbose=call.verbose) as display:
+        delivery = _Delivery(display, settings.model)
+        for event in _events(jobs, make_task(settings), settings, display):
+            delivery.take(event)
+        display.summary()
+    return delivery.exit_code or (ExitCode.USAGE if missing else ExitCode.OK)
+
+
+def _events(
+    jobs: Sequence[Job], task: Task, settings: Settings, display: Display
+) -> Iterator[Event]:
+    backend = open_backend(settings, display)
+    seconds = min(settings.chunk_seconds, task.max_chunk_seconds)
+    display.begin()
+    yield from run(jobs, task, backend, chunk_seconds=seconds)
+
+
+def open_backend(settings: Settings, display: Display) -> Backend:
+    """Find the model, fetch it if need be, and load it; the display says what goes on.
+
+    Raises:
+        ModelError: No such model, or one that can't run here.
+    """
+    display.stage(f"loading {settings.model}")
+    # torch and transformers take seconds to load: not before there is something to do.
+    from phi4audio_cli.checkpoint.resolve import resolve
+    from phi4audio_cli.model.local import open_local_backend
+
+    folder = resolve(settings.model, offline=settings.offline, on_download=display.download)
+    return open_local_backend(
+        folder,
+        adapter=settings.adapter,
+        device=settings.device,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        batch_size=settings.batch_size,
+        on_note=display.note,
+    )
+
+
+class _Delivery:
+    """Takes the engine's events: outputs are written, transcripts printed, failures told."""
+
+    def __init__(self, display: Display, model: str) -> None:
+        self.exit_code = ExitCode.OK
+        self._display = display
+        self._model = model
+        self._printed = OrderedOutput(display.aside)
+
+    def take(self, event: Event) -> None:
+        self._display.take(event)
+        if isinstance(event, FileDone):
+            self._deliver(event)
+        elif isinstance(event, FileFailed):
+            self._display.problem(_explained(event.error, event.job))
+            self._fail(ExitCode.FILES_FAILED)
+            self._printed.put(event.job.index, None)
+
+    def _deliver(self, event: FileDone) -> None:
+        job = event.job
+        metadata = Metadata(job.source.name, self._model, __version__)
+        try:
+            write_outputs(job, event.result, metadata)
+        except OutputError as error:
+            # The others may have better luck, and the transcript still goes to standard output.
+            self._display.problem(error)
+            self._fail(ExitCode.OUTPUT)
+        else:
+            self._display.wrote(job, job.outputs.values())
+        self._printed.put(job.index, event.result.text)
+
+    def _fail(self, code: ExitCode) -> None:
+        # An output that can't be written says more than a recording that can't be read.
+        if self.exit_code != ExitCode.OUTPUT:
+            self.exit_code = code
+
+
+def _explained(error: Exception, job: Job) -> Exception:
+    """Put an unforeseen exception into the words of a failed recording."""
+    if isinstance(error, Phi4AudioError):
+        return error
+    what = f"failed with {type(error).__name__}: {error}"
+    return FileError(what, str(job.source), "report it if the recording plays elsewhere")

@@ -1,0 +1,92 @@
+"""Counts of a run: recordings, seconds of audio, speed, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from phi4audio_cli.types import ChunkDone, Event, FileDone, FileFailed, FileStarted
+
+
+class Tally:
+    """Adds up the engine's events; keeps nothing of a recording that is done.
+
+    Args:
+        files: Number of recordings to do.
+        now: A clock, in seconds.
+    """
+
+    def __init__(self, files: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.files = files
+        self.done = 0
+        self.failed = 0
+        self._now = now
+        self._began: float | None = None
+        self._done_audio = 0.0
+        self._heard: dict[int, float] = {}
+        self._lengths: dict[int, float] = {}
+
+    def begin(self) -> None:
+        """Start the clock: what comes before (loading a model) is not speed."""
+        self._began = self._now()
+
+    def take(self, event: Event) -> None:
+        """Count one event."""
+        index = event.job.index
+        match event:
+            case FileStarted(seconds=seconds):
+                if seconds is not None:
+                    self._lengths[index] = seconds
+            case ChunkDone(generation=generation):
+                seconds = generation.request.chunk.seconds
+                self._heard[index] = self._heard.get(index, 0.0) + seconds
+            case FileDone(result=result):
+                self._forget(index)
+                self._done_audio += result.duration
+                self.done += 1
+            case FileFailed():
+                self._forget(index)
+                self.failed += 1
+
+    def _forget(self, index: int) -> None:
+        self._heard.pop(index, None)
+        self._lengths.pop(index, None)
+
+    @property
+    def audio(self) -> float:
+        """Seconds of audio that are done."""
+        return self._done_audio + sum(self._heard.values())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since `begin`."""
+        return 0.0 if self._began is None else self._now() - self._began
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio done in a second; None before there is any."""
+        return self.audio / self.elapsed if self.audio and self.elapsed else None
+
+    @property
+    def total_audio(self) -> float | None:
+        """Seconds of audio in all, recordings not opened yet taken as average; None: no idea."""
+        measured = self.done + len(self._lengths)
+        if not measured:
+            return None
+        known = self._done_audio + sum(self._lengths.values())
+        others = self.files - self.failed - measured
+        return max(known + others * known / measured, self.audio)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end at the speed so far; None while that can't be told."""
+        total, speed = self.total_audio, self.rtfx
+        return (total - self.audio) / speed if total is not None and speed else None
+
+    def heard(self, index: int) -> float:
+        """Return the seconds that are done of a recording under way."""
+        return self._heard.get(index, 0.0)
+
+    def length(self, index: int) -> float | None:
+        """Return the length of a recording under way in seconds, if it is known."""
+        return self._lengths.get(index)
