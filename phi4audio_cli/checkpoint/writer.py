@@ -1,0 +1,162 @@
+"""Writing safetensors shards in place: the header first, then one tensor after the other.
+
+All sizes are known before the first byte, so nothing is buffered and the same input gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phi4audio_cli.checkpoint.shards import DTYPES, INDEX, SINGLE
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_ALIGNMENT = 8
+_SLICE = 1 << 26
+"""Bytes written between two reports of progress."""
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes that were just written or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A tensor that will be written."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in the file."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A file that will be written, and its tensors in order."""
+
+    file: str
+    tensors: tuple[Planned, ...]
+
+    @property
+    def header(self) -> bytes:
+        """Everything in the file before the first tensor."""
+        entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        offset = 0
+        for planned in self.tensors:
+            entries[planned.name] = {
+                "dtype": _NAMES[planned.dtype],
+                "shape": list(planned.shape),
+                "data_offsets": [offset, offset + planned.nbytes],
+            }
+            offset += planned.nbytes
+        text = json.dumps(entries, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % _ALIGNMENT)
+        return len(text).to_bytes(_ALIGNMENT, "little") + text
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole file."""
+        return len(self.header) + sum(planned.nbytes for planned in self.tensors)
+
+
+def plan_shards(tensors: Iterable[Planned], max_bytes: int) -> tuple[Shard, ...]:
+    """Deals tensors out to files, in their order.
+
+    Args:
+        tensors: All of them.
+        max_bytes: Of tensors in a file; only a single larger tensor exceeds it.
+    """
+    groups: list[list[Planned]] = [[]]
+    size = 0
+    for planned in tensors:
+        if groups[-1] and size + planned.nbytes > max_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(planned)
+        size += planned.nbytes
+    count = len(groups)
+    return tuple(
+        # Wide dtypes first, so that each tensor starts at a multiple of its element's size.
+        Shard(_shard_name(i, count), tuple(sorted(group, key=lambda t: -t.dtype.itemsize)))
+        for i, group in enumerate(groups, 1)
+    )
+
+
+def index(shards: Sequence[Shard]) -> dict[str, Any] | None:
+    """The content of the index file, or None where one file holds everything."""
+    if len(shards) == 1:
+        return None
+    total = sum(planned.nbytes for shard in shards for planned in shard.tensors)
+    places = {planned.name: shard.file for shard in shards for planned in shard.tensors}
+    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+
+
+def write_shards(
+    folder: Path,
+    shards: Sequence[Shard],
+    tensor: Callable[[str], torch.Tensor],
+    advance: Advance,
+) -> None:
+    """Writes weights, and the index where there are several files.
+
+    Args:
+        folder: An existing folder.
+        shards: What to write.
+        tensor: Gives the value of a name, in the planned dtype and shape.
+        advance: Hears of written bytes.
+
+    Raises:
+        OSError: The disk is full or fails.
+        ValueError: A tensor isn't what was planned.
+    """
+    for shard in shards:
+        with (folder / shard.file).open("wb", buffering=0) as file:
+            _write(file.fileno(), shard.header)
+            for planned in shard.tensors:
+                _write(file.fileno(), _bytes(tensor(planned.name), planned), advance)
+            os.fsync(file.fileno())
+    if (content := index(shards)) is not None:
+        write_json(folder / INDEX, content)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file that is on the disk when this returns."""
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """A UTF-8 file that is on the disk when this returns."""
+    with file.open("wb") as stream:
+        stream.write(text.encode("utf-8"))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _shard_name(number: int, count: int) -> str:
+    return SINGLE if count == 1 else f"model-{number:05}-of-{count:05}.safetensors"
+
+
+def _bytes(tensor: torch.Tensor, planned: Planned) -> memoryview:
+    if tensor.dtype != planned.dtype or tuple(tensor.shape) != planned.shape:
+        raise ValueError(f"{planned.name} is {tensor.dtype} {tuple(tensor.shape)}, not {planned}")
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _write(descriptor: int, data: bytes | memoryview, advance: Advance | None = None) -> None:
+    view = memoryview(data)
+    while len(view):
+        # A full disk can take a part of what it is given before it fails.
+        count = os.write(descriptor, view[:_SLICE])
+        view = view[count:]
+        if advance is not None:
+            advance(count)
