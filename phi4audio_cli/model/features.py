@@ -7,6 +7,7 @@ the model heard in training (Microsoft's `processing_phi4mm.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from phi4audio_cli.errors import CheckpointError
 from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
 FRAMES_PER_EMBEDDING = 8
+WIDE_WINDOW = 400
 NARROW_WINDOW = 200
 NARROW_HOP = 80
 NARROW_FFT = 256
@@ -38,19 +40,14 @@ def load_extractor(folder: Path) -> Phi4MultimodalFeatureExtractor:
     Raises:
         CheckpointError: The settings are not those of a 16 kHz Phi-4 front end.
     """
-    extractor = Phi4MultimodalFeatureExtractor()
     settings_file = folder / "preprocessor_config.json"
+    settings: dict[str, object] = {}
     if settings_file.exists():
-        settings, _ = Phi4MultimodalFeatureExtractor.get_feature_extractor_dict(folder)
-        if settings.get("feature_extractor_type") == "Phi4MultimodalFeatureExtractor":
-            extractor = Phi4MultimodalFeatureExtractor.from_dict(settings)
-    if extractor.sampling_rate != WIDE_BAND or extractor.win_length != 2 * NARROW_WINDOW:
-        raise CheckpointError(
-            f"the feature extractor is set to {extractor.sampling_rate} Hz,"
-            f" windows of {extractor.win_length} samples",
-            where=str(settings_file),
-            remedy=f"Phi-4 hears {WIDE_BAND} Hz in windows of {2 * NARROW_WINDOW}",
-        )
+        found, _ = Phi4MultimodalFeatureExtractor.get_feature_extractor_dict(folder)
+        if found.get("feature_extractor_type") == "Phi4MultimodalFeatureExtractor":
+            settings = found
+    _check(settings, settings_file)
+    extractor = Phi4MultimodalFeatureExtractor.from_dict(settings)
     # The original's last filter ends below the bin nearest the edge; transformers' includes it.
     edge_bin = round(UPPER_EDGE * extractor.n_fft / WIDE_BAND)
     extractor.mel_filters[edge_bin:] = 0
@@ -87,6 +84,17 @@ def log_mel(
 def embedding_count(frames: int) -> int:
     """Number of audio embeddings, one every 80 ms, for a number of feature frames."""
     return -(-frames // FRAMES_PER_EMBEDDING)
+
+
+def _check(settings: Mapping[str, object], settings_file: Path) -> None:
+    wanted = {"sampling_rate": WIDE_BAND, "win_length": WIDE_WINDOW, "feature_size": 80}
+    for name, value in wanted.items():
+        if settings.get(name, value) != value:
+            raise CheckpointError(
+                f"{name} is {settings[name]}, and Phi-4 was trained with {value}",
+                where=str(settings_file),
+                remedy="take the preprocessor_config.json of the published checkpoint",
+            )
 
 
 def _narrow_band(samples: torch.Tensor, extractor: Phi4MultimodalFeatureExtractor) -> torch.Tensor:

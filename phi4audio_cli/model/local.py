@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def open_local_backend(
     run_on = choose_device(device)
     checkpoint = open_checkpoint(folder, adapter=adapter)
     store_as = choose_dtype(dtype, run_on, checkpoint.audio_parameters)
+    checkpoint = replace(checkpoint, dtype=store_as)
     model = build(checkpoint.config, choose_attention(attention, run_on, store_as))
     placement = place(model, run_on, store_as)
     if note := placement.note():

@@ -1,0 +1,34 @@
+"""What every room's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def shared_folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs {name}, which is not part of the project, at ../shared/{name}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The tiny checkpoint in the original layout, with what the original code makes of it."""
+    return shared_folder("reference") / "original-tiny"
+
+
+@pytest.fixture(scope="session")
+def fsdd() -> Path:
+    """Recordings of spoken digits."""
+    return shared_folder("fsdd") / "recordings"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Real recordings in several formats."""
+    return shared_folder("audio")
