@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +39,11 @@ def expected_tensors(config: Mapping[str, Any], where: str) -> Expected:
     # 3.5 s to import, and not needed to find or download a checkpoint.
     from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
 
+    # A copy, because transformers adds to the dictionaries it is given.
+    own = copy.deepcopy(dict(config))
     try:
         with _quiet(), torch.device("meta"):
-            model = Phi4MultimodalForCausalLM(Phi4MultimodalConfig(**config))
+            model = Phi4MultimodalForCausalLM(Phi4MultimodalConfig(**own))
     except Exception as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"its configuration is refused: {reason}", where) from error
