@@ -1,1 +1,5 @@
-"""Transcripts out: one small file a format."""
+"""Transcripts out: one small file a format, and one registry."""
+
+from phi4audio_cli.writers.registry import FORMATS, Writer, find_writer, render
+
+__all__ = ["FORMATS", "Writer", "find_writer", "render"]

@@ -1,0 +1,11 @@
+"""Plain text: one segment a line."""
+
+from __future__ import annotations
+
+from phi4audio_cli.types import Metadata, Transcript
+
+
+def render(result: Transcript, metadata: Metadata) -> str:
+    """Return the text of the segments that have any, each on a line of its own."""
+    lines = (" ".join(segment.text.split()) for segment in result.segments)
+    return "".join(f"{line}\n" for line in lines if line)
