@@ -81,13 +81,15 @@ class SoundfileSource:
 
         self._error = soundfile.LibsndfileError
         try:
-            # A file object and not a path: a name that ends in .raw would be taken as raw data.
             self._file = soundfile.SoundFile(file)
         except soundfile.LibsndfileError as error:
             raise NoAudioError(error.error_string.rstrip(".")) from error
         if self._file.frames <= 0:
             self._file.close()
             raise NoAudioError("no audio frames")
+        # soundfile seeks after every read of a seekable file, and an MP3 decoder that was made to
+        # seek has lost the bits it carries from frame to frame: it sounds broken from there.
+        self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.seconds: float | None = self._file.frames / self.rate
         self.damage: str | None = None

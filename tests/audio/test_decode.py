@@ -1,0 +1,324 @@
+"""Decoding: what comes out is the audio that went in, whatever the container."""
+
+from __future__ import annotations
+
+import io
+import os
+import tracemalloc
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+import soxr
+
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.errors import AudioError
+
+SHARED = Path(__file__).parents[3] / "shared" / "audio"
+
+Array = npt.NDArray[np.float32]
+
+
+def sine(rate: int, seconds: float = 2.0, hertz: float = 440.0) -> Array:
+    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)).astype("f4")
+
+
+def decode(path: Path) -> tuple[int, Array]:
+    with open_audio(path) as recording:
+        blocks = list(recording.blocks())
+        assert recording.damage is None
+    assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
+    assert all(block.flags.c_contiguous and len(block) for block in blocks)
+    return recording.info.sample_rate, np.concatenate(blocks)
+
+
+def encode(path: Path, codec: str, frames: npt.NDArray[np.generic], rate: int, layout: str) -> None:
+    """Write (channels, length) frames with PyAV."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        for start in range(0, frames.shape[1], 16000):
+            part = np.ascontiguousarray(frames[:, start : start + 16000], dtype="f4")
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            frame.sample_rate = rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def similarity(heard: Array, wanted: Array, slack: int = 3000) -> float:
+    """Return the best correlation over shifts: codecs delay."""
+    length = min(len(heard), len(wanted)) - slack
+    inner = wanted[slack // 2 : slack // 2 + length]
+    scores = np.correlate(heard[: length + slack], inner, mode="valid")
+    best = int(np.argmax(scores))
+    found = heard[best : best + length]
+    return float(inner @ found / np.linalg.norm(inner) / np.linalg.norm(found))
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "tolerance"),
+    [
+        ("wav", "PCM_U8", 1 / 120),
+        ("wav", "PCM_16", 1e-4),
+        ("wav", "PCM_24", 1e-6),
+        ("wav", "PCM_32", 1e-6),
+        ("wav", "FLOAT", 0),
+        ("wav", "DOUBLE", 0),
+        ("flac", "PCM_16", 1e-4),
+        ("aiff", "PCM_16", 1e-4),
+        ("caf", "PCM_16", 1e-4),
+        ("au", "PCM_16", 1e-4),
+    ],
+)
+def test_lossless_formats_give_the_samples(
+    tmp_path: Path, kind: str, subtype: str, tolerance: float
+) -> None:
+    wanted = sine(16000)
+    path = tmp_path / f"a.{kind}"
+    soundfile.write(path, wanted, 16000, subtype=subtype)
+    rate, heard = decode(path)
+    assert rate == 16000
+    np.testing.assert_allclose(heard, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.flac"])
+def test_reading_in_pieces_equals_reading_at_once(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / name, sine(16000, 25) + sine(16000, 25, 700), 16000)
+    _, heard = decode(tmp_path / name)
+    wanted, _ = soundfile.read(tmp_path / name, dtype="float32")
+    np.testing.assert_allclose(heard, wanted, atol=1e-6)
+    np.testing.assert_array_equal(heard, decode(tmp_path / name)[1])
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", None)])
+def test_lossy_formats_sound_alike(tmp_path: Path, kind: str, subtype: str | None) -> None:
+    path = tmp_path / f"a.{kind}"
+    soundfile.write(path, sine(48000, hertz=300), 48000, subtype=subtype)
+    rate, heard = decode(path)
+    assert rate == 16000
+    assert abs(len(heard) - 32000) < 1600
+    assert similarity(heard, sine(16000, hertz=300)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.mkv", "pcm_s16le"), ("a.webm", "libopus")],
+)
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+def test_other_containers_sound_alike(tmp_path: Path, name: str, codec: str, layout: str) -> None:
+    wave = sine(48000, hertz=300)
+    encode(tmp_path / name, codec, np.stack([wave] * (1 + (layout == "stereo"))), 48000, layout)
+    rate, heard = decode(tmp_path / name)
+    assert rate == 16000
+    assert abs(len(heard) - 32000) < 1600
+    assert similarity(heard, sine(16000, hertz=300)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("codec", "tolerance"),
+    [("pcm_u8", 1 / 100), ("pcm_s16le", 1e-3), ("pcm_s32le", 1e-3), ("pcm_f32le", 1e-6),
+     ("pcm_f64le", 1e-6), ("pcm_s24le", 1e-3)],
+)  # fmt: skip
+def test_every_sample_format_of_ffmpeg_is_scaled_right(
+    tmp_path: Path, codec: str, tolerance: float
+) -> None:
+    path = tmp_path / "a.mkv"
+    left, right = sine(16000), sine(16000, hertz=1000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=16000, layout="stereo")
+        resampler = av.AudioResampler(format=stream.format.name, layout="stereo", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.stack([left, right]), format="fltp", layout="stereo")
+        frame.sample_rate = 16000
+        for converted in resampler.resample(frame):
+            for packet in (*stream.encode(converted), *stream.encode(None)):
+                container.mux(packet)
+    _, heard = decode(path)
+    np.testing.assert_allclose(heard, (left + right) / 2, atol=tolerance)
+
+
+def test_a_video_gives_its_first_audio_stream(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        streams = [container.add_stream("pcm_f32le", rate=16000, layout="mono") for _ in range(2)]
+        for _ in range(5):
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(video.encode(picture))
+        for stream, hertz in zip(streams, (300.0, 700.0), strict=True):
+            frame = av.AudioFrame.from_ndarray(sine(16000, hertz=hertz)[None], "flt", "mono")
+            frame.sample_rate = 16000
+            container.mux(stream.encode(frame))
+        for stream in (video, *streams):
+            container.mux(stream.encode(None))
+    _, heard = decode(path)
+    np.testing.assert_allclose(heard, sine(16000, hertz=300), atol=1e-6)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = sine(16000), sine(16000, hertz=1000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
+    _, heard = decode(tmp_path / "a.wav")
+    np.testing.assert_allclose(heard, (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [11025, 22050, 44100, 48000, 96000])
+def test_resampling_in_blocks_equals_resampling_at_once(tmp_path: Path, rate: int) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, (23 * rate + 7, 2)).astype("f4")
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    found, heard = decode(tmp_path / "a.wav")
+    assert found == 16000
+    wanted = soxr.resample(wave.mean(axis=1), rate, 16000, quality="VHQ")
+    np.testing.assert_array_equal(heard, wanted)
+    assert abs(len(heard) - len(wave) * 16000 / rate) < 1
+
+
+def test_telephone_audio_keeps_its_rate(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(8000), 8000, subtype="FLOAT")
+    rate, heard = decode(tmp_path / "a.wav")
+    assert rate == 8000
+    np.testing.assert_array_equal(heard, sine(8000))
+
+
+def test_what_is_no_number_becomes_silence(tmp_path: Path) -> None:
+    wave = sine(16000).astype("f8")
+    wave[100:104] = np.nan, np.inf, -np.inf, 1e300
+    soundfile.write(tmp_path / "a.wav", wave, 16000, subtype="DOUBLE")
+    _, heard = decode(tmp_path / "a.wav")
+    assert not heard[100:104].any()
+    np.testing.assert_array_equal(heard[104:], wave[104:].astype("f4"))
+
+
+def test_the_header_length_is_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", sine(44100, 3), 44100)
+    encode(tmp_path / "a.m4a", "aac", sine(44100, 3)[None], 44100, "mono")
+    for name in ("a.flac", "a.m4a"):
+        with open_audio(tmp_path / name) as recording:
+            assert recording.info.seconds == pytest.approx(3, abs=0.1)
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16") as file:
+        for _ in range(20):
+            file.write(np.zeros(16000 * 60, np.int16))
+    with open_audio(path) as recording:
+        tracemalloc.start()
+        longest = max(len(block) for block in recording.blocks())
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert longest <= 16000 * 11
+    assert peak < 4e6  # the whole is 77 MB as float32
+
+
+@pytest.mark.parametrize(("rate", "enough"), [(16000, 400), (8000, 200)])
+def test_the_shortest_recording(tmp_path: Path, rate: int, enough: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(enough, "f4"), rate)
+    assert len(decode(tmp_path / "a.wav")[1]) == enough
+    soundfile.write(tmp_path / "b.wav", np.zeros(enough - 1, "f4"), rate)
+    with open_audio(tmp_path / "b.wav") as recording, pytest.raises(AudioError, match="too short"):
+        list(recording.blocks())
+
+
+def no_audio_stream() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "empty"),
+        (b"Dear Sir, this is a letter.\n" * 50, "no audio"),
+        (np.random.default_rng(1).bytes(20_000), "no audio"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "no audio"),
+        (b"1\n00:00:00,000 --> 00:00:01,000\nHello\n\n", "no audio stream"),
+        (no_audio_stream(), "no audio stream"),
+    ],
+)
+def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=problem) as caught, open_audio(path):
+        pass
+    assert caught.value.where == str(path)
+    assert caught.value.remedy
+
+
+def test_a_playlist_reads_no_other_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "secret.wav", sine(16000), 16000)
+    (tmp_path / "a.wav").write_text("ffconcat version 1.0\nfile secret.wav\n")
+    with pytest.raises(AudioError), open_audio(tmp_path / "a.wav"):
+        pass
+
+
+def test_folders_pipes_and_missing_files_say_so(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    wanted = {"x.wav": "folder", "pipe.wav": "regular", "gone.wav": "No such file"}
+    for name, problem in wanted.items():
+        with pytest.raises(AudioError, match=problem), open_audio(tmp_path / name):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads anything")
+def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16000), 16000)
+    (tmp_path / "a.wav").chmod(0)
+    with pytest.raises(AudioError, match="Permission"), open_audio(tmp_path / "a.wav"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.mp3", "a.ogg", "a.mkv"])
+def test_of_a_truncated_file_comes_what_decodes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    wave = np.random.default_rng(0).normal(0, 0.1, 16000 * 10).astype("f4")
+    if name.endswith("mkv"):
+        encode(path, "pcm_f32le", wave[None], 16000, "mono")
+    else:
+        soundfile.write(path, wave, 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_audio(path) as recording:
+        count = sum(map(len, recording.blocks()))
+    assert 16000 * 3 < count < 16000 * 6
+    if name in ("a.flac", "a.mp3"):
+        assert recording.damage
+
+
+def test_a_file_damaged_from_the_start_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sine(16000), 16000)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(AudioError), open_audio(path) as recording:
+        list(recording.blocks())
+
+
+@pytest.mark.parametrize(
+    "name", ["[bold]é 你好.wav", "-dash.wav", "a.raw", "file:x.wav", "x" * 250]
+)
+def test_names_don_t_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path(name).open("wb") as file:
+        soundfile.write(file, sine(16000), 16000, format="WAV", subtype="FLOAT")
+    np.testing.assert_array_equal(decode(Path(name))[1], sine(16000))
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("jfk.flac", 11), ("multilingual.mp3", 59.9), ("stereo_diarization.wav", 5)],
+)
+def test_real_recordings(name: str, seconds: float) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip("needs the shared recordings, which are not part of the repository")
+    rate, heard = decode(SHARED / name)
+    assert rate == 16000
+    assert len(heard) / rate == pytest.approx(seconds, abs=0.1)
+    assert 0.01 < np.sqrt(np.mean(heard**2)) < 0.5
