@@ -53,7 +53,8 @@ class LiveDisplay(Display):
     def __init__(self, tally: Tally, console: Console, *, verbose: bool = False) -> None:
         super().__init__(tally, verbose=verbose)
         self.console = console
-        # Rich draws from a thread of its own.
+        # Rich draws from a thread of its own. Nothing may be printed while this is held: printing
+        # waits for the drawing, and the drawing for this.
         self._lock = threading.Lock()
         self._stage: RenderableType | None = None
         self._newest: Text | None = None
@@ -102,8 +103,7 @@ class LiveDisplay(Display):
 
     def take(self, event: Event) -> None:
         """Count, and show the newest text."""
-        with self._lock:
-            super().take(event)
+        super().take(event)
         if not isinstance(event, ChunkDone):
             return
         text = describe_chunk(event.job, event.generation)
@@ -112,6 +112,10 @@ class LiveDisplay(Display):
         else:
             with self._lock:
                 self._newest = Text(printable(text), style="dim")
+
+    def _count(self, event: Event) -> None:
+        with self._lock:
+            super()._count(event)
 
     def wrote(self, job: Job, paths: Iterable[Path]) -> None:
         """Print where the recording's outputs lie."""

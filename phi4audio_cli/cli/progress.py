@@ -36,6 +36,7 @@ class Display:
     def __init__(self, tally: Tally, *, verbose: bool = False) -> None:
         self.tally = tally
         self.verbose = verbose
+        self._prompt = ""
 
     def __enter__(self) -> Display:
         return self
@@ -74,7 +75,17 @@ class Display:
 
     def take(self, event: Event) -> None:
         """Take one event of the engine into the counts."""
+        self._count(event)
+        if self.verbose and isinstance(event, ChunkDone):
+            self._tell_prompt(event.generation.request.prompt)
+
+    def _count(self, event: Event) -> None:
         self.tally.take(event)
+
+    def _tell_prompt(self, prompt: str) -> None:
+        if prompt != self._prompt:
+            self._prompt = prompt
+            self.note(f"prompt: {prompt}")
 
     def wrote(self, job: Job, paths: Iterable[Path]) -> None:
         """Say that a recording is done and where its outputs lie."""

@@ -48,18 +48,29 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     """
     settings = load_settings(call.flags, config=call.config)
     sources, missing = find_recordings(call.inputs, recursive=call.recursive)
-    jobs = plan_jobs(sources, settings.formats, settings.output_dir)
     for error in missing:
         complain(str(error))
+    jobs = plan_jobs(sources, settings.formats, settings.output_dir)
     if not jobs:
         return ExitCode.USAGE
-    tally = Tally(len(jobs))
-    with open_display(tally, quiet=call.quiet, verbose=call.verbose) as display:
-        delivery = _Delivery(display, settings.model)
-        for event in _events(jobs, make_task(settings), settings, display):
+    with open_display(Tally(len(jobs)), quiet=call.quiet, verbose=call.verbose) as display:
+        if call.verbose:
+            display.note(f"settings: {settings!r}")
+        code = _work(jobs, make_task(settings), settings, display)
+    return code or (ExitCode.USAGE if missing else ExitCode.OK)
+
+
+def _work(jobs: Sequence[Job], task: Task, settings: Settings, display: Display) -> ExitCode:
+    delivery = _Delivery(display, settings.model)
+    try:
+        for event in _events(jobs, task, settings, display):
             delivery.take(event)
-        display.summary()
-    return delivery.exit_code or (ExitCode.USAGE if missing else ExitCode.OK)
+    except KeyboardInterrupt:
+        counts = display.tally
+        display.line(f"interrupted; {counts.done} of {counts.files} recordings are done")
+        return ExitCode.INTERRUPTED
+    display.summary()
+    return delivery.exit_code
 
 
 def _events(

@@ -1,0 +1,62 @@
+"""Standard output: transcripts in order and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from phi4audio_cli.cli.transcripts import OrderedOutput
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_any_order_comes_out_in_order(order, capsys) -> None:
+    output = OrderedOutput(contextlib.nullcontext)
+    for index in order:
+        output.put(index, None if index == 2 else f"text {index}")
+    assert capsys.readouterr().out == "text 0\ntext 1\ntext 3\n"
+
+
+def test_a_text_is_out_as_soon_as_those_before_it_are(capsys) -> None:
+    output = OrderedOutput(contextlib.nullcontext)
+    output.put(1, "second")
+    assert capsys.readouterr().out == ""
+    output.put(0, "first")
+    assert capsys.readouterr().out == "first\nsecond\n"
+    output.put(2, "")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
+    program = """
+import contextlib, sys
+from phi4audio_cli.cli.app import _flush
+from phi4audio_cli.cli.transcripts import OrderedOutput
+output = OrderedOutput(contextlib.nullcontext)
+output.put(0, "first")
+sys.stdin.readline()  # by now the reader is gone
+for index in range(1, 50):
+    output.put(index, "x" * 10_000)
+_flush()
+print("still here", file=sys.stderr)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "first\n"
+    process.stdout.close()
+    process.stdin.write("go\n")
+    process.stdin.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), errors) == (0, "still here\n")

@@ -1,0 +1,60 @@
+"""`--help` and `--version` answer at once."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "av", "soxr", "accelerate", "huggingface_hub", "numpy",
+         "soundfile", "safetensors", "phi4audio_cli.settings")  # fmt: skip
+
+SPY = f"""
+import sys
+from phi4audio_cli.cli.app import main
+try:
+    main(sys.argv[1:])
+except SystemExit as request:
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    print("LOADED", *heavy)
+    raise
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["transcribe", "--help"], []], ids=" ".join
+)
+def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_it_answers_within_0_3_seconds(argument: str) -> None:
+    # Processor time, best of several, for other programs may use the machine; and more of it
+    # where all programs are slow: a bare Python takes 20 ms on a core of its own.
+    bare = min(processor_seconds("-c", "pass") for _ in range(5))
+    best = min(processor_seconds("-m", "phi4audio_cli", argument) for _ in range(10))
+    assert best < 0.3 * max(1.0, bare / 0.02)
+
+
+def processor_seconds(*arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_names_the_commands(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "phi4audio_cli", *arguments],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "transcribe" in done.stdout
