@@ -1,5 +1,19 @@
 """Checkpoints of any layout as one stream of named tensors."""
 
-from phi4audio_cli.checkpoint.stream import Checkpoint, SpeechLoraMode, open_checkpoint
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phi4audio_cli.checkpoint.stream import Checkpoint, SpeechLoraMode, open_checkpoint
 
 __all__ = ["Checkpoint", "SpeechLoraMode", "open_checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads torch when a checkpoint is opened, not when a model is looked up by name."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from phi4audio_cli.checkpoint import stream
+
+    return getattr(stream, name)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from phi4audio_cli.checkpoint.layout import is_speech_lora, native_name
+from phi4audio_cli.checkpoint.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from phi4audio_cli.checkpoint.shards import (
     TensorInfo,
     read_header,
@@ -23,10 +24,6 @@ from phi4audio_cli.checkpoint.shards import (
     refuse_pickles,
 )
 from phi4audio_cli.errors import CheckpointError
-
-FOLDER = "speech-lora"
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 
 _HALF = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
 _DECODER_LINEAR = re.compile(r"^model\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj$")
@@ -108,12 +105,14 @@ def folder_lora(folder: Path) -> SpeechLora:
     """
     if not folder.is_dir():
         raise CheckpointError("there is no such adapter folder", str(folder))
-    if not (folder / WEIGHTS).is_file():
+    if not (folder / ADAPTER_WEIGHTS).is_file():
         refuse_pickles(folder)
-        raise CheckpointError(f"holds no {WEIGHTS}", str(folder), "name a folder peft wrote")
-    settings = read_json(folder / CONFIG)
+        raise CheckpointError(
+            f"holds no {ADAPTER_WEIGHTS}", str(folder), "name a folder peft wrote"
+        )
+    settings = read_json(folder / ADAPTER_CONFIG)
     _refuse_unsupported(settings, folder)
-    return _lora(read_header(folder / WEIGHTS).values(), settings, str(folder))
+    return _lora(read_header(folder / ADAPTER_WEIGHTS).values(), settings, str(folder))
 
 
 def check_fit(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -239,6 +238,8 @@ def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
         raise CheckpointError(f"is a {kind} adapter, only LORA can be merged", str(folder))
     for key in _UNSUPPORTED:
         if settings.get(key):
-            raise CheckpointError(f"uses {key}, which isn't supported", str(folder / CONFIG))
+            raise CheckpointError(
+                f"uses {key}, which isn't supported", str(folder / ADAPTER_CONFIG)
+            )
     if settings.get("bias", "none") != "none":
-        raise CheckpointError("changes biases, which isn't supported", str(folder / CONFIG))
+        raise CheckpointError("changes biases, which isn't supported", str(folder / ADAPTER_CONFIG))

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi4audio_cli.checkpoint.lora import CONFIG as ADAPTER_CONFIG
-from phi4audio_cli.checkpoint.lora import FOLDER as ADAPTER_FOLDER
-from phi4audio_cli.checkpoint.lora import WEIGHTS as ADAPTER_WEIGHTS
-from phi4audio_cli.checkpoint.shards import INDEX, SINGLE
+from phi4audio_cli.checkpoint.names import (
+    ADAPTER_CONFIG,
+    ADAPTER_FOLDER,
+    ADAPTER_WEIGHTS,
+    INDEX,
+    SINGLE,
+)
 from phi4audio_cli.errors import ModelError
 
 DEMO = "demo"

@@ -16,11 +16,8 @@ from typing import Any
 
 import torch
 
+from phi4audio_cli.checkpoint.names import INDEX, PICKLES, SINGLE
 from phi4audio_cli.errors import CheckpointError
-
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,

@@ -25,6 +25,7 @@ from phi4audio_cli.checkpoint.layout import (
     native_name,
 )
 from phi4audio_cli.checkpoint.lora import SpeechLora
+from phi4audio_cli.checkpoint.names import ADAPTER_FOLDER
 from phi4audio_cli.checkpoint.shards import TensorInfo, read_json, read_tensor, weight_infos
 from phi4audio_cli.errors import CheckpointError
 
@@ -226,13 +227,13 @@ def _find_lora(
         return None
     if inline := loras.inline_lora(infos, config, str(folder)):
         return inline
-    if (folder / loras.FOLDER).is_dir():
-        return loras.folder_lora(folder / loras.FOLDER)
+    if (folder / ADAPTER_FOLDER).is_dir():
+        return loras.folder_lora(folder / ADAPTER_FOLDER)
     if layout == "stripped" and mark is None:
         return None
     raise CheckpointError(
-        f"has no speech LoRA: neither among its weights nor in {loras.FOLDER}/, "
+        f"has no speech LoRA: neither among its weights nor in {ADAPTER_FOLDER}/, "
         "and without it the model can't listen",
         str(folder),
-        f"add the {loras.FOLDER} folder of its source, or name one with --adapter",
+        f"add the {ADAPTER_FOLDER} folder of its source, or name one with --adapter",
     )

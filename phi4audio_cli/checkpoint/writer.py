@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from phi4audio_cli.checkpoint.shards import DTYPES, INDEX, SINGLE
+from phi4audio_cli.checkpoint.names import INDEX, SINGLE
+from phi4audio_cli.checkpoint.shards import DTYPES
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8

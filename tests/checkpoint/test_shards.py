@@ -6,12 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, load_file, save_file
 
-from phi4audio_cli.checkpoint.shards import (
-    INDEX,
-    read_header,
-    read_tensor,
-    weight_infos,
-)
+from phi4audio_cli.checkpoint.names import INDEX
+from phi4audio_cli.checkpoint.shards import read_header, read_tensor, weight_infos
 from phi4audio_cli.checkpoint.writer import Planned, plan_shards, write_shards
 from phi4audio_cli.errors import CheckpointError
 from tests.checkpoint.helpers import edit_json
