@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,16 +59,20 @@ class LiveDisplay(Display):
         self._lock = threading.Lock()
         self._stage: RenderableType | None = None
         self._newest: Text | None = None
+        self._live = self._start()
+
+    def _start(self) -> Live:
         # The streams stay what they are: transcripts must reach standard output untouched.
-        self._live = Live(
+        live = Live(
             get_renderable=self._render,
-            console=console,
+            console=self.console,
             transient=True,
             refresh_per_second=8,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start()
+        live.start()
+        return live
 
     def close(self) -> None:
         """Clear the drawing."""
@@ -122,13 +127,17 @@ class LiveDisplay(Display):
         self.note(describe_outputs(self.tally, job, paths))
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Clear the drawing while something else writes to the terminal."""
+    def aside(self, job: Job) -> Iterator[None]:
+        """Clear the drawing while a transcript is printed; name it where both share a screen."""
         self._live.stop()
+        if self.tally.files > 1 and sys.stdout.isatty():
+            self.console.print(Text(f"── {printable(job.source.name)}", style="bold"))
         try:
             yield
         finally:
-            self._live.start()
+            # Not the same one again: it would go up as many lines as it drew before, and write
+            # over what came meanwhile.
+            self._live = self._start()
 
     def summary(self) -> None:
         """Print the counts."""

@@ -90,8 +90,8 @@ class Display:
     def wrote(self, job: Job, paths: Iterable[Path]) -> None:
         """Say that a recording is done and where its outputs lie."""
 
-    def aside(self) -> AbstractContextManager[object]:
-        """Make room for something that is printed to standard output."""
+    def aside(self, job: Job) -> AbstractContextManager[object]:
+        """Make room for a recording's transcript, which is printed to standard output."""
         return contextlib.nullcontext()
 
     def summary(self) -> None:
@@ -190,8 +190,15 @@ def describe_chunk(job: Job, generation: Generation) -> str:
 
 def describe_outputs(tally: Tally, job: Job, paths: Iterable[Path]) -> str:
     """Say which recording is done, and where its outputs lie."""
-    where = ", ".join(str(path) for path in paths)
-    return f"[{tally.done + tally.failed}/{tally.files}] {job.source.name} -> {where}"
+    count = f"[{tally.done + tally.failed}/{tally.files}]"
+    return f"{count} {job.source.name} -> {_joined(list(paths))}"
+
+
+def _joined(paths: list[Path]) -> str:
+    """Name files shortly: `out/talk.txt .json .srt`."""
+    if len({path.with_suffix("") for path in paths}) == 1:
+        return " ".join([str(paths[0]), *(path.suffix for path in paths[1:])])
+    return " ".join(map(str, paths))
 
 
 def describe_run(tally: Tally) -> str:

@@ -121,7 +121,7 @@ class _Delivery:
         elif isinstance(event, FileFailed):
             self._display.problem(_explained(event.error, event.job))
             self._fail(ExitCode.FILES_FAILED)
-            self._printed.put(event.job.index, None)
+            self._printed.put(event.job, None)
 
     def _deliver(self, event: FileDone) -> None:
         job = event.job
@@ -134,7 +134,7 @@ class _Delivery:
             self._fail(ExitCode.OUTPUT)
         else:
             self._display.wrote(job, job.outputs.values())
-        self._printed.put(job.index, event.result.text)
+        self._printed.put(job, event.result.text)
 
     def _fail(self, code: ExitCode) -> None:
         # An output that can't be written says more than a recording that can't be read.

@@ -33,7 +33,7 @@ def play(display: Display) -> None:
         display.take(FileStarted(job(0, NAME), 20.0))
         display.take(chunk_done(job(0, NAME), 20.0, "hello there"))
         display.take(file_done(job(0, NAME), 20.0))
-        display.wrote(job(0, NAME), [Path("out/talk.txt")])
+        display.wrote(job(0, NAME), [Path("out/talk.txt"), Path("out/talk.srt")])
         display.take(FileFailed(job(1), AudioError("is torn", "b.wav", "record it again")))
         display.problem(AudioError("is torn", "b.wav", "record it again"))
         display.summary()
@@ -53,7 +53,7 @@ def test_plain_lines(capsys) -> None:
     assert "phi4audio: downloading some/model (4.00 GB) into /cache" in lines
     assert sum("downloaded" in line for line in lines) == 8
     assert "phi4audio: downloaded 2.50 of 4.00 GB" in lines
-    assert r"phi4audio: [1/2] [bold]talk\n.wav -> out/talk.txt" in lines
+    assert r"phi4audio: [1/2] [bold]talk\n.wav -> out/talk.txt .srt" in lines
     assert lines[-1].startswith("phi4audio: 1 of 2 done, 1 failed: 0:20 of audio in 0:00, RTFx ")
 
 
@@ -117,7 +117,7 @@ def test_the_terminal_keeps_problems_and_results(console: Console) -> None:
     play(LiveDisplay(Tally(2), console))
     shown = written(console)
     assert "phi4audio: b.wav: is torn (record it again)" in shown
-    assert r"[1/2] [bold]talk\n.wav -> out/talk.txt" in shown
+    assert r"[1/2] [bold]talk\n.wav -> out/talk.txt .srt" in shown
     assert "downloading some/model (4.00 GB) into /cache" in shown
     assert "1 of 2 done, 1 failed" in shown
 
@@ -125,9 +125,11 @@ def test_the_terminal_keeps_problems_and_results(console: Console) -> None:
 def test_the_drawing_makes_room_for_standard_output(console: Console) -> None:
     with LiveDisplay(Tally(1), console) as display:
         display.begin()
-        assert display._live.is_started
-        with display.aside():
-            assert not display._live.is_started
+        before = display._live
+        with display.aside(job()):
+            assert not before.is_started
+        # A Live that starts again goes up over the lines it drew before.
+        assert display._live is not before
         assert display._live.is_started
     assert not display._live.is_started
 

@@ -11,22 +11,24 @@ import pytest
 
 from phi4audio_cli.cli.transcripts import OrderedOutput
 
+from .samples import job
+
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_order_comes_out_in_order(order, capsys) -> None:
-    output = OrderedOutput(contextlib.nullcontext)
+    output = OrderedOutput(lambda job: contextlib.nullcontext())
     for index in order:
-        output.put(index, None if index == 2 else f"text {index}")
+        output.put(job(index), None if index == 2 else f"text {index}")
     assert capsys.readouterr().out == "text 0\ntext 1\ntext 3\n"
 
 
 def test_a_text_is_out_as_soon_as_those_before_it_are(capsys) -> None:
-    output = OrderedOutput(contextlib.nullcontext)
-    output.put(1, "second")
+    output = OrderedOutput(lambda job: contextlib.nullcontext())
+    output.put(job(1), "second")
     assert capsys.readouterr().out == ""
-    output.put(0, "first")
+    output.put(job(0), "first")
     assert capsys.readouterr().out == "first\nsecond\n"
-    output.put(2, "")
+    output.put(job(2), "")
     assert capsys.readouterr().out == ""
 
 
@@ -34,12 +36,14 @@ def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
     program = """
 import contextlib, sys
 from phi4audio_cli.cli.app import _flush
+from pathlib import Path
 from phi4audio_cli.cli.transcripts import OrderedOutput
-output = OrderedOutput(contextlib.nullcontext)
-output.put(0, "first")
+from phi4audio_cli.types import Job
+output = OrderedOutput(lambda job: contextlib.nullcontext())
+output.put(Job(0, Path("a")), "first")
 sys.stdin.readline()  # by now the reader is gone
 for index in range(1, 50):
-    output.put(index, "x" * 10_000)
+    output.put(Job(index, Path("a")), "x" * 10_000)
 _flush()
 print("still here", file=sys.stderr)
 """
