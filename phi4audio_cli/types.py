@@ -32,11 +32,12 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One recording to work on, and the file to write for each format."""
+    """One recording to work on, and the files to write."""
 
     index: int
     source: Path
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    """By the end of its name: a format (`srt`), or a variant of the result and one (`fr.srt`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Chunk:
     """WIDE_BAND or NARROW_BAND, Hz."""
     start: int
     """The real cut in the recording, in samples at `sample_rate`."""
+    speech: tuple[Span, ...] = ()
+    """Where speech was heard in it, by the recording's samples; empty where nobody listened."""
 
     @property
     def stop(self) -> int:
@@ -96,13 +99,18 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One question to the model about one chunk."""
+    """One question to the model, about one chunk or about the text of its prompt alone."""
 
     job: int
-    """`Job.index` of the recording the chunk was cut from."""
-    chunk: Chunk
+    """`Job.index` of the recording it is about."""
+    chunk: Chunk | None
+    """What the model hears; None: it only reads."""
     prompt: str
     max_new_tokens: int
+    label: str = ""
+    """By what the task knows its requests apart; means nothing to others."""
+    system: str = ""
+    """What the model is told before the user's turn; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +153,8 @@ class Segment:
     avg_logprob: float | None = None
     finish: FinishReason = "stop"
     words: tuple[Word, ...] = ()
+    transcript: str | None = None
+    """What was said, where `text` is its translation and the model was asked for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,98 @@ class Transcript:
     prompt: str
     """The instruction that was given with every chunk."""
     task: str = "transcribe"
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What was said in one recording, in another language."""
+
+    text: str
+    language: str
+    """English name of the language it is translated into."""
+    code: str
+    """ISO 639-1 of that language; it stands in the names of the outputs."""
+    segments: tuple[Segment, ...]
+    """With the recording's times and the translated text."""
+    duration: float
+    """Seconds of audio that were decoded."""
+    prompt: str
+    source_language: str | None = None
+    """English name of the spoken language, as given; None where nobody said."""
+    bilingual: bool = False
+    """Whether subtitles show what was said, too."""
+    task: str = "translate"
+
+
+@dataclass(frozen=True, slots=True)
+class Translations:
+    """The translations of one recording, one for each language asked for."""
+
+    each: tuple[Translation, ...]
+    duration: float
+    task: str = "translate"
+
+    @property
+    def text(self) -> str:
+        """The translations, one a line."""
+        return "\n".join(translation.text for translation in self.each)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the model said of one stretch of a recording, times in seconds from its start."""
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None = None
+    finish: FinishReason = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a recording is about."""
+
+    text: str
+    language: str | None
+    """English name of the language it was asked for in; None: the model chose."""
+    style: str
+    parts: tuple[Part, ...]
+    """The stretches it was made from; one for a recording that was heard in one pass."""
+    duration: float
+    """Seconds of audio that were decoded."""
+    prompt: str
+    """The instruction that was given with every part."""
+    joining_prompt: str | None = None
+    """The instruction that made one summary of the parts'; None for a single part."""
+    task: str = "summarize"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question about a recording."""
+
+    text: str
+    question: str | None
+    """None: the question is the one that is spoken."""
+    parts: tuple[Part, ...]
+    """The stretches it was made from; one for a recording that was heard in one pass."""
+    duration: float
+    """Seconds of audio that were decoded."""
+    prompt: str
+    """The instruction that was given with every part."""
+    joining_prompt: str | None = None
+    """The instruction that made one answer of the parts'; None for a single part."""
+    system: str = ""
+    language: str | None = None
+    task: str = "ask"
+
+
+Result = Transcript | Translations | Summary | Answer
+"""What a task makes of one recording."""
+
+Document = Transcript | Translation | Summary | Answer
+"""What is written into one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +287,7 @@ class FileStarted:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDone:
-    """The model answered for one chunk."""
+    """The model answered one request."""
 
     job: Job
     generation: Generation
@@ -196,7 +298,7 @@ class FileDone:
     """All chunks of a recording are done and put together."""
 
     job: Job
-    result: Transcript
+    result: Result
 
 
 @dataclass(frozen=True, slots=True)
