@@ -6,6 +6,7 @@ transformers' class, so checkpoints of the native layout fit without their visio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -128,10 +129,7 @@ class Phi4AudioForCausalLM(Phi4MultimodalForCausalLM):  # type: ignore[misc]
         embedding: AudioEmbedding = self.model.embed_tokens_extend.audio_embed
         return embedding
 
-    def audio_parameters(self) -> dict[str, Any]:
-        """Name and shape of every stored tensor, the tied head not counted twice."""
-        return {
-            name: tuple(tensor.shape)
-            for name, tensor in self.state_dict().items()
-            if name != "lm_head.weight"
-        }
+    def decoder_layers(self) -> Iterable[Any]:
+        """The decoder's layers, from the first to the last."""
+        layers: Iterable[Any] = self.model.layers
+        return layers

@@ -15,9 +15,14 @@ def join(texts: Iterable[str]) -> str:
     for text in (text.strip() for text in texts):
         if not text:
             continue
-        joined += text if not joined or _unspaced(joined[-1], text[0]) else f" {text}"
+        joined += text if not joined or _both_unspaced(joined[-1], text[0]) else f" {text}"
     return joined
 
 
-def _unspaced(left: str, right: str) -> bool:
-    return all(unicodedata.name(char, "").startswith(UNSPACED) for char in (left, right))
+def is_unspaced(char: str) -> bool:
+    """Whether a character belongs to a script without spaces between words."""
+    return unicodedata.name(char, "").startswith(UNSPACED)
+
+
+def _both_unspaced(left: str, right: str) -> bool:
+    return is_unspaced(left) and is_unspaced(right)

@@ -1,0 +1,157 @@
+"""Heads, words, and the extra pass over finished answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from phi4audio_cli.model import align as aligning
+from phi4audio_cli.model.align import Alignable, align
+from phi4audio_cli.model.heads import HEADS_KEPT, BestHeads, follow_scores
+from phi4audio_cli.model.words import spell
+from tests.model.small import prompt, small_model
+
+
+def head(places: list[float], frames: int = 100, width: float = 1.5) -> torch.Tensor:
+    """Return a head that looks at one place for each token, (tokens, frames)."""
+    grid = torch.arange(frames, dtype=torch.float32)
+    weights = torch.exp(-((grid - torch.tensor(places)[:, None]) ** 2) / (2 * width**2))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+FOLLOWS = [5.0, 20.0, 33.0, 50.0, 71.0, 90.0]
+
+
+def test_a_head_that_follows_scores_above_all_others():
+    others = {
+        "stares at the first frame": head([0.0] * 6),
+        "goes backwards": head(FOLLOWS[::-1]),
+        "jumps about": head([50.0, 5.0, 90.0, 20.0, 71.0, 33.0]),
+        "looks everywhere": torch.full((6, 100), 0.01),
+    }
+    scores = follow_scores(torch.stack([head(FOLLOWS), *others.values()])).tolist()
+    assert scores[0] > 0.8
+    for name, score in zip(others, scores[1:], strict=True):
+        assert score < 0.3, name
+
+
+def test_the_best_heads_of_all_layers_are_kept():
+    best = BestHeads()
+    noise = torch.rand(12, 6, 100, generator=torch.Generator().manual_seed(1)).softmax(dim=-1)
+    best.offer(noise)
+    best.offer(torch.stack([head(FOLLOWS, width=2.0), head([0.0] * 6)]))
+    best.offer(noise.flip(0))
+    assert len(best.scores) == HEADS_KEPT
+    torch.testing.assert_close(best.together(), head(FOLLOWS, width=2.0))
+
+
+VOCABULARY = [
+    "seven",
+    " two",
+    " hun",
+    "dred",
+    ".",
+    " ",
+    "你",
+    "好",
+    b"\xe4\xb8",
+    b"\x96",
+    "?",
+    "don",
+    "'t",
+]
+
+
+def decode(tokens) -> str:
+    pieces = (VOCABULARY[token] for token in tokens)
+    joined = b"".join(piece if isinstance(piece, bytes) else piece.encode() for piece in pieces)
+    return joined.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ([0, 1, 2, 3, 4], ["seven", " two", " hundred."]),
+        ([6, 7, 4], ["你", "好."]),
+        ([6, 8, 9, 10], ["你", "世?"]),
+        ([11, 12, 1], ["don't", " two"]),
+        ([], []),
+    ],
+)
+def test_tokens_become_words(tokens, words):
+    spelled = spell(tokens, decode)
+    assert [word.text for word in spelled] == words
+    covered = [index for word in spelled for index in range(word.first, word.stop)]
+    assert covered == list(range(len(tokens)))
+
+
+def rows_of(batch, answers) -> list[Alignable]:
+    longest = max(one.prompt_length for one in batch)
+    return [
+        Alignable(
+            tokens=answer,
+            logprobs=[-0.1] * len(answer),
+            audio_start=longest - one.prompt_length + len(one.before),
+            audio_length=one.audio_length,
+            features=one.features,
+        )
+        for one, answer in zip(batch, answers, strict=True)
+    ]
+
+
+def embed(model, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(one.prompt_length for one in batch)
+    width = model.config.hidden_size
+    prompts, mask = torch.zeros(len(batch), longest, width), torch.zeros(len(batch), longest)
+    for index, one in enumerate(batch):
+        ids = [*one.before, *[5] * one.audio_length, *one.after]
+        embedded = model.model.embed_tokens_extend(
+            torch.tensor([ids]),
+            model.get_input_embeddings()(torch.tensor([ids])),
+            audio_input_features=one.features[None],
+            audio_embed_sizes=torch.tensor([one.audio_length]),
+        )
+        prompts[index, longest - len(ids) :] = embedded[0]
+        mask[index, longest - len(ids) :] = 1
+    return prompts, mask.long()
+
+
+def test_words_are_the_same_in_a_batch_and_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aligning, "LEAST_SCORE", -1.0)  # of a random network none follows
+    model = small_model()
+    batch = [prompt(frames, seed) for seed, frames in enumerate((300, 80, 900))]
+    answers = [[7, 8, 9, 10], [11, 12, 13], [8, 9, 20, 21, 22, 23, 24, 25]]
+    with torch.no_grad():
+        together = align(model, *embed(model, batch), rows_of(batch, answers), letters)
+        for index, one in enumerate(batch):
+            rows = rows_of([one], [answers[index]])
+            [alone] = align(model, *embed(model, [one]), rows, letters)
+            assert [word.word for word in alone] == [word.word for word in together[index]]
+            assert [word.start for word in alone] == [word.start for word in together[index]]
+    for words, one in zip(together, batch, strict=True):
+        edges = [edge for word in words for edge in (word.start, word.end)]
+        assert edges == sorted(edges)
+        assert all(word.start < word.end for word in words)
+        assert edges[-1] <= one.audio_length * 0.08 + 1e-9
+
+
+def letters(tokens) -> str:
+    return "".join(f" {token}" for token in tokens)
+
+
+def test_no_times_where_no_head_follows():
+    model = small_model()
+    batch = [prompt(300)]
+    with torch.no_grad():
+        rows = rows_of(batch, [list(range(7, 40))])
+        [words] = align(model, *embed(model, batch), rows, letters)
+    assert words == ()
+    assert rows[0].heads.score < aligning.LEAST_SCORE
+
+
+def test_the_pass_leaves_no_hook_behind():
+    model = small_model()
+    batch = [prompt(200)]
+    with torch.no_grad():
+        align(model, *embed(model, batch), rows_of(batch, [[7, 8, 9]]), letters)
+    assert not any(layer.self_attn._forward_pre_hooks for layer in model.model.layers)
