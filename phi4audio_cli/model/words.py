@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phi4audio_cli.text.stitch import is_unspaced
+from phi4audio_cli.text.stitch import begins_word
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -39,7 +38,7 @@ def spell(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list
     """
     words: list[Spelling] = []
     for text, first, stop in _pieces(tokens, decode):
-        if words and not _begins_word(words[-1].text, text):
+        if words and not begins_word(words[-1].text, text[0]):
             last = words[-1]
             words[-1] = Spelling(last.text + text, last.first, stop)
         else:
@@ -61,11 +60,3 @@ def _pieces(
             pieces.append((text[len(done) :], first, stop))
             first, done = stop, text
     return pieces
-
-
-def _begins_word(before: str, piece: str) -> bool:
-    if piece[0].isspace() or before[-1].isspace():
-        return True
-    if unicodedata.category(piece[0]).startswith("P"):
-        return False
-    return is_unspaced(piece[0]) or is_unspaced(before[-1])

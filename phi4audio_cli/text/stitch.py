@@ -24,5 +24,19 @@ def is_unspaced(char: str) -> bool:
     return unicodedata.name(char, "").startswith(UNSPACED)
 
 
+def begins_word(before: str, char: str) -> bool:
+    """Whether a character begins a new word after the text of another.
+
+    A space begins the word it stands before; punctuation belongs to the word before it; each
+    character of a script without spaces is a word.
+    """
+    last = before[-1]
+    if char.isspace() or last.isspace():
+        return char.isspace() and not last.isspace()
+    if unicodedata.category(char).startswith("P"):
+        return False
+    return is_unspaced(char) or is_unspaced(last)
+
+
 def _both_unspaced(left: str, right: str) -> bool:
     return is_unspaced(left) and is_unspaced(right)
