@@ -52,12 +52,17 @@ class SpeechLora:
     where: str
     rank: int
     alpha: float
-    scale: float
-    """What B @ A is multiplied with: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+    rank_stabilized: bool
+    """rsLoRA (https://arxiv.org/abs/2312.03732): scaled by the root of the rank."""
     pairs: Mapping[str, Pair]
     """By native module name, e.g. `model.layers.0.mlp.down_proj`."""
     targets: str | tuple[str, ...]
     """The modules its config names: a pattern or the ends of names."""
+
+    @property
+    def scale(self) -> float:
+        """What B @ A is multiplied with."""
+        return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
     def merged(
         self, module: str, weight: torch.Tensor, dtype: torch.dtype | None = None
@@ -165,8 +170,8 @@ def _lora(halves: Iterable[TensorInfo], settings: Mapping[str, Any], where: str)
     pairs = _pairs(halves, where)
     for pair in pairs.values():
         _check_rank(pair, rank)
-    root = math.sqrt(rank) if settings.get("use_rslora") else rank
-    return SpeechLora(where, rank, float(alpha), alpha / root, pairs, _targets(settings))
+    stabilized = bool(settings.get("use_rslora"))
+    return SpeechLora(where, rank, alpha, stabilized, pairs, _targets(settings))
 
 
 def _pairs(halves: Iterable[TensorInfo], where: str) -> dict[str, Pair]:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ DTYPES: Mapping[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+
+PIECE = 1 << 26
+"""Bytes of a tensor that are handled at once where it is copied."""
 
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000
@@ -66,20 +70,47 @@ def read_tensor(info: TensorInfo) -> torch.Tensor:
     Raises:
         CheckpointError: The file ends before the tensor does, or can't be read.
     """
-    buffer = torch.empty(info.nbytes, dtype=torch.uint8)
-    view = buffer.numpy().data
+    (flat,) = read_pieces(info, max(info.nbytes, 1)) if info.nbytes else (_empty(info, 0),)
+    return flat.reshape(info.shape)
+
+
+def read_pieces(info: TensorInfo, max_bytes: int = PIECE) -> Iterator[torch.Tensor]:
+    """The tensor's elements in order, flat, a part at a time.
+
+    Args:
+        info: Which tensor.
+        max_bytes: In a part, at most.
+
+    Raises:
+        CheckpointError: The file ends before the tensor does, or can't be read.
+    """
+    step = max(max_bytes // info.dtype.itemsize, 1)
     try:
         with info.file.open("rb", buffering=0) as file:
             file.seek(info.offset)
-            done = 0
-            # One read gives at most 2 GiB on Linux.
-            while done < info.nbytes and (count := file.readinto(view[done:])):
-                done += count
+            for start in range(0, info.numel, step):
+                piece = _empty(info, min(step, info.numel - start))
+                if not _fill(file, piece.view(torch.uint8).numpy().data):
+                    raise CheckpointError("the file ends inside the tensor", info.where, _AGAIN)
+                yield piece
     except OSError as error:
         raise CheckpointError(f"can't be read: {error.strerror}", info.where) from error
-    if done < info.nbytes:
-        raise CheckpointError("the file ends inside the tensor", info.where, _AGAIN)
-    return buffer.view(info.dtype).reshape(info.shape)
+
+
+def _empty(info: TensorInfo, count: int) -> torch.Tensor:
+    return torch.empty(count, dtype=info.dtype)
+
+
+def _fill(file: FileIO, view: memoryview) -> bool:
+    """Reads until `view` is full; False where the file ends before."""
+    done = 0
+    # One read gives at most 2 GiB on Linux.
+    while done < len(view):
+        count = file.readinto(view[done:])
+        if not count:
+            return False
+        done += count
+    return True
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:

@@ -26,7 +26,13 @@ from phi4audio_cli.checkpoint.layout import (
 )
 from phi4audio_cli.checkpoint.lora import SpeechLora
 from phi4audio_cli.checkpoint.names import ADAPTER_FOLDER
-from phi4audio_cli.checkpoint.shards import TensorInfo, read_json, read_tensor, weight_infos
+from phi4audio_cli.checkpoint.shards import (
+    TensorInfo,
+    read_json,
+    read_pieces,
+    read_tensor,
+    weight_infos,
+)
 from phi4audio_cli.errors import CheckpointError
 
 SpeechLoraMode = Literal["merge", "keep", "drop"]
@@ -94,13 +100,31 @@ class Checkpoint:
         Raises:
             CheckpointError: Its file can't be read or ends too early.
         """
-        stored = read_tensor(self.stored[name])
+        return self.finish(name, read_tensor(self.stored[name]))
+
+    def finish(self, name: str, stored: torch.Tensor) -> torch.Tensor:
+        """What becomes of a stored tensor: merged where it must be, and in its dtype.
+
+        Args:
+            name: Of `expected`.
+            stored: As it was read, in its stored shape.
+        """
         module = name.removesuffix(".weight")
         if self.adapter is not None and module in self.merged_modules:
             return self.adapter.merged(module, stored, self.dtype)
-        if self.dtype is None or not stored.is_floating_point():
-            return stored
-        return stored.to(self.dtype)
+        return stored.to(self.result_dtype(name))
+
+    def pieces(self, name: str) -> Iterator[torch.Tensor]:
+        """The elements of `tensor(name)` in order, flat and a part at a time to save memory.
+
+        Raises:
+            CheckpointError: Its file can't be read or ends too early.
+        """
+        if name.removesuffix(".weight") in self.merged_modules:
+            yield self.tensor(name).reshape(-1)
+            return
+        for piece in read_pieces(self.stored[name]):
+            yield piece.to(self.result_dtype(name))
 
     def result_dtype(self, name: str) -> torch.dtype:
         """Dtype that `tensors` yields `name` in."""

@@ -20,9 +20,6 @@ from phi4audio_cli.checkpoint.shards import DTYPES
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8
-_SLICE = 1 << 26
-"""Bytes written between two reports of progress."""
-
 Advance = Callable[[int], None]
 """Called with the number of bytes that were just written or read."""
 
@@ -105,7 +102,7 @@ def index(shards: Sequence[Shard]) -> dict[str, Any] | None:
 def write_shards(
     folder: Path,
     shards: Sequence[Shard],
-    tensor: Callable[[str], torch.Tensor],
+    pieces: Callable[[str], Iterable[torch.Tensor]],
     advance: Advance,
 ) -> None:
     """Writes weights, and the index where there are several files.
@@ -113,7 +110,7 @@ def write_shards(
     Args:
         folder: An existing folder.
         shards: What to write.
-        tensor: Gives the value of a name, in the planned dtype and shape.
+        pieces: Gives the elements of a name in order, in the planned dtype, in any parts.
         advance: Hears of written bytes.
 
     Raises:
@@ -124,7 +121,7 @@ def write_shards(
         with (folder / shard.file).open("wb", buffering=0) as file:
             _write(file.fileno(), shard.header)
             for planned in shard.tensors:
-                _write(file.fileno(), _bytes(tensor(planned.name), planned), advance)
+                _write_tensor(file.fileno(), planned, pieces(planned.name), advance)
             os.fsync(file.fileno())
     if (content := index(shards)) is not None:
         write_json(folder / INDEX, content)
@@ -147,17 +144,22 @@ def _shard_name(number: int, count: int) -> str:
     return SINGLE if count == 1 else f"model-{number:05}-of-{count:05}.safetensors"
 
 
-def _bytes(tensor: torch.Tensor, planned: Planned) -> memoryview:
-    if tensor.dtype != planned.dtype or tuple(tensor.shape) != planned.shape:
-        raise ValueError(f"{planned.name} is {tensor.dtype} {tuple(tensor.shape)}, not {planned}")
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _write_tensor(
+    descriptor: int, planned: Planned, pieces: Iterable[torch.Tensor], advance: Advance
+) -> None:
+    written = 0
+    for piece in pieces:
+        if piece.dtype != planned.dtype:
+            raise ValueError(f"{planned.name} came as {piece.dtype}, planned is {planned.dtype}")
+        _write(descriptor, piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        written += piece.nbytes
+        advance(piece.nbytes)
+    if written != planned.nbytes:
+        raise ValueError(f"{planned.name} came with {written} bytes, planned are {planned.nbytes}")
 
 
-def _write(descriptor: int, data: bytes | memoryview, advance: Advance | None = None) -> None:
+def _write(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while len(view):
         # A full disk can take a part of what it is given before it fails.
-        count = os.write(descriptor, view[:_SLICE])
-        view = view[count:]
-        if advance is not None:
-            advance(count)
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,130 @@
+"""Whether an export holds what it should: its files are read again and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phi4audio_cli.checkpoint.layout import is_vision
+from phi4audio_cli.checkpoint.names import ADAPTER_FOLDER, ADAPTER_WEIGHTS
+from phi4audio_cli.checkpoint.plan import ExportPlan, adapter_halves
+from phi4audio_cli.checkpoint.shards import (
+    PIECE,
+    TensorInfo,
+    read_header,
+    read_pieces,
+    read_tensor,
+    weight_infos,
+)
+from phi4audio_cli.checkpoint.stream import open_checkpoint
+from phi4audio_cli.checkpoint.writer import Advance
+from phi4audio_cli.errors import CheckpointError
+
+
+def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Compares every tensor of an export with its source, merged ones computed again.
+
+    Args:
+        plan: What was to be written.
+        folder: What was written.
+        advance: Hears of compared bytes.
+
+    Returns:
+        What was found, as plain data.
+
+    Raises:
+        CheckpointError: The export isn't what it must be; names the first difference.
+    """
+    infos = weight_infos(folder)
+    if vision := [name for name in infos if is_vision(name)]:
+        raise CheckpointError("is vision and should be gone", f"{vision[0]} in {folder}")
+    merged = {f"{module}.weight" for module in plan.checkpoint.merged_modules}
+    changed = 0
+    for name in plan.checkpoint.expected:
+        if name in merged:
+            changed += _compare_merged(plan, name, infos[name], advance)
+        else:
+            _compare(plan, name, infos[name], advance)
+    if plan.checkpoint.merged_modules and not changed:
+        raise CheckpointError("the merge of the speech LoRA changed no weight", str(folder))
+    _compare_adapter(plan, folder, advance)
+    parameters = _parameters(plan, folder)
+    return {
+        "tensors": len(infos),
+        "merged_and_changed": changed,
+        "parameters": parameters,
+    }
+
+
+def _parameters(plan: ExportPlan, folder: Path) -> int:
+    """Opens the export as a load would: names, shapes and their number are checked there."""
+    reopened = open_checkpoint(folder, speech_lora="drop" if plan.mode == "drop" else "merge")
+    if reopened.layout != "stripped":
+        raise CheckpointError(f"has the layout {reopened.layout}, not stripped", str(folder))
+    if (plan.mode == "keep") != (reopened.adapter is not None):
+        raise CheckpointError("its speech LoRA isn't where it should be", str(folder))
+    if reopened.audio_parameters != plan.checkpoint.audio_parameters:
+        raise CheckpointError(f"has {reopened.audio_parameters} parameters", str(folder))
+    return reopened.audio_parameters
+
+
+def _compare(plan: ExportPlan, name: str, written: TensorInfo, advance: Advance) -> None:
+    start = 0
+    found = _Window(written)
+    for piece in plan.checkpoint.pieces(name):
+        if not _same_bits(piece, found.take(piece.numel())):
+            raise CheckpointError("differs from its source", written.where, "export it again")
+        start += piece.numel()
+        advance(piece.nbytes)
+    if start != written.numel or written.dtype != plan.checkpoint.result_dtype(name):
+        raise CheckpointError("has another size than its source", written.where)
+
+
+def _compare_merged(plan: ExportPlan, name: str, written: TensorInfo, advance: Advance) -> bool:
+    """Merges again and compares; whether the merge changed the weight after rounding."""
+    checkpoint = plan.checkpoint
+    base, found = read_tensor(checkpoint.stored[name]), read_tensor(written)
+    if not _same_bits(checkpoint.finish(name, base), found):
+        raise CheckpointError("differs from a second merge", written.where, "export it again")
+    advance(written.nbytes)
+    return not _same_bits(base.to(found.dtype), found)
+
+
+def _compare_adapter(plan: ExportPlan, folder: Path, advance: Advance) -> None:
+    if plan.adapter is None:
+        return
+    written = read_header(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS)
+    for name, info in adapter_halves(plan.checkpoint).items():
+        if not _same_bits(read_tensor(info), read_tensor(written[name])):
+            raise CheckpointError("differs from its source", written[name].where)
+        advance(info.nbytes)
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Compares bytes: a NaN equals itself, and -0 differs from 0."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+
+
+class _Window:
+    """Reads a tensor from its file in parts of any length."""
+
+    def __init__(self, info: TensorInfo) -> None:
+        self._pieces: Iterator[torch.Tensor] = read_pieces(info, PIECE)
+        self._rest = torch.empty(0, dtype=info.dtype)
+
+    def take(self, count: int) -> torch.Tensor:
+        """The next `count` elements; fewer where the tensor ends."""
+        parts = [self._rest]
+        have = self._rest.numel()
+        while have < count and (piece := next(self._pieces, None)) is not None:
+            parts.append(piece)
+            have += piece.numel()
+        parts = [part for part in parts if part.numel()] or parts[:1]
+        flat = torch.cat(parts) if len(parts) > 1 else parts[0]
+        self._rest = flat[count:]
+        return flat[:count]
