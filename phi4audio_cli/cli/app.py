@@ -15,6 +15,7 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.messages import complain, discard_stdout
+from phi4audio_cli.cli.strip_export import strip_export
 from phi4audio_cli.cli.transcribe import transcribe
 from phi4audio_cli.errors import ExitCode, Phi4AudioError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(transcribe)
+app.command()(strip_export)
 
 
 def _show_version(asked: bool) -> None:
