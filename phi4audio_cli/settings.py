@@ -7,6 +7,7 @@ is checked here, so the rest of the program never meets a bad one.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ class Settings(BaseModel):
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
     offline: bool = False
     """Never touch the network."""
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """Instructions to use in place of the usual ones, by name (tasks/prompts.py)."""
 
     @field_validator("formats", mode="before")
     @classmethod
@@ -59,6 +62,17 @@ class Settings(BaseModel):
             raise ValueError("must be names with commas between, or a list of names")
         names = (name.strip().lower() for part in parts for name in part.split(","))
         return tuple(dict.fromkeys(name for name in names if name))
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _read_prompts(cls, value: object) -> object:
+        """Take a table of the configuration file, or JSON from the environment."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError("must be a JSON object of texts") from error
 
     @field_validator("adapter", "output_dir")
     @classmethod

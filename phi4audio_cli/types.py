@@ -264,6 +264,17 @@ Document = Transcript | Translation | Summary | Answer
 """What is written into one file."""
 
 
+def document_of(result: Result, variant: str) -> Document:
+    """Return what of a result goes into the files of a variant.
+
+    Raises:
+        KeyError: There is no translation of this code.
+    """
+    if not isinstance(result, Translations):
+        return result
+    return {each.code: each for each in result.each}[variant]
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What an output file says of its making. Nothing in it depends on batching or speed."""

@@ -59,6 +59,7 @@ def test_every_key_can_stand_in_the_environment() -> None:
         "PHI4AUDIO_DTYPE": "bfloat16",
         "PHI4AUDIO_ATTENTION": "eager",
         "PHI4AUDIO_OFFLINE": "true",
+        "PHI4AUDIO_PROMPTS": '{"paragraph": "What is it about?"}',
     }
     expected = {
         "model": "demo",
@@ -72,6 +73,7 @@ def test_every_key_can_stand_in_the_environment() -> None:
         "dtype": "bfloat16",
         "attention": "eager",
         "offline": True,
+        "prompts": {"paragraph": "What is it about?"},
     }
     assert load_settings({}, environ=environ).model_dump() == expected
     assert set(expected) == set(Settings.model_fields)

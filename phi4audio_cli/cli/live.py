@@ -91,8 +91,8 @@ class LiveDisplay(Display):
         self.console.print(Text(printable(text), style="dim"))
 
     def stage(self, text: str) -> None:
-        """Turn a wheel beside the name of the stage."""
-        self._show(Spinner("dots", Text(printable(text))))
+        """Turn a wheel beside the name of the stage; draw the bars again when there is none."""
+        self._show(Spinner("dots", Text(printable(text))) if text else None)
 
     def download(self, download: Download, done: int) -> None:
         """Print the announcement, and draw a bar."""

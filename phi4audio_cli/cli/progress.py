@@ -64,7 +64,7 @@ class Display:
         """Say something that is good to know."""
 
     def stage(self, text: str) -> None:
-        """Say what is going on before there is audio to count."""
+        """Say what is going on while there is nothing to count; empty: there is again."""
 
     def download(self, download: Download, done: int) -> None:
         """Show how many bytes of a model have come; 0 announces it."""
@@ -112,7 +112,8 @@ class PlainDisplay(Display):
 
     def stage(self, text: str) -> None:
         """Print the stage."""
-        self.line(text)
+        if text:
+            self.line(text)
 
     def download(self, download: Download, done: int) -> None:
         """Print the announcement, then a line for every tenth."""
@@ -184,7 +185,8 @@ def describe_chunk(job: Job, generation: Generation) -> str:
     chunk = generation.request.chunk
     logprob = generation.avg_logprob
     sure = f" (log-probability {logprob:.2f})" if logprob is not None else ""
-    times = f"{clock(chunk.start_seconds)}-{clock(chunk.stop_seconds)}"
+    # A chunk tells what was heard; without one the model read its own answers.
+    times = f"{clock(chunk.start_seconds)}-{clock(chunk.stop_seconds)}" if chunk else "joined"
     return f"{job.source.name} {times}{sure}: {generation.text}"
 
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi4audio_cli import __version__
-from phi4audio_cli.cli.messages import complain
+from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cli.transcripts import OrderedOutput
 from phi4audio_cli.engine import Backend, run
-from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError
+from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError, UsageError
 from phi4audio_cli.jobs.discover import find_recordings
 from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, FileDone, FileFailed, Job, Metadata
+from phi4audio_cli.writers import FORMATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,16 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     sources, missing = find_recordings(call.inputs, recursive=call.recursive)
     for error in missing:
         complain(str(error))
-    jobs = plan_jobs(sources, settings.formats, settings.output_dir)
+    task = make_task(settings)
+    jobs = plan_jobs(
+        sources, output_names(task, _formats(call, settings, task)), settings.output_dir
+    )
     if not jobs:
         return ExitCode.USAGE
     with open_display(Tally(len(jobs)), quiet=call.quiet, verbose=call.verbose) as display:
         if call.verbose:
             display.note(f"settings: {settings!r}")
-        code = _work(jobs, make_task(settings), settings, display)
+        code = _work(jobs, task, settings, display)
     return code or (ExitCode.USAGE if missing else ExitCode.OK)
 
 
@@ -77,9 +81,34 @@ def _events(
     jobs: Sequence[Job], task: Task, settings: Settings, display: Display
 ) -> Iterator[Event]:
     backend = open_backend(settings, display)
-    seconds = min(settings.chunk_seconds, task.max_chunk_seconds)
+    seconds = backend.longest_chunk(task.max_chunk_seconds)
+    if seconds < task.max_chunk_seconds:
+        display.note(f"memory is short: parts of at most {clock(seconds)} at once")
     display.begin()
     yield from run(jobs, task, backend, chunk_seconds=seconds)
+
+
+def _formats(call: Invocation, settings: Settings, task: Task) -> Sequence[str]:
+    """Return the formats to write.
+
+    Raises:
+        UsageError: One was asked for that can't hold the task's result.
+    """
+    if task.formats is None:
+        return settings.formats
+    fitting = [name for name in settings.formats if name in task.formats]
+    unfit = [name for name in settings.formats if name in FORMATS and name not in task.formats]
+    # Settings that hold for all commands may name formats that are not for this one.
+    if unfit and call.flags.get("formats") is not None:
+        known = ", ".join(task.formats)
+        raise UsageError(task.why_not, f"--format {unfit[0]}", f"it can be {known}")
+    unknown = [name for name in settings.formats if name not in FORMATS]
+    return [*fitting, *unknown] or task.formats
+
+
+def output_names(task: Task, formats: Sequence[str]) -> list[str]:
+    """Return the ends of a task's file names: a format, after a variant where there is one."""
+    return [f"{each}.{name}" if each else name for each in task.variants for name in formats]
 
 
 def open_backend(settings: Settings, display: Display) -> Backend:
@@ -102,6 +131,7 @@ def open_backend(settings: Settings, display: Display) -> Backend:
         attention=settings.attention,
         batch_size=settings.batch_size,
         on_note=display.note,
+        on_stage=display.stage,
     )
 
 

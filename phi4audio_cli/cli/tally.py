@@ -23,7 +23,7 @@ class Tally:
         self._now = now
         self._began: float | None = None
         self._done_audio = 0.0
-        self._heard: dict[int, float] = {}
+        self._heard: dict[int, dict[int, float]] = {}
         self._lengths: dict[int, float] = {}
 
     def begin(self) -> None:
@@ -38,8 +38,9 @@ class Tally:
                 if seconds is not None:
                     self._lengths[index] = seconds
             case ChunkDone(generation=generation):
-                seconds = generation.request.chunk.seconds
-                self._heard[index] = self._heard.get(index, 0.0) + seconds
+                if (chunk := generation.request.chunk) is not None:
+                    # Several requests may be about one chunk: it counts once.
+                    self._heard.setdefault(index, {})[chunk.index] = chunk.seconds
             case FileDone(result=result):
                 self._forget(index)
                 self._done_audio += result.duration
@@ -55,7 +56,7 @@ class Tally:
     @property
     def audio(self) -> float:
         """Seconds of audio that are done."""
-        return self._done_audio + sum(self._heard.values())
+        return self._done_audio + sum(map(self.heard, self._heard))
 
     @property
     def elapsed(self) -> float:
@@ -85,7 +86,7 @@ class Tally:
 
     def heard(self, index: int) -> float:
         """Return the seconds that are done of a recording under way."""
-        return self._heard.get(index, 0.0)
+        return sum(self._heard.get(index, {}).values())
 
     def length(self, index: int) -> float | None:
         """Return the length of a recording under way in seconds, if it is known."""

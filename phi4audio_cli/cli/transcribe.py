@@ -56,6 +56,11 @@ def transcribe(
 
 
 def _make_task(settings: Settings) -> Task:
+    from phi4audio_cli.tasks.prompts import Prompts
     from phi4audio_cli.tasks.transcribe import Transcribe
 
-    return Transcribe(settings.language)
+    return Transcribe(
+        settings.language,
+        chunk_seconds=settings.chunk_seconds,
+        prompts=Prompts.changed(settings.prompts),
+    )

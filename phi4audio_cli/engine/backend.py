@@ -11,9 +11,23 @@ from phi4audio_cli.types import Generation, Request
 class Backend(Protocol):
     """Answers requests; how many at once, and where, is its own business."""
 
-    def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
+    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
         """Pull requests when there is room for them; yield each answer when it is there.
 
-        Answers may come in another order than their requests. Every request gets one answer.
+        Answers may come in another order than their requests. Every request gets one answer, and
+        the answer's `request` is that very object.
+
+        Args:
+            feed: Requests, and None where no more come until those before it are answered: a
+                flush. A backend that collects requests answers all it holds then; if it waited
+                for the next item first, it would wait for ever.
+        """
+        ...
+
+    def longest_chunk(self, wanted: float) -> float:
+        """Return the longest chunk that fits the memory, at most `wanted`, in seconds.
+
+        Raises:
+            ModelError: Not even a short one does.
         """
         ...

@@ -12,16 +12,40 @@ class ScriptedBackend:
 
     Args:
         answer: From a request to the text of its answer, or to a whole generation.
+        window: Requests that are collected, then answered last first; None: until a flush.
+        longest: Longest chunk it claims to have memory for, in seconds.
     """
 
-    def __init__(self, answer: Callable[[Request], str | Generation]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], str | Generation],
+        *,
+        window: int | None = 1,
+        longest: float = float("inf"),
+    ) -> None:
         self.answer = answer
+        self.window = window
+        self.longest = longest
         self.requests: list[Request] = []
 
-    def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
-        """Answer one request at a time, in order."""
+    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
+        """Answer the requests of one window after the other."""
+        held: list[Request] = []
         for request in feed:
-            self.requests.append(request)
+            if request is not None:
+                held.append(request)
+            if request is None or len(held) == self.window:
+                yield from self._answer(held)
+                held = []
+        yield from self._answer(held)
+
+    def longest_chunk(self, wanted: float) -> float:
+        """Return `wanted`, or `longest` where that is less."""
+        return min(wanted, self.longest)
+
+    def _answer(self, held: list[Request]) -> Iterator[Generation]:
+        self.requests += held
+        for request in reversed(held):
             answer = self.answer(request)
             if isinstance(answer, str):
                 answer = Generation(request, answer, tokens=(), logprobs=(), finish="stop")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
-from phi4audio_cli.types import Job, Metadata, Transcript
+from phi4audio_cli.types import Job, Metadata, Result, document_of
 from phi4audio_cli.writers import find_writer, render
 
 
@@ -24,7 +24,8 @@ def plan_jobs(
 
     Args:
         sources: The recordings.
-        formats: Names of formats; a name given twice counts once.
+        formats: Names of formats, with a variant before them where a result has several
+            (`fr.srt`); a name given twice counts once.
         output_dir: None puts the outputs beside their recordings.
 
     Raises:
@@ -33,7 +34,7 @@ def plan_jobs(
     """
     formats = list(dict.fromkeys(formats))
     for name in formats:
-        find_writer(name)
+        find_writer(name.rpartition(".")[2])
     folders = _folders(sources, output_dir)
     stems = _stems(sources, folders, formats)
     jobs = [
@@ -125,14 +126,14 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def write_outputs(job: Job, result: Transcript, metadata: Metadata) -> None:
+def write_outputs(job: Job, result: Result, metadata: Metadata) -> None:
     """Write a result in every format of its job; each file appears complete, or not at all.
 
     Raises:
         OutputError: The disk is full, the folder read-only, or the like.
     """
     # All texts first: what can't be rendered must leave no half of the formats behind.
-    texts = {path: render(name, result, metadata) for name, path in job.outputs.items()}
+    texts = {path: _text(name, result, metadata) for name, path in job.outputs.items()}
     for path, text in texts.items():
         try:
             write_atomically(path, text)
@@ -142,6 +143,11 @@ def write_outputs(job: Job, result: Transcript, metadata: Metadata) -> None:
                 str(path),
                 "check the space and the permissions there, or give another --output-dir",
             ) from error
+
+
+def _text(name: str, result: Result, metadata: Metadata) -> str:
+    variant, _, form = name.rpartition(".")
+    return render(form, document_of(result, variant), metadata)
 
 
 def write_atomically(path: Path, text: str) -> None:

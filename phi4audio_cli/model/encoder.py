@@ -23,6 +23,13 @@ from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
 WINDOW_FRAMES = 500
 """Encoder frames of 80 ms that attend to each other: 40 s. Longer audio is folded into windows."""
 
+SUBSAMPLING = 8
+"""Feature frames to an encoder frame."""
+
+BLOCK_FRAMES = 1000
+"""Encoder frames that the subsampling makes at once. All at once would take 15 GB for 30 minutes
+(1024 channels at half the feature rate, twice)."""
+
 
 def zero_beyond(hidden: torch.Tensor, lengths: torch.Tensor | None, dim: int) -> torch.Tensor:
     """Set what lies past each row's length to 0.
@@ -47,7 +54,7 @@ class MaskedSubsampling(Phi4MultimodalAudioNemoConvSubsampling):  # type: ignore
     def forward(
         self, hidden_states: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Subsample features.
+        """Subsample features; long ones in blocks, since the first layer takes much memory.
 
         Args:
             hidden_states: Normalised log-mel features, shape (rows, frames, mel bands).
@@ -56,6 +63,24 @@ class MaskedSubsampling(Phi4MultimodalAudioNemoConvSubsampling):  # type: ignore
         Returns:
             Shape (rows, ceil(frames / 8), hidden), and the new lengths.
         """
+        total = hidden_states.shape[1]
+        if total <= BLOCK_FRAMES * SUBSAMPLING:
+            return self._subsample(hidden_states, lengths)
+        blocks = []
+        for start in range(0, total, BLOCK_FRAMES * SUBSAMPLING):
+            # An output frame sees 7 features before its own and none after them, so one frame
+            # more on the left makes the block's first frame what it is without blocks.
+            first = max(0, start - SUBSAMPLING)
+            piece = hidden_states[:, first : start + BLOCK_FRAMES * SUBSAMPLING]
+            within = None if lengths is None else (lengths - first).clamp(min=0)
+            block, _ = self._subsample(piece, within)
+            blocks.append(block[:, (start - first) // SUBSAMPLING :])
+        frames = None if lengths is None else -(-lengths // SUBSAMPLING)
+        return torch.cat(blocks, dim=1), frames
+
+    def _subsample(
+        self, hidden_states: torch.Tensor, lengths: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         hidden = zero_beyond(hidden_states, lengths, dim=1).unsqueeze(1)
         for layer in self.conv:
             hidden = layer(hidden)

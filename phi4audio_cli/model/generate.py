@@ -6,12 +6,13 @@ are exact in batches, and rows that may cross LongRoPE's switch are not batched 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from transformers import DynamicCache
 
+from phi4audio_cli.model.features import embedding_count
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.types import FinishReason
@@ -27,7 +28,11 @@ class Answer:
 
 
 def generate(
-    model: Phi4AudioForCausalLM, batch: Sequence[Prepared], stop_tokens: Collection[int]
+    model: Phi4AudioForCausalLM,
+    batch: Sequence[Prepared],
+    stop_tokens: Collection[int],
+    heard: Sequence[torch.Tensor] | None = None,
+    tell: Callable[[str], None] = lambda stage: None,
 ) -> list[Answer]:
     """Answer a batch of prompts greedily.
 
@@ -35,6 +40,8 @@ def generate(
         model: On its device, in evaluation mode.
         batch: One or more prompts. Those for which `may_cross_rope_switch` must come alone.
         stop_tokens: Ids that end a row; they are not part of its answer.
+        heard: Audio embeddings of each row, where they are there already (`embed_audio`).
+        tell: Told what is going on, in a few words.
 
     Returns:
         One answer for each prompt, in the order of `batch`.
@@ -42,7 +49,8 @@ def generate(
     if len(batch) > 1 and any(may_cross_rope_switch(model, row) for row in batch):
         raise ValueError("a prompt that may cross LongRoPE's switch must be answered alone")
     with torch.inference_mode():
-        return _Decoding(model, batch, stop_tokens).run()
+        heard = embed_audio(model, batch) if heard is None else heard
+        return _Decoding(model, batch, stop_tokens, heard).run(tell)
 
 
 def may_cross_rope_switch(model: Phi4AudioForCausalLM, row: Prepared) -> bool:
@@ -65,19 +73,30 @@ def rope_switch(model: Phi4AudioForCausalLM) -> int | None:
 
 
 def embed_audio(model: Phi4AudioForCausalLM, batch: Sequence[Prepared]) -> list[torch.Tensor]:
-    """Run the encoder once over a batch.
+    """Run the encoder once over the chunks of a batch, however many rows are about each.
 
     Returns:
-        For each row its audio embeddings, shape (audio_length, decoder width).
+        For each row its audio embeddings, shape (audio_length, decoder width); of length 0 for a
+        row without audio.
     """
+    chunks = {id(row.features): row.features for row in batch if row.features is not None}
+    nothing = model.audio.up_proj_for_speech.weight.new_zeros(0, model.config.hidden_size)
+    embedded = dict(zip(chunks, _encode(model, list(chunks.values())), strict=True))
+    return [embedded.get(id(row.features), nothing) for row in batch]
+
+
+def _encode(model: Phi4AudioForCausalLM, chunks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Encode features, each of shape (frames, mel bands), to embeddings (n, decoder width)."""
+    if not chunks:
+        return []
     weight = model.audio.up_proj_for_speech.weight
-    features = torch.nn.utils.rnn.pad_sequence([row.features for row in batch], batch_first=True)
-    lengths = torch.tensor([len(row.features) for row in batch])
+    features = torch.nn.utils.rnn.pad_sequence(list(chunks), batch_first=True)
+    lengths = torch.tensor([len(chunk) for chunk in chunks])
     mask = None
     if int(lengths.min()) < features.shape[1]:
         mask = (torch.arange(features.shape[1]) < lengths[:, None]).to(weight.device)
     embedded = model.audio.embed(features.to(weight.device, weight.dtype), mask)
-    return [embedded[index, : row.audio_length] for index, row in enumerate(batch)]
+    return [row[: embedding_count(len(chunk))] for row, chunk in zip(embedded, chunks, strict=True)]
 
 
 class _Decoding:
@@ -88,6 +107,7 @@ class _Decoding:
         model: Phi4AudioForCausalLM,
         batch: Sequence[Prepared],
         stop_tokens: Collection[int],
+        heard: Sequence[torch.Tensor],
     ) -> None:
         self.model = model
         self.stop_tokens = frozenset(stop_tokens)
@@ -95,10 +115,12 @@ class _Decoding:
         self.answers = [Answer() for _ in batch]
         self.active = list(range(len(batch)))
         self.switch = rope_switch(model)
-        self.prompt, self.mask = self._embed(batch)
+        self.prompt, self.mask = self._embed(batch, heard)
 
-    def run(self) -> list[Answer]:
+    def run(self, tell: Callable[[str], None]) -> list[Answer]:
+        tell(f"reading {self.mask.shape[1]} positions")
         logits = self._prefill(self.prompt)
+        tell("writing")
         while self.active:
             tokens = self._take(logits)
             if not self.active:
@@ -106,10 +128,11 @@ class _Decoding:
             logits = self._step(tokens)
         return self.answers
 
-    def _embed(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _embed(
+        self, batch: Sequence[Prepared], audio: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Join text and audio embeddings, padded on the left: (rows, n, width), (rows, n)."""
         table = self.model.get_input_embeddings()
-        audio = embed_audio(self.model, batch)
         rows = []
         for prompt, heard in zip(batch, audio, strict=True):
             before, after = (

@@ -6,9 +6,10 @@ comes from the configuration, never from a tokenizer's spelling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from tokenizers import Tokenizer
@@ -18,7 +19,7 @@ from transformers.models.phi4_multimodal.feature_extraction_phi4_multimodal impo
 
 from phi4audio_cli.errors import CheckpointError
 from phi4audio_cli.model.features import embedding_count, load_extractor, log_mel
-from phi4audio_cli.types import Request
+from phi4audio_cli.types import Chunk, Request
 
 USER, ASSISTANT, SYSTEM, END = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"
 
@@ -27,8 +28,9 @@ USER, ASSISTANT, SYSTEM, END = "<|user|>", "<|assistant|>", "<|system|>", "<|end
 class Prepared:
     """One request, ready for the network."""
 
-    features: torch.Tensor
-    """Log-mel features, float32, shape (frames, mel bands)."""
+    features: torch.Tensor | None
+    """Log-mel features, float32, shape (frames, mel bands), one object for all requests about a
+    chunk; None: nothing to hear."""
     before: tuple[int, ...]
     """Token ids before the audio."""
     after: tuple[int, ...]
@@ -38,12 +40,16 @@ class Prepared:
     @property
     def audio_length(self) -> int:
         """Number of audio embeddings, one every 80 ms."""
-        return embedding_count(len(self.features))
+        return 0 if self.features is None else embedding_count(len(self.features))
 
     @property
     def prompt_length(self) -> int:
         """Positions of the whole prompt."""
         return len(self.before) + self.audio_length + len(self.after)
+
+
+Pending: TypeAlias = tuple[Request, Prepared]
+"""A request and what the network takes for it."""
 
 
 class InputBuilder:
@@ -55,6 +61,7 @@ class InputBuilder:
         self.tokenizer = tokenizer
         self.extractor = extractor
         self._roles = {name: _token_id(tokenizer, name) for name in (USER, ASSISTANT, END)}
+        self._system = tokenizer.token_to_id(SYSTEM)
 
     @classmethod
     def from_folder(cls, folder: Path) -> InputBuilder:
@@ -77,16 +84,51 @@ class InputBuilder:
         """Id of the token that ends a turn."""
         return self._roles[END]
 
+    def prepare_all(self, requests: Iterable[Request | None]) -> Iterator[Pending | None]:
+        """Prepare requests in order; the features of a chunk are computed once in a row.
+
+        Yields:
+            Each request with what the network takes, and None for None.
+        """
+        chunk: Chunk | None = None
+        features: torch.Tensor | None = None
+        for request in requests:
+            if request is None:
+                yield None
+                continue
+            if request.chunk is not chunk:
+                chunk = request.chunk
+                features = None if chunk is None else self.hear(chunk)
+            yield request, self._prompt(request, features)
+
     def prepare(self, request: Request) -> Prepared:
         """Compute features and token ids: <|user|> audio instruction <|end|> <|assistant|>."""
         chunk = request.chunk
-        instruction = self.tokenizer.encode(request.prompt, add_special_tokens=False).ids
+        return self._prompt(request, None if chunk is None else self.hear(chunk))
+
+    def hear(self, chunk: Chunk) -> torch.Tensor:
+        """Compute a chunk's features, float32, shape (frames, mel bands)."""
+        return log_mel(chunk.samples, chunk.sample_rate, self.extractor)
+
+    def _prompt(self, request: Request, features: torch.Tensor | None) -> Prepared:
         return Prepared(
-            features=log_mel(chunk.samples, chunk.sample_rate, self.extractor),
-            before=(self._roles[USER],),
-            after=(*instruction, self._roles[END], self._roles[ASSISTANT]),
+            features=features,
+            before=(*self._system_turn(request.system), self._roles[USER]),
+            after=(*self._ids(request.prompt), self._roles[END], self._roles[ASSISTANT]),
             max_new_tokens=request.max_new_tokens,
         )
+
+    def _system_turn(self, text: str) -> tuple[int, ...]:
+        """Return the ids of <|system|> text <|end|>, or nothing for no text."""
+        if not text:
+            return ()
+        if self._system is None:
+            raise CheckpointError(f"the tokenizer has no {SYSTEM} token", where="tokenizer.json")
+        return (self._system, *self._ids(text), self._roles[END])
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Turn generated ids into text, control tokens left out."""

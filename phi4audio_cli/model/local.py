@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import torch
 import transformers
 
 from phi4audio_cli.checkpoint import open_checkpoint
+from phi4audio_cli.model.batches import Hearing, batches, windows
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
 from phi4audio_cli.model.generate import Answer, generate, may_cross_rope_switch
-from phi4audio_cli.model.inputs import InputBuilder, Prepared
+from phi4audio_cli.model.inputs import InputBuilder, Pending, Prepared
 from phi4audio_cli.model.load import build, fill
+from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
-from phi4audio_cli.model.placement import place
+from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.prefetch import prefetch
 from phi4audio_cli.types import Generation, Request
 
 BATCHES_SORTED_TOGETHER = 4
 """Batches' worth of requests that are sorted by length, so that a batch holds like lengths."""
 
-Pending = tuple[Request, Prepared]
+FREE_SHARE = 0.9
+"""Share of the free memory that one long pass may take: estimates err, and memory splinters."""
 
 
 def open_local_backend(
@@ -36,6 +38,7 @@ def open_local_backend(
     attention: str = "auto",
     batch_size: int = 8,
     on_note: Callable[[str], None] = lambda note: None,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> LocalBackend:
     """Load a checkpoint of any layout and make it ready to answer.
 
@@ -47,6 +50,7 @@ def open_local_backend(
         attention: `auto`, `flash_attention_2`, `sdpa` or `eager`.
         batch_size: Most requests answered at once.
         on_note: Told in one line what a user should know, such as weights left on the CPU.
+        on_stage: Told what goes on during a long pass, and an empty text when it is over.
 
     Raises:
         ModelError: Device, dtype or memory don't allow it.
@@ -63,7 +67,9 @@ def open_local_backend(
         on_note(note)
     fill(model, checkpoint.tensors(), store_as, placement)
     inputs = InputBuilder.from_folder(folder)
-    return LocalBackend(model, inputs, _stop_tokens(folder, model, inputs), batch_size)
+    backend = LocalBackend(model, inputs, _stop_tokens(folder, model, inputs), batch_size)
+    backend.on_note, backend.on_stage = on_note, on_stage
+    return backend
 
 
 class LocalBackend:
@@ -80,26 +86,49 @@ class LocalBackend:
         self.inputs = inputs
         self.stop_tokens = stop_tokens
         self.batch_size = batch_size
+        self.on_note: Callable[[str], None] = lambda note: None
+        self.on_stage: Callable[[str], None] = lambda stage: None
 
-    def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
+    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
         """Answer requests; features are computed ahead in a thread while the network runs."""
         window = self.batch_size * BATCHES_SORTED_TOGETHER
-        prepared = prefetch(((item, self.inputs.prepare(item)) for item in feed), window)
-        while pending := list(islice(prepared, window)):
-            for batch in self._batches(pending):
-                answers = generate(self.model, [row for _, row in batch], self.stop_tokens)
-                for (request, _), answer in zip(batch, answers, strict=True):
+        prepared = prefetch(self.inputs.prepare_all(feed), window)
+        for pending in windows(prepared, window):
+            hearing = Hearing(self.model, [row for _, row in pending])
+            for batch in batches(pending, self.batch_size, self._must_be_alone):
+                for (request, _), answer in zip(batch, self._answer(batch, hearing), strict=True):
                     yield self._generation(request, answer)
 
-    def _batches(self, pending: list[Pending]) -> Iterator[list[Pending]]:
-        """Group requests of like lengths, longest first; what must be alone comes last."""
-        ordered = sorted(pending, key=lambda item: item[1].prompt_length, reverse=True)
-        alone = [item for item in ordered if may_cross_rope_switch(self.model, item[1])]
-        together = [item for item in ordered if not may_cross_rope_switch(self.model, item[1])]
-        for start in range(0, len(together), self.batch_size):
-            yield together[start : start + self.batch_size]
-        for item in alone:
-            yield [item]
+    def longest_chunk(self, wanted: float) -> float:
+        """Return the longest chunk whose pass fits the free memory, at most `wanted`, in seconds.
+
+        What the encoder hears at once (40 s) always counts as fitting.
+        """
+        if wanted <= ENCODER_SECONDS:
+            return wanted
+        if self.model.config._attn_implementation == "eager":
+            # The scores of 30 minutes alone would be 24 GB a layer.
+            self.model.set_attn_implementation("sdpa")
+            self.on_note("eager attention can't hold long audio: sdpa takes its place")
+        weight = self.model.get_input_embeddings().weight
+        cost = PassCost.of(self.model.config, weight.dtype.itemsize)
+        return cost.longest(wanted, FREE_SHARE * free_memory(weight.device))
+
+    def _answer(self, batch: list[Pending], hearing: Hearing) -> list[Answer]:
+        rows = [row for _, row in batch]
+        seconds = sum(request.chunk.seconds for request, _ in batch[:1] if request.chunk)
+        if seconds <= ENCODER_SECONDS:
+            return generate(self.model, rows, self.stop_tokens, hearing.of(rows))
+        minutes, rest = divmod(round(seconds), 60)
+        self.on_stage(f"hearing {minutes}:{rest:02} of audio")
+        try:
+            heard = hearing.of(rows)
+            return generate(self.model, rows, self.stop_tokens, heard, self.on_stage)
+        finally:
+            self.on_stage("")
+
+    def _must_be_alone(self, row: Prepared) -> bool:
+        return may_cross_rope_switch(self.model, row)
 
     def _generation(self, request: Request, answer: Answer) -> Generation:
         return Generation(

@@ -77,7 +77,7 @@ def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Placeme
     Raises:
         ModelError: They don't fit this machine.
     """
-    return plan(_sizes(model, dtype), device, _free_memory(device), _free_memory(None))
+    return plan(_sizes(model, dtype), device, free_memory(device), free_memory(None))
 
 
 def plan(
@@ -126,7 +126,8 @@ def _bytes(module: nn.Module, dtype: torch.dtype) -> int:
     return sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
 
 
-def _free_memory(device: torch.device | None) -> int:
+def free_memory(device: torch.device | None) -> int:
+    """Return the free bytes of a GPU's memory, or of the machine's for all else."""
     if device is not None and device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

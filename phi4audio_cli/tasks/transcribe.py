@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
+from phi4audio_cli.tasks.pieces import ENCODER_SECONDS, chunk_segment, speech_budget
+from phi4audio_cli.tasks.prompts import Prompts, fill
+from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.text.stitch import join
-from phi4audio_cli.types import Chunk, Generation, Request, Segment, Transcript
-
-LOGPROB_DIGITS = 3
+from phi4audio_cli.types import Chunk, Generation, Request, Transcript
 
 
-class Transcribe:
+class Transcribe(Task):
     """Transcribe in the language spoken.
 
     Args:
         language: English name of the language, if known; it makes the prompt more exact.
+        chunk_seconds: Longest chunk, at most 40 s.
+        prompts: What is said to the model.
     """
 
-    max_chunk_seconds = 40.0
-    """The encoder attends to 40 s at once (500 frames of 80 ms)."""
-    tokens_per_second = 15
-    """Far above speech: fast talkers reach about 5 words a second."""
-    spare_tokens = 64
-
-    def __init__(self, language: str | None = None) -> None:
+    def __init__(
+        self,
+        language: str | None = None,
+        *,
+        chunk_seconds: float = ENCODER_SECONDS,
+        prompts: Prompts | None = None,
+    ) -> None:
         self.language = language
-        named = f"{language} " if language else ""
-        self.prompt = f"Transcribe the {named}audio clip into text."
+        self.max_chunk_seconds = min(chunk_seconds, ENCODER_SECONDS)
+        self.prompt = transcribe_prompt(prompts or Prompts(), language)
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
         """Ask for the chunk's words."""
-        budget = self.spare_tokens + math.ceil(self.tokens_per_second * chunk.seconds)
-        yield Request(job=job, chunk=chunk, prompt=self.prompt, max_new_tokens=budget)
+        yield Request(job, chunk, self.prompt, max_new_tokens=speech_budget(chunk))
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Transcript:
         """Make one segment of each answer that has text; its times are the chunk's."""
-        heard = [answer for answer in answers if answer.text]
-        segments = tuple(_segment(index, answer) for index, answer in enumerate(heard))
+        told = [answer for answer in answers if answer.text]
+        segments = tuple(chunk_segment(index, answer) for index, answer in enumerate(told))
         return Transcript(
             text=join(segment.text for segment in segments),
             language=self.language,
@@ -47,15 +48,8 @@ class Transcribe:
         )
 
 
-def _segment(index: int, answer: Generation) -> Segment:
-    chunk = answer.request.chunk
-    logprob = answer.avg_logprob
-    return Segment(
-        id=index,
-        start=chunk.start_seconds,
-        end=chunk.stop_seconds,
-        text=answer.text,
-        times_from="chunk",
-        avg_logprob=None if logprob is None else round(logprob, LOGPROB_DIGITS),
-        finish=answer.finish,
-    )
+def transcribe_prompt(prompts: Prompts, language: str | None) -> str:
+    """Return the instruction for speech in a known or unknown language."""
+    if language is None:
+        return prompts.transcribe
+    return fill(prompts.transcribe_language, language=language)

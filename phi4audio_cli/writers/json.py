@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from phi4audio_cli.errors import UsageError
@@ -19,7 +20,17 @@ SCHEMA_VERSION = "1"
 
 def render(result: Transcript, metadata: Metadata) -> str:
     """Return the result as an indented JSON object with a final newline."""
-    document = {
+    return dump(document(result, metadata))
+
+
+def dump(entries: Mapping[str, Any]) -> str:
+    """Return an indented JSON object with a final newline."""
+    return json.dumps(entries, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+
+
+def document(result: Transcript, metadata: Metadata) -> dict[str, Any]:
+    """Return what is written, by its keys."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "phi4audio": metadata.version,
         "model": metadata.model,
@@ -27,14 +38,13 @@ def render(result: Transcript, metadata: Metadata) -> str:
         "task": result.task,
         "prompt": result.prompt,
         "duration": result.duration,
-        "language": _language_code(result.language),
+        "language": language_code(result.language),
         "text": result.text,
         "segments": [_segment(segment) for segment in result.segments],
     }
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-def _language_code(name: str | None) -> str | None:
+def language_code(name: str | None) -> str | None:
     """Return the code of a language, as whisper writes it; a name unknown to us stays."""
     try:
         return find_language(name).code if name else None
@@ -48,23 +58,25 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "start": segment.start,
         "end": segment.end,
         "text": segment.text,
-        "avg_logprob": _number(segment.avg_logprob),
+        "avg_logprob": number(segment.avg_logprob),
         "times_from": segment.times_from,
         "finish": segment.finish,
     }
     # Whisper's readers take "words" as a promise that every text is in them.
     if segment.words:
         entry["words"] = [_word(word) for word in segment.words]
+    if segment.transcript is not None:
+        entry["transcript"] = segment.transcript
     return entry
 
 
 def _word(word: Word) -> dict[str, Any]:
     entry: dict[str, Any] = {"word": word.word, "start": word.start, "end": word.end}
     if word.probability is not None:
-        entry["probability"] = _number(word.probability)
+        entry["probability"] = number(word.probability)
     return entry
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
     """Return what JSON can hold: it has neither NaN nor infinities."""
     return value if value is not None and math.isfinite(value) else None

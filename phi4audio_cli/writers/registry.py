@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.types import Metadata, Transcript
-from phi4audio_cli.writers import json, srt, txt
+from phi4audio_cli.types import Document, Metadata, Transcript, Translation
+from phi4audio_cli.writers import json, overview, srt, translation, txt
 
 Writer: TypeAlias = Callable[[Transcript, Metadata], str]
 """From a result to the text of its file: UTF-8 to be, lines that end in LF."""
@@ -36,12 +36,17 @@ def find_writer(name: str) -> Writer:
 
 def render(
     format: str,  # noqa: A002 (the word users know)
-    result: Transcript,
+    result: Document,
     metadata: Metadata,
 ) -> str:
     """Return the content of a result's file in one format.
 
     Raises:
-        UsageError: No such format.
+        UsageError: No such format, or not for this kind of result.
     """
-    return find_writer(format)(result, metadata)
+    writer = find_writer(format)
+    if isinstance(result, Transcript):
+        return writer(result, metadata)
+    if isinstance(result, Translation):
+        return translation.render(format, writer, result, metadata)
+    return overview.render(format, result, metadata)

@@ -24,9 +24,9 @@ def job(index: int = 0, name: str = "talk.wav") -> Job:
     return Job(index, Path(name), {"txt": Path(name).with_suffix(".txt")})
 
 
-def chunk_done(of: Job, seconds: float, text: str = "hello") -> ChunkDone:
+def chunk_done(of: Job, seconds: float, text: str = "hello", index: int = 0) -> ChunkDone:
     samples = np.zeros(int(seconds * WIDE_BAND), np.float32)
-    request = Request(of.index, Chunk(0, samples, WIDE_BAND, 0), "prompt", 10)
+    request = Request(of.index, Chunk(index, samples, WIDE_BAND, 0), "prompt", 10)
     return ChunkDone(of, Generation(request, text, (1, 2), (-0.1, -0.3), "stop"))
 
 

@@ -47,7 +47,8 @@ def test_a_finished_recording_counts_with_its_decoded_length() -> None:
     only = job()
     tally.take(FileStarted(only, 100.0))
     tally.take(chunk_done(only, 40.0))
-    tally.take(chunk_done(only, 40.0))
+    tally.take(chunk_done(only, 40.0, "bonjour"))  # another question about the same chunk
+    tally.take(chunk_done(only, 40.0, index=1))
     assert tally.heard(0) == 80
     tally.take(file_done(only, 90.0))
     assert (tally.audio, tally.total_audio, tally.done) == (90, 90, 1)

@@ -17,13 +17,6 @@ from phi4audio_cli.types import Generation, Request
 from .samples import write_tone
 
 
-class Backwards(ScriptedBackend):
-    """Answers everything, the last request first."""
-
-    def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
-        yield from reversed(list(super().generate(feed)))
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -35,7 +28,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture
 def backend(monkeypatch) -> ScriptedBackend:
     """Answers with the length of what it heard, in samples, in reversed order."""
-    scripted = Backwards(lambda request: f"{len(request.chunk.samples)} samples")
+    scripted = ScriptedBackend(lambda request: f"{len(request.chunk.samples)} samples", window=None)
     monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
     return scripted
 
@@ -172,7 +165,7 @@ def test_a_model_that_is_not_there_is_exit_3(monkeypatch, capsys) -> None:
 
 def test_interrupting_keeps_what_is_done(monkeypatch, capsys) -> None:
     class Interrupted(ScriptedBackend):
-        def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
+        def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
             answers = super().generate(feed)
             yield next(answers)
             yield next(answers)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from phi4audio_cli.audio.chunking import cut_at_quiet
 from phi4audio_cli.engine import ScriptedBackend, run
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.tasks.transcribe import Transcribe
@@ -20,7 +21,6 @@ from phi4audio_cli.types import (
     FileDone,
     FileFailed,
     FileStarted,
-    Generation,
     Job,
     Request,
 )
@@ -42,14 +42,6 @@ def say_where(request: Request) -> str:
     return f"{request.job}:{request.chunk.index}"
 
 
-class Shuffling(ScriptedBackend):
-    """Answers a few requests at a time, last first."""
-
-    def generate(self, feed: Iterable[Request]) -> Iterator[Generation]:
-        held = list(super().generate(feed))
-        yield from reversed(held)
-
-
 def events(
     paths: Iterable[Path], backend: ScriptedBackend | None = None, chunk_seconds: float = 2.0
 ) -> list[Event]:
@@ -61,7 +53,9 @@ def of(kind: type, found: list[Event]) -> list:
     return [event for event in found if isinstance(event, kind)]
 
 
-@pytest.mark.parametrize("backend", [ScriptedBackend(say_where), Shuffling(say_where)])
+@pytest.mark.parametrize(
+    "backend", [ScriptedBackend(say_where), ScriptedBackend(say_where, window=None)]
+)
 def test_every_chunk_of_every_recording_once_and_in_its_place(backend, tmp_path: Path):
     paths = [recording(tmp_path / f"{n}.wav", seconds) for n, seconds in enumerate((5, 0.5, 7))]
     found = events(paths, backend)
@@ -102,19 +96,16 @@ def test_a_recording_that_fails_costs_only_itself(tmp_path: Path):
     assert [event.job.source for event in of(FileDone, found)] == good
 
 
-def test_a_recording_that_fails_in_the_middle_has_one_outcome(tmp_path: Path, monkeypatch):
-    from phi4audio_cli.engine import flow
-
+def test_a_recording_that_fails_in_the_middle_has_one_outcome(tmp_path: Path):
     path = recording(tmp_path / "a.wav", 9)
 
     def cut(blocks, rate, limit):
-        chunks = list(real_cut(blocks, rate, limit))
+        chunks = list(cut_at_quiet(blocks, rate, limit))
         yield from chunks[:2]
         raise RuntimeError("decoder gave up")
 
-    real_cut = flow.cut_at_quiet
-    monkeypatch.setattr(flow, "cut_at_quiet", cut)
-    found = events([path])
+    backend = ScriptedBackend(say_where)
+    found = list(run(jobs_of([path]), Transcribe(), backend, chunk_seconds=2.0, cut=cut))
     assert len(of(FileFailed, found)) == 1
     assert not of(FileDone, found)
 

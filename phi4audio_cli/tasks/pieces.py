@@ -1,0 +1,55 @@
+"""What tasks have in common: token budgets, and segments made of answers."""
+
+from __future__ import annotations
+
+import math
+
+from phi4audio_cli.types import Chunk, Generation, Segment
+
+ENCODER_SECONDS = 40.0
+"""The encoder attends to 40 s at once (500 frames of 80 ms); what is said is best heard so."""
+
+TOKENS_PER_SECOND = 15
+"""Far above speech: fast talkers reach about 5 words a second."""
+
+SPARE_TOKENS = 64
+
+LOGPROB_DIGITS = 3
+"""Further digits depend on how requests were batched."""
+
+
+def speech_budget(chunk: Chunk) -> int:
+    """Return the most tokens that what is said in a chunk can take."""
+    return SPARE_TOKENS + math.ceil(TOKENS_PER_SECOND * chunk.seconds)
+
+
+def heard(answer: Generation) -> Chunk:
+    """Return the chunk an answer is about.
+
+    Raises:
+        ValueError: It is about none.
+    """
+    chunk = answer.request.chunk
+    if chunk is None:
+        raise ValueError("an answer about text has no chunk")
+    return chunk
+
+
+def rounded_logprob(answer: Generation) -> float | None:
+    """Return the answer's mean log-probability without the digits that batching moves."""
+    logprob = answer.avg_logprob
+    return None if logprob is None else round(logprob, LOGPROB_DIGITS)
+
+
+def chunk_segment(index: int, answer: Generation) -> Segment:
+    """Make a segment of an answer; its times are the chunk's."""
+    chunk = heard(answer)
+    return Segment(
+        id=index,
+        start=chunk.start_seconds,
+        end=chunk.stop_seconds,
+        text=answer.text,
+        times_from="chunk",
+        avg_logprob=rounded_logprob(answer),
+        finish=answer.finish,
+    )
