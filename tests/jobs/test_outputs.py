@@ -92,7 +92,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
         names(tmp_path, "a.wav", formats=("jason",))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -1,0 +1,147 @@
+"""Where somebody speaks: probabilities from a detector, marks from probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from phi4audio_cli.audio import silero
+from phi4audio_cli.types import Samples
+
+Probabilities = npt.NDArray[np.float32]
+Marks = npt.NDArray[np.bool_]
+
+ENTER = 0.5
+"""Speech begins at this probability."""
+
+LEAVE = 0.35
+"""Speech ends when the probability falls below this, and stays under ENTER for a while."""
+
+QUIET_WINDOWS = 4
+"""How long that while is (128 ms): what is shorter is a stop consonant, no pause."""
+
+SPEECH_WINDOWS = 3
+"""What is shorter (96 ms) is a click and no speech."""
+
+STRETCH_WINDOWS = 256
+"""Windows heard together (8.2 s). Always as many, so that results don't depend on the blocks."""
+
+
+class Detector(Protocol):
+    """Gives the probability of speech for each window of a recording."""
+
+    def window(self, sample_rate: int) -> int:
+        """Return the window's length in samples."""
+        ...
+
+    def listen(
+        self, blocks: Iterable[Samples], sample_rate: int
+    ) -> Iterator[tuple[Samples, Probabilities]]:
+        """Hand on all samples, each stretch with a probability for each of its windows.
+
+        All stretches are whole windows but the last, whose last window may be short.
+        """
+        ...
+
+
+class SileroDetector:
+    """Silero's network on the CPU, one thread's work; it may be shared by many recordings."""
+
+    def window(self, sample_rate: int) -> int:
+        """Return the window's length in samples: 32 ms."""
+        return silero.window_length(sample_rate)
+
+    def listen(
+        self, blocks: Iterable[Samples], sample_rate: int
+    ) -> Iterator[tuple[Samples, Probabilities]]:
+        """Hand on all samples with the probability of speech in each window.
+
+        Raises:
+            ModelError: silero-vad is not installed.
+        """
+        network = silero.load(sample_rate)
+        memory = network.begin()
+        for samples in stretches(blocks, STRETCH_WINDOWS * network.window):
+            missing = -len(samples) % network.window
+            whole = np.pad(samples, (0, missing)) if missing else samples
+            probabilities, memory = network.listen(whole, memory)
+            yield samples, probabilities
+
+
+def stretches(blocks: Iterable[Samples], length: int) -> Iterator[Samples]:
+    """Divide blocks of any lengths anew, into stretches of one length; the last may be shorter."""
+    held: list[Samples] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count < length:
+            continue
+        joined = np.concatenate(held)
+        whole = count - count % length
+        for start in range(0, whole, length):
+            yield joined[start : start + length]
+        held, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(held)
+
+
+class SpeechMarks:
+    """Decide for each window whether it is speech, from probabilities as they come.
+
+    Speech begins and ends at different probabilities, so that it doesn't flicker; short pauses
+    belong to it, and clicks don't count. Decisions wait for some windows that follow.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        """Windows not decided, this one included."""
+        self._quiet = 0
+        """How many of them, at the end, may be the pause after speech."""
+        self._speaking = False
+        self._long_enough = False
+
+    def push(self, probabilities: Probabilities) -> Marks:
+        """Take more windows; return the marks that are decided now, in order."""
+        decided: list[bool] = []
+        for probability in probabilities.tolist():
+            self._waiting += 1
+            if self._speaking:
+                self._go_on(probability, decided)
+            elif probability >= ENTER:
+                self._speaking, self._long_enough, self._quiet = True, False, 0
+            else:
+                self._decide(1, False, decided)
+        return np.array(decided, dtype=np.bool_)
+
+    def finish(self) -> Marks:
+        """Return the marks of all windows that are left."""
+        decided: list[bool] = []
+        if self._speaking:
+            self._end_speech(decided)
+        return np.array(decided, dtype=np.bool_)
+
+    def _go_on(self, probability: float, decided: list[bool]) -> None:
+        if probability >= ENTER:
+            self._quiet = 0
+        elif probability < LEAVE or self._quiet:
+            self._quiet += 1
+        if self._quiet == QUIET_WINDOWS:
+            self._end_speech(decided)
+        elif self._quiet == 0:
+            self._long_enough = self._long_enough or self._waiting >= SPEECH_WINDOWS
+            if self._long_enough:
+                self._decide(self._waiting, True, decided)
+
+    def _end_speech(self, decided: list[bool]) -> None:
+        length = self._waiting - self._quiet
+        self._decide(length, self._long_enough or length >= SPEECH_WINDOWS, decided)
+        self._decide(self._quiet, False, decided)
+        self._speaking, self._quiet = False, 0
+
+    def _decide(self, windows: int, speech: bool, decided: list[bool]) -> None:
+        decided.extend([speech] * windows)
+        self._waiting -= windows

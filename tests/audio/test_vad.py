@@ -1,0 +1,155 @@
+"""Finding speech: our faster network equals Silero's, and marks hold what was promised."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phi4audio_cli.audio import silero
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.vad import (
+    ENTER,
+    LEAVE,
+    QUIET_WINDOWS,
+    SPEECH_WINDOWS,
+    SileroDetector,
+    SpeechMarks,
+    stretches,
+)
+
+Array = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def voices(fsdd: Path) -> Array:
+    """A minute of real voices at 8 kHz, with pauses."""
+    files = sorted(fsdd.glob("*.wav"))[::40]
+    parts = [np.pad(soundfile.read(file, dtype="float32")[0], (0, 4000)) for file in files]
+    return np.concatenate(parts)[: 8000 * 60]
+
+
+@pytest.fixture(scope="module")
+def wide(recordings: Path) -> Array:
+    with open_audio(recordings / "jfk.flac") as recording:
+        return np.concatenate(list(recording.blocks()))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_the_probabilities_are_silero_s(wide: Array, voices: Array, rate: int) -> None:
+    threads = torch.get_num_threads()
+    import silero_vad
+
+    theirs = silero_vad.load_silero_vad()
+    torch.set_num_threads(threads)
+    samples = wide if rate == 16000 else voices[: 8000 * 20]
+    size = silero.window_length(rate)
+    wanted = [
+        theirs(torch.from_numpy(np.pad(part, (0, size - len(part)))), rate).item()
+        for part in np.split(samples, range(size, len(samples), size))
+    ]
+    heard = list(SileroDetector().listen([samples], rate))
+    np.testing.assert_array_equal(np.concatenate([part for part, _ in heard]), samples)
+    np.testing.assert_allclose(np.concatenate([each for _, each in heard]), wanted, atol=1e-5)
+
+
+def test_blocks_don_t_matter(wide: Array) -> None:
+    whole = list(SileroDetector().listen([wide], 16000))
+    blocks = np.array_split(wide, 77)
+    for (samples, scores), (same, scored) in zip(
+        whole, SileroDetector().listen(blocks, 16000), strict=True
+    ):
+        np.testing.assert_array_equal(samples, same)
+        np.testing.assert_array_equal(scores, scored)
+
+
+def test_silence_and_tones_are_no_speech() -> None:
+    time = np.arange(16000 * 10) / 16000
+    music = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 330)) / 10
+    for samples in (np.zeros(16000 * 10), music):
+        for _, scores in SileroDetector().listen([samples.astype("f4")], 16000):
+            assert (scores[10:] < ENTER).mean() > 0.95
+
+
+def test_loading_leaves_torch_s_threads_alone() -> None:
+    program = (
+        "import torch; torch.set_num_threads(3)\n"
+        "from phi4audio_cli.audio import silero; silero.load(16000)\n"
+        "assert torch.get_num_threads() == 3"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(1, 20))
+def test_stretches_have_one_length(sizes: list[int], length: int) -> None:
+    samples = np.arange(sum(sizes), dtype=np.float32)
+    blocks = np.split(samples, np.cumsum(sizes))
+    found = list(stretches(blocks, length))
+    np.testing.assert_array_equal(np.concatenate([samples[:0], *found]), samples)
+    assert all(len(each) == length for each in found[:-1])
+    assert all(0 < len(each) <= length for each in found)
+
+
+def marks(scores: list[float], sizes: list[int]) -> list[bool]:
+    finder = SpeechMarks()
+    found: list[bool] = []
+    start = 0
+    for size in itertools.cycle(sizes):
+        if start >= len(scores):
+            break
+        found += finder.push(np.array(scores[start : start + size], np.float32)).tolist()
+        start += size
+        assert len(found) <= start
+        assert len(found) > min(start, len(scores)) - QUIET_WINDOWS - SPEECH_WINDOWS - 1
+    return found + finder.finish().tolist()
+
+
+SCORES = st.lists(st.sampled_from([0.0, LEAVE - 0.01, LEAVE + 0.01, ENTER - 0.01, 0.6, 1.0]))
+
+
+@given(SCORES, st.lists(st.integers(1, 9), min_size=1))
+def test_marks_are_the_same_for_any_stretches(scores: list[float], sizes: list[int]) -> None:
+    found = marks(scores, sizes)
+    assert found == marks(scores, [max(1, len(scores))])
+    assert len(found) == len(scores)
+    runs = [(mark, len(list(group))) for mark, group in itertools.groupby(found)]
+    assert all(length >= SPEECH_WINDOWS for mark, length in runs if mark)
+    assert all(length >= QUIET_WINDOWS for mark, length in runs[1:-1] if not mark)
+
+
+@given(SCORES)
+def test_sure_speech_is_marked(scores: list[float]) -> None:
+    found = marks(scores, [100])
+    for start in range(len(scores) - SPEECH_WINDOWS + 1):
+        if min(scores[start : start + SPEECH_WINDOWS]) >= ENTER:
+            assert all(found[start : start + SPEECH_WINDOWS])
+    for start in range(len(scores) - QUIET_WINDOWS + 1):
+        if max(scores[start : start + QUIET_WINDOWS]) < LEAVE:
+            assert not any(found[start : start + QUIET_WINDOWS])
+
+
+def test_short_pauses_belong_to_speech_and_clicks_don_t() -> None:
+    assert marks([1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0], [1]) == [True] * 7 + [False] * 4
+    assert marks([0, 1, 1, 0, 0, 0, 0, 0], [1]) == [False] * 8
+
+
+def test_speech_is_found_where_it_is(wide: Array) -> None:
+    (_, first), *rest = SileroDetector().listen([wide], 16000)
+    finder = SpeechMarks()
+    found = np.concatenate(
+        [finder.push(first), *(finder.push(scores) for _, scores in rest), finder.finish()]
+    )
+    wanted = np.zeros(len(found), bool)
+    for start, stop in [(0.3, 2.3), (3.3, 4.4), (5.4, 7.7), (8.2, 10.6)]:  # Silero's own
+        wanted[round(start / 0.032) : round(stop / 0.032)] = True
+    assert (found != wanted).sum() * 0.032 < 0.5
