@@ -118,11 +118,12 @@ def open_backend(settings: Settings, display: Display) -> Backend:
         ModelError: No such model, or one that can't run here.
     """
     display.stage(f"loading {settings.model}")
-    # torch and transformers take seconds to load: not before there is something to do.
     from phi4audio_cli.checkpoint.resolve import resolve
-    from phi4audio_cli.model.local import open_local_backend
 
     folder = resolve(settings.model, offline=settings.offline, on_download=display.download)
+    # torch and transformers take seconds to load: not before the model is there.
+    from phi4audio_cli.model.local import open_local_backend
+
     return open_local_backend(
         folder,
         adapter=settings.adapter,
