@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 TOKENS = 8
 """How many answers are compared."""
-LARGEST_DEVIATION = {True: 0.05, False: 0.25}
-"""Most that logits may differ, as a share of their own spread, in float32 and in narrower types:
-rounding is below it, a model without its adapter is far above."""
+LARGEST_DEVIATION = 0.3
+"""Most that logits may differ, as a share of their own spread. Rounding merged weights to bfloat16
+gives up to 0.09 in tiny random networks, leaving the adapter out more than 1."""
 NOISE = 6.0
 """A tie: two tokens whose logits are closer than this many times the deviation."""
 
@@ -108,7 +108,7 @@ def compare_answers(
         _agrees(old, new, export, step)
         for step, (old, new) in enumerate(zip(expected, found, strict=True))
     )
-    if (worst := max(deviations)) > LARGEST_DEVIATION[dtype == torch.float32]:
+    if (worst := max(deviations)) > LARGEST_DEVIATION:
         raise CheckpointError(
             f"its logits differ from the source's by {100 * worst:.0f} % of their spread",
             str(export),
