@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -74,6 +76,15 @@ def test_the_wheel_holds_the_demo(wheel: Path) -> None:
         assert f"phi4audio_cli/demo/checkpoint/{name}" in names
     samples = [name for name in names if name.startswith("phi4audio_cli/demo/samples/")]
     assert any(name.endswith((".flac", ".opus", ".ogg")) for name in samples)
+
+
+def test_every_requirement_has_a_pin_within_its_range() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for requirement in map(Requirement, wanted):
+        assert pins[requirement.name.lower()] in requirement.specifier, requirement.name
 
 
 def test_an_installed_command_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from .cli.samples import write_tone
 
 HEAVY = ("torch", "transformers", "peft", "av", "soxr", "accelerate", "huggingface_hub", "numpy",
          "soundfile", "safetensors", "phi4audio_cli.settings")  # fmt: skip
@@ -33,6 +36,20 @@ def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "LOADED"
     assert done.stderr == ""
+
+
+def test_a_model_that_is_missing_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    write_tone(tmp_path / "talk.wav")
+    arguments = ["transcribe", "talk.wav", "--offline", "--quiet", "--model", "nobody/nothing"]
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, *arguments],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("phi4audio: nobody/nothing: isn't on this machine")
+    loaded = done.stdout.split()
+    assert loaded[0] == "LOADED"
+    assert not {"torch", "transformers"} & set(loaded)
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
