@@ -14,9 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from phi4audio_cli import __version__
+from phi4audio_cli.cli.ask import ask
 from phi4audio_cli.cli.messages import complain, discard_stdout
 from phi4audio_cli.cli.strip_export import strip_export
+from phi4audio_cli.cli.summarize import summarize
 from phi4audio_cli.cli.transcribe import transcribe
+from phi4audio_cli.cli.translate import translate
 from phi4audio_cli.errors import ExitCode, Phi4AudioError
 
 app = typer.Typer(
@@ -25,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(transcribe)
+app.command()(translate)
+app.command()(summarize)
+app.command()(ask)
 app.command()(strip_export)
 
 

@@ -43,6 +43,16 @@ Formats = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+OverviewFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="NAMES",
+        help="Formats to write, with commas between. Default: those of txt, md and json that fit.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -98,6 +108,17 @@ ChunkSeconds = Annotated[
         "--chunk-seconds",
         metavar="SECONDS",
         help="Longest stretch given to the model at once, 1 to 40. Default: 40.",
+        rich_help_panel=_SPEED,
+    ),
+]
+MaxMinutes = Annotated[
+    float,
+    typer.Option(
+        "--max-minutes",
+        metavar="MINUTES",
+        min=1,
+        max=30,
+        help="Longest stretch given to the model at once.",
         rich_help_panel=_SPEED,
     ),
 ]

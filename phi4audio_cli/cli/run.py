@@ -18,7 +18,7 @@ from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, FileDone, FileFailed, Job, Metadata
-from phi4audio_cli.writers import FORMATS
+from phi4audio_cli.writers import check_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +94,18 @@ def _formats(call: Invocation, settings: Settings, task: Task) -> Sequence[str]:
     Raises:
         UsageError: One was asked for that can't hold the task's result.
     """
-    if task.formats is None:
-        return settings.formats
-    fitting = [name for name in settings.formats if name in task.formats]
-    unfit = [name for name in settings.formats if name in FORMATS and name not in task.formats]
-    # Settings that hold for all commands may name formats that are not for this one.
-    if unfit and call.flags.get("formats") is not None:
-        known = ", ".join(task.formats)
-        raise UsageError(task.why_not, f"--format {unfit[0]}", f"it can be {known}")
-    unknown = [name for name in settings.formats if name not in FORMATS]
-    return [*fitting, *unknown] or task.formats
+    asked, fitting = settings.formats, task.formats
+    if fitting is None:
+        return asked
+    if call.flags.get("formats") is None:
+        # Settings that hold for all commands may name formats that are not for this one.
+        usual = asked == Settings.model_fields["formats"].default
+        return fitting if usual else [name for name in asked if name in fitting] or fitting
+    for name in asked:
+        if name not in fitting:
+            check_format(name)
+            raise UsageError(task.why_not, f"--format {name}", f"it can be {', '.join(fitting)}")
+    return asked
 
 
 def output_names(task: Task, formats: Sequence[str]) -> list[str]:

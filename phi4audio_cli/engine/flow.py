@@ -41,7 +41,7 @@ def run(
         task: What to ask, and how the answers become one result.
         backend: What answers.
         chunk_seconds: Longest chunk, in seconds.
-        cut: How recordings are cut.
+        cut: How recordings are cut for tasks that can do without pauses.
 
     Yields:
         `FileStarted` when a recording is opened, `ChunkDone` for each answer, and `FileDone` or
@@ -63,7 +63,7 @@ class _Run:
         self.task = task
         self.backend = backend
         self.chunk_seconds = chunk_seconds
-        self.cut = cut
+        self.cut = cut_at_quiet if task.keep_pauses else cut
         self.book = Book(task)
 
     def events(self) -> Iterator[Event]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
 from phi4audio_cli.types import Job, Metadata, Result, document_of
-from phi4audio_cli.writers import find_writer, render
+from phi4audio_cli.writers import check_format, render
 
 
 def plan_jobs(
@@ -34,7 +34,7 @@ def plan_jobs(
     """
     formats = list(dict.fromkeys(formats))
     for name in formats:
-        find_writer(name.rpartition(".")[2])
+        check_format(name.rpartition(".")[2])
     folders = _folders(sources, output_dir)
     stems = _stems(sources, folders, formats)
     jobs = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+from phi4audio_cli.text.spread import spread
 from phi4audio_cli.types import Chunk, Generation, Segment
 
 ENCODER_SECONDS = 40.0
@@ -52,4 +54,21 @@ def chunk_segment(index: int, answer: Generation) -> Segment:
         times_from="chunk",
         avg_logprob=rounded_logprob(answer),
         finish=answer.finish,
+    )
+
+
+def placed_segment(index: int, answer: Generation) -> Segment:
+    """Make a segment of an answer; its words lie over the chunk's speech, where that is known.
+
+    A translation's words can't be aligned with sounds that are other words.
+    """
+    segment = chunk_segment(index, answer)
+    chunk = heard(answer)
+    rate = chunk.sample_rate
+    speech = [(span.start / rate, span.stop / rate) for span in chunk.speech if len(span)]
+    if not speech or not segment.text:
+        return segment
+    words = spread(segment.text, speech)
+    return replace(
+        segment, start=words[0].start, end=words[-1].end, words=words, times_from="speech"
     )

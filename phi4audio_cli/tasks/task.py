@@ -13,6 +13,8 @@ class Task(ABC):
 
     max_chunk_seconds: float
     """Longest chunk the model can take for this task, in seconds."""
+    keep_pauses: bool = False
+    """Whether chunks are as long as they can be, cut at quiet places; else as speech allows."""
     variants: tuple[str, ...] = ("",)
     """What stands between an output's name and its format (`fr` in talk.fr.srt), one a document."""
     formats: tuple[str, ...] | None = None

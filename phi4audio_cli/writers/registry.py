@@ -20,6 +20,16 @@ FORMATS: Mapping[str, Writer] = MappingProxyType(
 """Every format's writer by its name."""
 
 
+def check_format(name: str) -> None:
+    """Check that there is a format of this name, for results of whatever kind.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    if name not in overview.FORMATS:
+        find_writer(name)
+
+
 def find_writer(name: str) -> Writer:
     """Return the writer of a format.
 
@@ -44,9 +54,9 @@ def render(
     Raises:
         UsageError: No such format, or not for this kind of result.
     """
+    if not isinstance(result, Transcript | Translation):
+        return overview.render(format, result, metadata)
     writer = find_writer(format)
-    if isinstance(result, Transcript):
-        return writer(result, metadata)
     if isinstance(result, Translation):
         return translation.render(format, writer, result, metadata)
-    return overview.render(format, result, metadata)
+    return writer(result, metadata)
