@@ -16,6 +16,7 @@ import typer
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.ask import ask
 from phi4audio_cli.cli.messages import complain, discard_stdout
+from phi4audio_cli.cli.samples import samples
 from phi4audio_cli.cli.strip_export import strip_export
 from phi4audio_cli.cli.summarize import summarize
 from phi4audio_cli.cli.transcribe import transcribe
