@@ -33,6 +33,7 @@ app.command()(translate)
 app.command()(summarize)
 app.command()(ask)
 app.command()(strip_export)
+app.command()(samples)
 
 
 def _show_version(asked: bool) -> None:
