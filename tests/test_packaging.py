@@ -109,9 +109,9 @@ def test_an_installed_command_finds_its_presets(installed: Path, tmp_path: Path)
 
 
 def test_an_installed_command_transcribes_a_bundled_sample(installed: Path, tmp_path: Path) -> None:
-    locate = "import phi4audio_cli.demo as demo, pathlib; print(pathlib.Path(demo.__file__).parent)"
-    demo = Path(run(installed / "python", "-c", locate, cwd=tmp_path).stdout.strip())
-    samples = [path for path in (demo / "samples").iterdir() if path.suffix in (".flac", ".opus")]
+    folder = Path(run(installed / "phi4audio", "samples", cwd=tmp_path).stdout.strip())
+    assert folder.is_relative_to(installed.parent)
+    samples = [path for path in folder.iterdir() if path.suffix in (".flac", ".opus")]
     smallest = min(samples, key=lambda path: path.stat().st_size)
     done = run(
         installed / "phi4audio", "transcribe", smallest, "--model", "demo", "--offline",
