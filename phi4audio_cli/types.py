@@ -111,6 +111,8 @@ class Request:
     """By what the task knows its requests apart; means nothing to others."""
     system: str = ""
     """What the model is told before the user's turn; empty: nothing."""
+    align: bool = False
+    """Whether the answer's words are to be found in the audio."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +126,8 @@ class Generation:
     logprobs: tuple[float, ...]
     """Natural log-probability of each token of `tokens`."""
     finish: FinishReason
+    words: tuple[Word, ...] = ()
+    """The words with times, where they were asked for and found."""
 
     @property
     def avg_logprob(self) -> float | None:

@@ -17,7 +17,9 @@ import torch
 from torch import nn
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import apply_rotary_pos_emb
 
+from phi4audio_cli.model.generate import Answer, embed_prompts
 from phi4audio_cli.model.heads import BestHeads
+from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.words import Spelling, spell
 from phi4audio_cli.text.alignment import best_spans, fit
@@ -37,7 +39,7 @@ FEWEST_TOKENS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Alignable:
+class _Row:
     """One finished answer in a batch of embedded prompts."""
 
     tokens: Sequence[int]
@@ -53,18 +55,18 @@ class Alignable:
 
 def align(
     model: Phi4AudioForCausalLM,
-    prompts: torch.Tensor,
-    mask: torch.Tensor,
-    rows: Sequence[Alignable],
+    batch: Sequence[Prepared],
+    heard: Sequence[torch.Tensor],
+    answers: Sequence[Answer],
     decode: Callable[[Sequence[int]], str],
 ) -> list[tuple[Word, ...]]:
     """Find when each word of each answer was said.
 
     Args:
         model: On its device.
-        prompts: Embedded prompts, padded on the left, shape (rows, n, width).
-        mask: 1 on real positions, shape (rows, n).
-        rows: The answers to those prompts.
+        batch: The prompts, each with audio.
+        heard: Audio embeddings of each, shape (audio_length, decoder width).
+        answers: To those prompts.
         decode: From tokens to text, nothing stripped.
 
     Returns:
@@ -72,15 +74,33 @@ def align(
         without overlap; nothing where no head follows the audio.
     """
     with torch.inference_mode():
-        _watch(model, prompts, mask, rows)
+        prompts, mask = embed_prompts(model, batch, heard)
+        rows = [
+            _row(prompt, answer, prompts.shape[1])
+            for prompt, answer in zip(batch, answers, strict=True)
+        ]
+        if any(len(row.tokens) >= FEWEST_TOKENS for row in rows):
+            _watch(model, prompts, mask, rows)
     return [_words(row, decode) for row in rows]
+
+
+def _row(prompt: Prepared, answer: Answer, padded_length: int) -> _Row:
+    if prompt.features is None:
+        raise ValueError("what has no audio can't be aligned with it")
+    return _Row(
+        tokens=answer.tokens,
+        logprobs=answer.logprobs,
+        audio_start=padded_length - prompt.prompt_length + len(prompt.before),
+        audio_length=prompt.audio_length,
+        features=prompt.features,
+    )
 
 
 def _watch(
     model: Phi4AudioForCausalLM,
     prompts: torch.Tensor,
     mask: torch.Tensor,
-    rows: Sequence[Alignable],
+    rows: Sequence[_Row],
 ) -> None:
     """Run the model over prompts and answers, and let each row keep its best heads."""
     longest = max(len(row.tokens) for row in rows)
@@ -104,7 +124,7 @@ def _watch(
 
 @contextmanager
 def _observed(
-    model: Phi4AudioForCausalLM, rows: Sequence[Alignable], first_query: int
+    model: Phi4AudioForCausalLM, rows: Sequence[_Row], first_query: int
 ) -> Iterator[None]:
     def look(attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
@@ -148,7 +168,7 @@ def _weights(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return scores.softmax(dim=-1)
 
 
-def _words(row: Alignable, decode: Callable[[Sequence[int]], str]) -> tuple[Word, ...]:
+def _words(row: _Row, decode: Callable[[Sequence[int]], str]) -> tuple[Word, ...]:
     if not row.tokens or row.heads.score < LEAST_SCORE + 1 / len(row.tokens):
         return ()
     spellings = spell(row.tokens, decode)

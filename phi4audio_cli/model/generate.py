@@ -99,6 +99,36 @@ def _encode(model: Phi4AudioForCausalLM, chunks: Sequence[torch.Tensor]) -> list
     return [row[: embedding_count(len(chunk))] for row, chunk in zip(embedded, chunks, strict=True)]
 
 
+def embed_prompts(
+    model: Phi4AudioForCausalLM, batch: Sequence[Prepared], heard: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join text and audio embeddings into one batch, padded on the left.
+
+    Args:
+        model: On its device.
+        batch: The prompts.
+        heard: Audio embeddings of each, shape (audio_length, decoder width).
+
+    Returns:
+        Embeddings, shape (rows, n, decoder width), and a mask, 1 on real positions, (rows, n).
+    """
+    table = model.get_input_embeddings()
+    rows = []
+    for prompt, audio in zip(batch, heard, strict=True):
+        before, after = (
+            table(torch.tensor(ids, device=table.weight.device, dtype=torch.long))
+            for ids in (prompt.before, prompt.after)
+        )
+        rows.append(torch.cat([before, audio.to(before.device), after]))
+    longest = max(len(row) for row in rows)
+    prompts = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+    mask = torch.zeros(len(rows), longest, dtype=torch.long, device=prompts.device)
+    for index, row in enumerate(rows):
+        prompts[index, longest - len(row) :] = row
+        mask[index, longest - len(row) :] = 1
+    return prompts, mask
+
+
 class _Decoding:
     """The state of one batch: which rows still speak, and the cache of those."""
 
@@ -115,7 +145,7 @@ class _Decoding:
         self.answers = [Answer() for _ in batch]
         self.active = list(range(len(batch)))
         self.switch = rope_switch(model)
-        self.prompt, self.mask = self._embed(batch, heard)
+        self.prompt, self.mask = embed_prompts(model, batch, heard)
 
     def run(self, tell: Callable[[str], None]) -> list[Answer]:
         tell(f"reading {self.mask.shape[1]} positions")
@@ -127,26 +157,6 @@ class _Decoding:
                 break
             logits = self._step(tokens)
         return self.answers
-
-    def _embed(
-        self, batch: Sequence[Prepared], audio: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Join text and audio embeddings, padded on the left: (rows, n, width), (rows, n)."""
-        table = self.model.get_input_embeddings()
-        rows = []
-        for prompt, heard in zip(batch, audio, strict=True):
-            before, after = (
-                table(torch.tensor(ids, device=table.weight.device, dtype=torch.long))
-                for ids in (prompt.before, prompt.after)
-            )
-            rows.append(torch.cat([before, heard.to(before.device), after]))
-        longest = max(len(row) for row in rows)
-        prompts = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
-        mask = torch.zeros(len(rows), longest, dtype=torch.long, device=prompts.device)
-        for index, row in enumerate(rows):
-            prompts[index, longest - len(row) :] = row
-            mask[index, longest - len(row) :] = 1
-        return prompts, mask
 
     def _prefill(self, embeddings: torch.Tensor) -> torch.Tensor:
         self.cache = DynamicCache()

@@ -132,8 +132,12 @@ class InputBuilder:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Turn generated ids into text, control tokens left out."""
+        return self.decode_raw(tokens).strip()
+
+    def decode_raw(self, tokens: Sequence[int]) -> str:
+        """Turn ids into text with the space it may begin with."""
         text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text.strip()
+        return text
 
 
 def _token_id(tokenizer: Tokenizer, spelling: str) -> int:

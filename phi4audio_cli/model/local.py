@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import transformers
 
 from phi4audio_cli.checkpoint import open_checkpoint
+from phi4audio_cli.model.align import align
 from phi4audio_cli.model.batches import Hearing, batches, windows
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
 from phi4audio_cli.model.generate import Answer, generate, may_cross_rope_switch
@@ -20,7 +22,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.prefetch import prefetch
-from phi4audio_cli.types import Generation, Request
+from phi4audio_cli.types import Generation, Request, Word
 
 BATCHES_SORTED_TOGETHER = 4
 """Batches' worth of requests that are sorted by length, so that a batch holds like lengths."""
@@ -96,8 +98,7 @@ class LocalBackend:
         for pending in windows(prepared, window):
             hearing = Hearing(self.model, [row for _, row in pending])
             for batch in batches(pending, self.batch_size, self._must_be_alone):
-                for (request, _), answer in zip(batch, self._answer(batch, hearing), strict=True):
-                    yield self._generation(request, answer)
+                yield from self._answer(batch, hearing)
 
     def longest_chunk(self, wanted: float) -> float:
         """Return the longest chunk whose pass fits the free memory, at most `wanted`, in seconds.
@@ -114,29 +115,61 @@ class LocalBackend:
         cost = PassCost.of(self.model.config, weight.dtype.itemsize)
         return cost.longest(wanted, FREE_SHARE * free_memory(weight.device))
 
-    def _answer(self, batch: list[Pending], hearing: Hearing) -> list[Answer]:
+    def _answer(self, batch: list[Pending], hearing: Hearing) -> Iterator[Generation]:
         rows = [row for _, row in batch]
+        with self._told(batch) as tell:
+            heard = hearing.of(rows)
+            answers = generate(self.model, rows, self.stop_tokens, heard, tell)
+        words = self._align(batch, heard, answers)
+        for (request, _), answer, found in zip(batch, answers, words, strict=True):
+            yield self._generation(request, answer, found)
+
+    @contextmanager
+    def _told(self, batch: list[Pending]) -> Iterator[Callable[[str], None]]:
+        """Tell the stages of a pass long enough to wonder about."""
         seconds = sum(request.chunk.seconds for request, _ in batch[:1] if request.chunk)
         if seconds <= ENCODER_SECONDS:
-            return generate(self.model, rows, self.stop_tokens, hearing.of(rows))
+            yield lambda stage: None
+            return
         minutes, rest = divmod(round(seconds), 60)
         self.on_stage(f"hearing {minutes}:{rest:02} of audio")
         try:
-            heard = hearing.of(rows)
-            return generate(self.model, rows, self.stop_tokens, heard, self.on_stage)
+            yield self.on_stage
         finally:
             self.on_stage("")
+
+    def _align(
+        self, batch: list[Pending], heard: list[torch.Tensor], answers: list[Answer]
+    ) -> list[tuple[Word, ...]]:
+        """Find the words of the answers that want it; the others have none."""
+        words: list[tuple[Word, ...]] = [()] * len(batch)
+        wanted = [place for place, (request, _) in enumerate(batch) if request.align]
+        if wanted:
+            found = align(
+                self.model,
+                [batch[place][1] for place in wanted],
+                [heard[place] for place in wanted],
+                [answers[place] for place in wanted],
+                self.inputs.decode_raw,
+            )
+            for place, aligned in zip(wanted, found, strict=True):
+                words[place] = aligned
+        return words
 
     def _must_be_alone(self, row: Prepared) -> bool:
         return may_cross_rope_switch(self.model, row)
 
-    def _generation(self, request: Request, answer: Answer) -> Generation:
+    def _generation(self, request: Request, answer: Answer, words: tuple[Word, ...]) -> Generation:
+        offset = request.chunk.start_seconds if request.chunk else 0.0
         return Generation(
             request=request,
             text=self.inputs.decode(answer.tokens),
             tokens=tuple(answer.tokens),
             logprobs=tuple(answer.logprobs),
             finish=answer.finish,
+            words=tuple(
+                replace(word, start=word.start + offset, end=word.end + offset) for word in words
+            ),
         )
 
 
@@ -148,8 +181,3 @@ def _stop_tokens(folder: Path, model: Phi4AudioForCausalLM, inputs: InputBuilder
     for ids in (found.get("eos_token_id"), model.config.eos_token_id):
         stops.update(ids if isinstance(ids, list) else [ids] if ids is not None else [])
     return frozenset(stops)
-
-
-def parameter_count(model: torch.nn.Module) -> int:
-    """Number of weights, tied ones counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())

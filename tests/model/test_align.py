@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from phi4audio_cli.model import align as aligning
-from phi4audio_cli.model.align import Alignable, align
+from phi4audio_cli.model.align import align
+from phi4audio_cli.model.generate import Answer, embed_audio
 from phi4audio_cli.model.heads import HEADS_KEPT, BestHeads, follow_scores
 from phi4audio_cli.model.words import spell
+from phi4audio_cli.types import Word
 from tests.model.small import prompt, small_model
 
 
@@ -85,35 +87,10 @@ def test_tokens_become_words(tokens, words):
     assert covered == list(range(len(tokens)))
 
 
-def rows_of(batch, answers) -> list[Alignable]:
-    longest = max(one.prompt_length for one in batch)
-    return [
-        Alignable(
-            tokens=answer,
-            logprobs=[-0.1] * len(answer),
-            audio_start=longest - one.prompt_length + len(one.before),
-            audio_length=one.audio_length,
-            features=one.features,
-        )
-        for one, answer in zip(batch, answers, strict=True)
-    ]
-
-
-def embed(model, batch) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(one.prompt_length for one in batch)
-    width = model.config.hidden_size
-    prompts, mask = torch.zeros(len(batch), longest, width), torch.zeros(len(batch), longest)
-    for index, one in enumerate(batch):
-        ids = [*one.before, *[5] * one.audio_length, *one.after]
-        embedded = model.model.embed_tokens_extend(
-            torch.tensor([ids]),
-            model.get_input_embeddings()(torch.tensor([ids])),
-            audio_input_features=one.features[None],
-            audio_embed_sizes=torch.tensor([one.audio_length]),
-        )
-        prompts[index, longest - len(ids) :] = embedded[0]
-        mask[index, longest - len(ids) :] = 1
-    return prompts, mask.long()
+def words_of(model, batch, answers) -> list[tuple[Word, ...]]:
+    told = [Answer(tokens, [-0.1] * len(tokens), "stop") for tokens in answers]
+    with torch.no_grad():
+        return align(model, batch, embed_audio(model, batch), told, letters)
 
 
 def test_words_are_the_same_in_a_batch_and_alone(monkeypatch: pytest.MonkeyPatch):
@@ -121,13 +98,11 @@ def test_words_are_the_same_in_a_batch_and_alone(monkeypatch: pytest.MonkeyPatch
     model = small_model()
     batch = [prompt(frames, seed) for seed, frames in enumerate((300, 80, 900))]
     answers = [[7, 8, 9, 10], [11, 12, 13], [8, 9, 20, 21, 22, 23, 24, 25]]
-    with torch.no_grad():
-        together = align(model, *embed(model, batch), rows_of(batch, answers), letters)
-        for index, one in enumerate(batch):
-            rows = rows_of([one], [answers[index]])
-            [alone] = align(model, *embed(model, [one]), rows, letters)
-            assert [word.word for word in alone] == [word.word for word in together[index]]
-            assert [word.start for word in alone] == [word.start for word in together[index]]
+    together = words_of(model, batch, answers)
+    for index, one in enumerate(batch):
+        [alone] = words_of(model, [one], [answers[index]])
+        assert [word.word for word in alone] == [word.word for word in together[index]]
+        assert [word.start for word in alone] == [word.start for word in together[index]]
     for words, one in zip(together, batch, strict=True):
         edges = [edge for word in words for edge in (word.start, word.end)]
         assert edges == sorted(edges)
@@ -140,18 +115,12 @@ def letters(tokens) -> str:
 
 
 def test_no_times_where_no_head_follows():
-    model = small_model()
-    batch = [prompt(300)]
-    with torch.no_grad():
-        rows = rows_of(batch, [list(range(7, 40))])
-        [words] = align(model, *embed(model, batch), rows, letters)
+    [words, nothing] = words_of(small_model(), [prompt(300), prompt(90)], [list(range(7, 40)), []])
     assert words == ()
-    assert rows[0].heads.score < aligning.LEAST_SCORE
+    assert nothing == ()
 
 
 def test_the_pass_leaves_no_hook_behind():
     model = small_model()
-    batch = [prompt(200)]
-    with torch.no_grad():
-        align(model, *embed(model, batch), rows_of(batch, [[7, 8, 9]]), letters)
+    words_of(model, [prompt(200)], [[7, 8, 9]])
     assert not any(layer.self_attn._forward_pre_hooks for layer in model.model.layers)
