@@ -1,0 +1,308 @@
+"""Subtitle cues from words: where to break, and when to show. Pure.
+
+The rules are those of the big subtitling guides (Netflix, BBC, EBU): whole sentences or clauses
+where they fit, few characters a line and a second, no flicker, a little time between cues. Where
+rules disagree, the least bad division of all is found by dynamic programming.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
+
+from phi4audio_cli.text.breaks import LETTER, Break, break_after, width
+from phi4audio_cli.text.lines import break_lines, wrap
+from phi4audio_cli.text.stitch import is_unspaced
+from phi4audio_cli.types import Segment, Word
+
+MILLISECONDS = 1000
+
+FRAME = 42
+"""A cue is shown for one frame at least, whatever the times say, milliseconds."""
+
+CLOSING = frozenset(",.;:!?%)]}»”’…、。，！？：；）】」』")
+"""What no space is written before."""
+
+
+@dataclass(frozen=True, slots=True)
+class CueStyle:
+    """How subtitles look."""
+
+    max_line_width: int = 42
+    """Letters a line; a full-width character counts as 2.6."""
+    max_lines: int = 2
+    max_cue_seconds: float = 7.0
+    min_cue_seconds: float = 5 / 6
+    """Shorter cues flash; kept wherever the next words leave the time."""
+    max_letters_a_second: float = 20.0
+    """Kept where the speech allows it."""
+    gap_seconds: float = 2 / 24
+    """Nothing is shown for two frames between cues, so that a change is seen."""
+    highlight_words: bool = False
+    """Mark each word as it is said."""
+
+
+DEFAULT_STYLE = CueStyle()
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What is shown at once. Times in whole milliseconds."""
+
+    start: int
+    end: int
+    lines: tuple[tuple[Word, ...], ...]
+    """The words of each line; joined, they are its text."""
+    timed: bool = True
+    """Whether the words have times of their own."""
+
+    @property
+    def text_lines(self) -> tuple[str, ...]:
+        """The lines as text."""
+        return tuple("".join(word.word for word in line).strip() for line in self.lines)
+
+    @property
+    def text(self) -> str:
+        """The lines, divided by line feeds."""
+        return "\n".join(self.text_lines)
+
+
+PAUSE_IN_CUE = 0.5
+"""Seconds of pause inside a cue that cost nothing."""
+LONGEST_PAUSE = 2.0
+"""No cue stays through a longer pause, seconds."""
+
+CUE_COST = 1.5
+"""Of every cue: fewer are better."""
+BREAK_COST = {
+    Break.SENTENCE: 0.0,
+    Break.CLAUSE: 3.0,
+    Break.PHRASE: 7.0,
+    Break.WORD: 8.0,
+    Break.LEANING: 14.0,
+}
+"""Of a cue that ends so."""
+PAUSE_BONUS = 6.0
+"""A pause takes off up to this of the cost of ending in mid-clause."""
+PAUSE_FULL = 0.5
+"""Seconds of pause that take it all off."""
+SENTENCE_INSIDE_COST = 3.0
+"""Of every sentence end inside a cue."""
+PAUSE_COST = 4.0
+"""Of every second of pause inside a cue, beyond the free ones."""
+FLASH_COST = 40.0
+"""Of a cue that can't be shown for the shortest time, for each second that lacks."""
+HASTE_COST = 10.0
+"""Of every second that lacks for reading a cue."""
+
+
+def make_cues(segments: Sequence[Segment], style: CueStyle = DEFAULT_STYLE) -> list[Cue]:
+    """Make cues of a transcript's segments.
+
+    Words of neighbouring segments share a cue where that reads better. A segment without words is
+    shown as it is, in lines of the right width: nobody knows when its parts were said.
+
+    Args:
+        segments: In order, without overlap.
+        style: The rules.
+
+    Returns:
+        Cues in order, at least the gap apart, with start < end and lines within the width.
+    """
+    cues: list[Cue] = []
+    for words, segment in _runs(segments):
+        if segment is None:
+            cues += _from_words(words, style)
+        elif lines := _wrapped(segment, style):
+            start, end = _milliseconds(segment.start), _milliseconds(segment.end)
+            cues.append(Cue(start, end, lines, timed=False))
+    return _timed(cues, style)
+
+
+def _runs(segments: Iterable[Segment]) -> Iterator[tuple[list[Word], Segment | None]]:
+    """Yield words that follow each other, and segments that have none."""
+    words: list[Word] = []
+    for segment in segments:
+        if segment.words:
+            words += spaced(segment.words, words[-1].word if words else "")
+            continue
+        if words:
+            yield words, None
+        words = []
+        yield [], segment
+    if words:
+        yield words, None
+
+
+def spaced(words: Sequence[Word], before: str = "") -> list[Word]:
+    """Return words that, joined, are a text: each with the space that belongs before it.
+
+    Ours and whisper's have their spaces; some tools write words without any.
+
+    Args:
+        words: Of one segment.
+        before: The text they follow; empty if there is none.
+    """
+    given = any(word.word != word.word.strip() for word in words)
+    result: list[Word] = []
+    for index, word in enumerate(words):
+        text = " ".join(word.word.split())
+        if not text:
+            continue
+        if given and index:
+            space = word.word[:1].isspace() or words[index - 1].word[-1:].isspace()
+        else:
+            space = bool(before) and not unspaced_between(before, text)
+        result.append(replace(word, word=f" {text}" if space else text))
+        before = text
+    return result
+
+
+def unspaced_between(left: str, right: str) -> bool:
+    """Whether no space belongs between two texts: in some scripts, and before punctuation."""
+    return (is_unspaced(left[-1]) and is_unspaced(right[0])) or right[0] in CLOSING
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(MILLISECONDS * seconds)
+
+
+def _wrapped(segment: Segment, style: CueStyle) -> tuple[tuple[Word, ...], ...]:
+    """Return a whole segment's lines; the line breaks it has are kept."""
+    lines = [
+        line
+        for text in segment.text.splitlines()
+        for line in wrap(text, style.max_line_width * LETTER)
+    ]
+    return tuple((Word(line, segment.start, segment.end),) for line in lines)
+
+
+def _from_words(words: Sequence[Word], style: CueStyle) -> Iterator[Cue]:
+    """Divide words into cues as cheaply as possible; times are those of the words."""
+    limit = style.max_line_width * LETTER
+    units = [unit for word in words for unit in _narrow(word, limit)]
+    for first, stop in _divide(units, style):
+        shown = units[first:stop]
+        lines = break_lines([unit.word for unit in shown], limit)
+        places = iter(shown)
+        yield Cue(
+            _milliseconds(shown[0].start),
+            _milliseconds(shown[-1].end),
+            tuple(tuple(next(places) for _ in range(count)) for count in lines),
+        )
+
+
+def _narrow(word: Word, limit: int) -> list[Word]:
+    """Return a word, or the pieces of one that is wider than a line."""
+    if width(word.word.strip()) <= limit:
+        return [word]
+    pieces = []
+    place = 0
+    for line in wrap(word.word, limit):
+        end = word.word.index(line, place) + len(line)
+        pieces.append(word.word[place:end])  # with the space before it
+        place = end
+    step = (word.end - word.start) / len(pieces)
+    return [
+        replace(word, word=piece, start=word.start + step * n, end=word.start + step * (n + 1))
+        for n, piece in enumerate(pieces)
+    ]
+
+
+def _divide(units: Sequence[Word], style: CueStyle) -> list[tuple[int, int]]:
+    """Find the division into cues that costs least, as (first, stop) of each."""
+    breaks = _Breaks(units, style)
+    best = [0.0] + [math.inf] * len(units)
+    came_from = [0] * (len(units) + 1)
+    for first in range(len(units)):
+        for stop, cost in breaks.cues_from(first):
+            if (total := best[first] + cost) < best[stop]:
+                best[stop], came_from[stop] = total, first
+    stop = len(units)
+    found = []
+    while stop:
+        found.append((came_from[stop], stop))
+        stop = came_from[stop]
+    return found[::-1]
+
+
+class _Breaks:
+    """What each possible cue costs."""
+
+    def __init__(self, units: Sequence[Word], style: CueStyle) -> None:
+        self.units = units
+        self.style = style
+        self.widths = [width(unit.word) for unit in units]
+        self.bare = [width(unit.word.strip()) for unit in units]
+        following = [*(unit.word for unit in units[1:]), ""]
+        self.kinds = [
+            break_after(unit.word, after) for unit, after in zip(units, following, strict=True)
+        ]
+        self.pauses = [max(0.0, b.start - a.end) for a, b in pairwise(units)] + [math.inf]
+        self.inside = [
+            PAUSE_COST * max(0.0, pause - PAUSE_IN_CUE)
+            + SENTENCE_INSIDE_COST * (kind is Break.SENTENCE)
+            for pause, kind in zip(self.pauses, self.kinds, strict=True)
+        ]
+        self.at_end = list(map(self._end_cost, range(len(units))))
+
+    def _end_cost(self, index: int) -> float:
+        bonus = PAUSE_BONUS * min(1.0, self.pauses[index] / PAUSE_FULL)
+        last = index + 1 == len(self.units)
+        return CUE_COST + (0.0 if last else max(0.0, BREAK_COST[self.kinds[index]] - bonus))
+
+    def cues_from(self, first: int) -> Iterator[tuple[int, float]]:
+        """Yield (stop, cost) of all cues that begin with a unit and fit the screen."""
+        style, units = self.style, self.units
+        start = units[first].start
+        limit = style.max_line_width * LETTER
+        lines, filled, letters, inside = 1, 0, 0, 0.0
+        for index in range(first, len(units)):
+            # Filling each line as far as it goes needs the fewest lines.
+            if filled and filled + self.widths[index] > limit:
+                lines, filled = lines + 1, 0
+            filled += self.widths[index] if filled else self.bare[index]
+            too_long = units[index].end - start > style.max_cue_seconds
+            if index > first and (lines > style.max_lines or too_long):
+                return
+            letters += len(units[index].word)
+            yield index + 1, self.at_end[index] + inside + self._time_cost(start, index, letters)
+            if self.pauses[index] > LONGEST_PAUSE:
+                return
+            inside += self.inside[index]
+
+    def _time_cost(self, start: float, index: int, letters: int) -> float:
+        """What it costs that the next cue leaves too little time to read this one."""
+        if index + 1 == len(self.units):
+            return 0.0
+        slot = self.units[index + 1].start - start - self.style.gap_seconds
+        flash = self.style.min_cue_seconds - slot
+        haste = letters / self.style.max_letters_a_second - slot
+        return FLASH_COST * max(0.0, flash) + HASTE_COST * max(0.0, haste)
+
+
+def _timed(cues: Sequence[Cue], style: CueStyle) -> list[Cue]:
+    """Give each cue the time it needs to be read, as far as its neighbours leave it."""
+    gap = math.ceil(MILLISECONDS * style.gap_seconds)
+    shortest = math.ceil(MILLISECONDS * style.min_cue_seconds)
+    result: list[Cue] = []
+    free = 0
+    for cue, following in zip_longest(cues, cues[1:]):
+        latest = math.inf if following is None else following.start - gap
+        start = max(free, cue.start)
+        if latest - start < shortest:  # then it may come before it is said
+            start = max(free, min(start, int(latest) - shortest))
+        end = max(min(_wanted_end(cue, start, shortest, style), latest), start + FRAME)
+        result.append(replace(cue, start=start, end=int(end)))
+        free = int(end) + gap
+    return result
+
+
+def _wanted_end(cue: Cue, start: int, shortest: int, style: CueStyle) -> int:
+    if not cue.timed:
+        return max(cue.end, start + shortest)
+    reading = math.ceil(MILLISECONDS * len(cue.text) / style.max_letters_a_second)
+    longest = int(MILLISECONDS * style.max_cue_seconds)
+    return min(max(cue.end, start + shortest, start + reading), start + longest)
