@@ -1,0 +1,1 @@
+"""The parts of ``scripts/train_demo.py``: the demo model's data, its training, its evaluation."""
