@@ -142,7 +142,7 @@ def test_the_processor_loads_where_torchvision_is(original, tmp_path):
     processor = AutoProcessor.from_pretrained(out)
     audio = np.sin(np.arange(16_000) / 20).astype(np.float32)
     prompt = f"<|user|>{processor.audio_token}Hello<|end|><|assistant|>"
-    inputs = processor(text=prompt, audio=audio, sampling_rate=16_000)
+    inputs = processor(text=prompt, audio=audio, sampling_rate=16_000, return_tensors="pt")
     assert (inputs["input_ids"] == 200011).sum() == inputs["audio_embed_sizes"].sum()
 
 
