@@ -45,6 +45,10 @@ class Settings(BaseModel):
     batch_size: int = Field(8, ge=1, le=1024)
     """Most chunks that are worked on at once."""
     chunk_seconds: float = Field(MAX_CHUNK_SECONDS, ge=1, le=MAX_CHUNK_SECONDS)
+    vad: bool = True
+    """Whether speech is searched for; without it recordings are cut by energy only."""
+    align: Literal["attention", "speech", "none"] = "attention"
+    """Where word times come from."""
     device: str = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"

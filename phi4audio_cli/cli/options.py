@@ -111,6 +111,25 @@ ChunkSeconds = Annotated[
         rich_help_panel=_SPEED,
     ),
 ]
+Vad = Annotated[
+    bool | None,
+    typer.Option(
+        "--vad/--no-vad",
+        help="Search for speech, and leave out what holds none. Without it recordings are cut "
+        "by energy only. Default: --vad.",
+        show_default=False,
+        rich_help_panel=_SPEED,
+    ),
+]
+Align = Annotated[
+    str | None,
+    typer.Option(
+        "--align",
+        metavar="HOW",
+        help="Where word times come from: attention, speech or none. Default: attention.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 MaxMinutes = Annotated[
     float,
     typer.Option(

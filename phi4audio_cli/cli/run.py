@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from phi4audio_cli import __version__
+from phi4audio_cli.audio.chunking import cut_at_quiet
+from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cli.transcripts import OrderedOutput
-from phi4audio_cli.engine import Backend, run
+from phi4audio_cli.engine import Backend, Cutter, run
 from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError, UsageError
 from phi4audio_cli.jobs.discover import find_recordings
 from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
@@ -85,7 +89,11 @@ def _events(
     if seconds < task.max_chunk_seconds:
         display.note(f"memory is short: parts of at most {clock(seconds)} at once")
     display.begin()
-    yield from run(jobs, task, backend, chunk_seconds=seconds)
+    yield from run(jobs, task, backend, chunk_seconds=seconds, cut=_cutter(settings))
+
+
+def _cutter(settings: Settings) -> Cutter:
+    return cut_at_quiet if not settings.vad else partial(cut_speech, detector=SileroDetector())
 
 
 def _formats(call: Invocation, settings: Settings, task: Task) -> Sequence[str]:

@@ -24,6 +24,8 @@ def transcribe(
     offline: options.Offline = None,
     batch_size: options.BatchSize = None,
     chunk_seconds: options.ChunkSeconds = None,
+    vad: options.Vad = None,
+    align: options.Align = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     attention: options.Attention = None,
@@ -47,6 +49,8 @@ def transcribe(
         "offline": offline,
         "batch_size": batch_size,
         "chunk_seconds": chunk_seconds,
+        "vad": vad,
+        "align": align,
         "device": device,
         "dtype": dtype,
         "attention": attention,
@@ -62,5 +66,6 @@ def _make_task(settings: Settings) -> Task:
     return Transcribe(
         settings.language,
         chunk_seconds=settings.chunk_seconds,
+        align=settings.align,
         prompts=Prompts.changed(settings.prompts),
     )

@@ -27,6 +27,8 @@ from phi4audio_cli.types import Generation, Request, Word
 BATCHES_SORTED_TOGETHER = 4
 """Batches' worth of requests that are sorted by length, so that a batch holds like lengths."""
 
+WORD_DIGITS = 3
+
 FREE_SHARE = 0.9
 """Share of the free memory that one long pass may take: estimates err, and memory splinters."""
 
@@ -167,10 +169,19 @@ class LocalBackend:
             tokens=tuple(answer.tokens),
             logprobs=tuple(answer.logprobs),
             finish=answer.finish,
-            words=tuple(
-                replace(word, start=word.start + offset, end=word.end + offset) for word in words
-            ),
+            words=tuple(_rounded(word, offset) for word in words),
         )
+
+
+def _rounded(word: Word, offset: float) -> Word:
+    """Move a word by `offset` seconds; further digits would depend on how rows were batched."""
+    probability = None if word.probability is None else round(word.probability, WORD_DIGITS)
+    return Word(
+        word.word,
+        start=round(word.start + offset, WORD_DIGITS),
+        end=round(word.end + offset, WORD_DIGITS),
+        probability=probability,
+    )
 
 
 def _stop_tokens(folder: Path, model: Phi4AudioForCausalLM, inputs: InputBuilder) -> frozenset[int]:

@@ -57,6 +57,22 @@ def chunk_segment(index: int, answer: Generation) -> Segment:
     )
 
 
+def aligned_segment(index: int, answer: Generation) -> Segment:
+    """Make a segment of an answer whose words were searched for in the audio.
+
+    Where they were not found, they are laid over the speech.
+    """
+    if not answer.words:
+        return placed_segment(index, answer)
+    return replace(
+        chunk_segment(index, answer),
+        start=answer.words[0].start,
+        end=answer.words[-1].end,
+        words=answer.words,
+        times_from="attention",
+    )
+
+
 def placed_segment(index: int, answer: Generation) -> Segment:
     """Make a segment of an answer; its words lie over the chunk's speech, where that is known.
 

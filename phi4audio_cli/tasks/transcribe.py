@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
-from phi4audio_cli.tasks.pieces import ENCODER_SECONDS, chunk_segment, speech_budget
+from phi4audio_cli.tasks.pieces import (
+    ENCODER_SECONDS,
+    aligned_segment,
+    chunk_segment,
+    placed_segment,
+    speech_budget,
+)
 from phi4audio_cli.tasks.prompts import Prompts, fill
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.text.stitch import join
-from phi4audio_cli.types import Chunk, Generation, Request, Transcript
+from phi4audio_cli.types import Chunk, Generation, Request, Segment, Transcript
+
+Align: TypeAlias = Literal["attention", "speech", "none"]
+
+SEGMENTS: Mapping[Align, Callable[[int, Generation], Segment]] = {
+    "attention": aligned_segment,
+    "speech": placed_segment,
+    "none": chunk_segment,
+}
+"""How an answer becomes a segment with times."""
 
 
 class Transcribe(Task):
@@ -17,6 +33,8 @@ class Transcribe(Task):
     Args:
         language: English name of the language, if known; it makes the prompt more exact.
         chunk_seconds: Longest chunk, at most 40 s.
+        align: Where word times come from: the model's `attention`, the places of `speech`, or
+            `none`.
         prompts: What is said to the model.
     """
 
@@ -25,20 +43,29 @@ class Transcribe(Task):
         language: str | None = None,
         *,
         chunk_seconds: float = ENCODER_SECONDS,
+        align: Align = "attention",
         prompts: Prompts | None = None,
     ) -> None:
         self.language = language
+        self.align = align
         self.max_chunk_seconds = min(chunk_seconds, ENCODER_SECONDS)
         self.prompt = transcribe_prompt(prompts or Prompts(), language)
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
         """Ask for the chunk's words."""
-        yield Request(job, chunk, self.prompt, max_new_tokens=speech_budget(chunk))
+        yield Request(
+            job,
+            chunk,
+            self.prompt,
+            max_new_tokens=speech_budget(chunk),
+            align=self.align == "attention",
+        )
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Transcript:
-        """Make one segment of each answer that has text; its times are the chunk's."""
+        """Make one segment of each answer that has text."""
         told = [answer for answer in answers if answer.text]
-        segments = tuple(chunk_segment(index, answer) for index, answer in enumerate(told))
+        segment = SEGMENTS[self.align]
+        segments = tuple(segment(index, answer) for index, answer in enumerate(told))
         return Transcript(
             text=join(segment.text for segment in segments),
             language=self.language,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from phi4audio_cli.tasks.transcribe import Transcribe
 from phi4audio_cli.text.stitch import join
-from phi4audio_cli.types import Chunk, Generation
+from phi4audio_cli.types import Chunk, Generation, Span, Word
 
 RATE = 16_000
 
@@ -37,8 +39,8 @@ def test_the_budget_grows_with_the_chunk_and_is_far_above_speech():
     assert full.max_new_tokens >= 40 * 5 * 2  # 5 words a second, 2 tokens a word
 
 
-def test_segments_carry_the_chunks_times_and_say_so():
-    task = Transcribe("English")
+def test_without_alignment_segments_carry_the_chunks_times_and_say_so():
+    task = Transcribe("English", align="none")
     pieces = [chunk(0, 0, 30.5), chunk(1, 30.5, 20), chunk(2, 50.5, 9)]
     answers = [
         answer(task, pieces[0], "one two"),
@@ -55,6 +57,35 @@ def test_segments_carry_the_chunks_times_and_say_so():
     assert {segment.times_from for segment in result.segments} == {"chunk"}
     assert [segment.finish for segment in result.segments] == ["stop", "length"]
     assert result.segments[0].avg_logprob == pytest.approx(-0.375)
+
+
+def test_found_words_set_the_segments_times():
+    task = Transcribe()
+    words = (Word("one", 2.0, 2.5, 0.9), Word(" two", 3.0, 3.25, 0.8))
+    piece = chunk(0, 1.5, 10)
+    [request] = task.requests(0, piece)
+    assert request.align
+    [segment] = task.assemble([answer(task, piece, "one two", words=words)], 20).segments
+    assert (segment.start, segment.end, segment.words) == (2.0, 3.25, words)
+    assert segment.times_from == "attention"
+
+
+@pytest.mark.parametrize("align", ["attention", "speech"])
+def test_words_that_were_not_found_are_laid_over_the_speech(align):
+    task = Transcribe(align=align)
+    piece = replace(chunk(0, 1, 9), speech=(Span(2 * RATE, 4 * RATE), Span(6 * RATE, 8 * RATE)))
+    [request] = task.requests(0, piece)
+    assert request.align == (align == "attention")
+    [segment] = task.assemble([answer(task, piece, "one two")], 20).segments
+    assert [(word.start, word.end) for word in segment.words] == [(2.0, 4.0), (6.0, 8.0)]
+    assert segment.times_from == "speech"
+
+
+def test_where_nobody_listened_times_are_the_chunks():
+    task = Transcribe()
+    [segment] = task.assemble([answer(task, chunk(0, 1, 9), "one two")], 20).segments
+    assert (segment.start, segment.end, segment.words) == (1.0, 10.0, ())
+    assert segment.times_from == "chunk"
 
 
 def test_silence_makes_an_empty_transcript():
