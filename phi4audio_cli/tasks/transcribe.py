@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from phi4audio_cli.tasks.overlaps import without_overlaps
 from phi4audio_cli.tasks.pieces import (
     ENCODER_SECONDS,
     aligned_segment,
     chunk_segment,
+    heard,
     placed_segment,
     speech_budget,
 )
@@ -65,11 +67,14 @@ class Transcribe(Task):
         """Make one segment of each answer that has text."""
         told = [answer for answer in answers if answer.text]
         segment = SEGMENTS[self.align]
-        segments = tuple(segment(index, answer) for index, answer in enumerate(told))
+        segments = without_overlaps(
+            [segment(index, answer) for index, answer in enumerate(told)],
+            [heard(answer) for answer in told],
+        )
         return Transcript(
             text=join(segment.text for segment in segments),
             language=self.language,
-            segments=segments,
+            segments=tuple(segments),
             duration=seconds,
             prompt=self.prompt,
         )

@@ -1,0 +1,51 @@
+"""Chunks that overlap, put together through the transcribe task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.types import Span, Word
+from tests.tasks.test_transcribe import RATE, answer, chunk
+
+SAID = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+
+
+def words(first: int, last: int) -> tuple[Word, ...]:
+    """Word number n is said from second n to n + 0.5."""
+    spoken = enumerate(SAID[first:last], start=first)
+    return tuple(Word(f" {word}" if n > first else word, n, n + 0.5, 0.9) for n, word in spoken)
+
+
+def heard(task: Transcribe, index: int, first: int, last: int, *, timed: bool):
+    """Answer about the chunk that hears words `first` to `last`."""
+    piece = replace(
+        chunk(index, first, last - first), speech=(Span(first * RATE, last * RATE),) * (not timed)
+    )
+    text = " ".join(SAID[first:last])
+    return answer(task, piece, text, words=words(first, last) if timed else ())
+
+
+@pytest.mark.parametrize("align", ["attention", "speech", "none"])
+@pytest.mark.parametrize(("stop", "start"), [(5, 3), (5, 4), (8, 1), (4, 4)])
+def test_no_word_is_lost_or_doubled(align: str, stop: int, start: int):
+    task = Transcribe(align=align)
+    timed = align == "attention"
+    pieces = [heard(task, 0, 0, stop, timed=timed), heard(task, 1, start, 8, timed=timed)]
+    result = task.assemble(pieces, seconds=8)
+    assert result.text.split() == SAID
+    edges = [edge for segment in result.segments for edge in (segment.start, segment.end)]
+    assert edges == sorted(edges)
+    assert [segment.id for segment in result.segments] == list(range(len(result.segments)))
+    if timed:
+        assert [word.start for s in result.segments for word in s.words] == list(range(8))
+
+
+def test_a_chunk_with_nothing_of_its_own_leaves_no_segment():
+    task = Transcribe()
+    pieces = [heard(task, 0, 0, 5, timed=True), heard(task, 1, 3, 5, timed=True)]
+    result = task.assemble(pieces, seconds=8)
+    assert result.text.split() == SAID[:5]
+    assert all(segment.text for segment in result.segments)
