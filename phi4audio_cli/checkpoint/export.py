@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,12 +114,13 @@ def run_export(
         plan: What to write.
         target: The export's folder.
         overwrite: Replace an old export, once the new one is verified.
-        check: A further check of the written folder, whose findings are reported.
+        check: A further check of the verified folder, whose findings are reported.
         verified: Whether the files are read again and compared.
         progress: Hears how far it is.
 
     Returns:
-        The plan's table, with what the verification found.
+        The plan's table, with what the verification found, the seconds of each stage, and the
+        most memory that was held before `check`.
 
     Raises:
         OutputError: The place can't be written to.
@@ -126,12 +130,19 @@ def run_export(
         recover(target)
     preflight(plan, target, overwrite=overwrite)
     table = plan.table()
+    seconds: dict[str, float] = {}
     with staged(target, replace=overwrite) as folder:
-        write(plan, folder, _counter("writing", plan.tensor_bytes, progress))
+        with _timed(seconds, "writing"):
+            write(plan, folder, _counter("writing", plan.tensor_bytes, progress))
         if verified:
             count = _counter("verifying", plan.tensor_bytes, progress)
-            table["verified"] = verify(plan, folder, count) | (check(folder) if check else {})
-    return {**table, "folder": str(target)}
+            with _timed(seconds, "verifying"):
+                table["verified"] = verify(plan, folder, count)
+        table["peak_memory"] = _peak_memory()
+        if verified and check is not None:
+            with _timed(seconds, "answers"):
+                table["verified"] |= check(folder)
+    return {**table, "seconds": seconds, "folder": str(target)}
 
 
 def write(plan: ExportPlan, folder: Path, advance: Callable[[int], None]) -> None:
@@ -206,6 +217,23 @@ def _nearest(path: Path) -> Path:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - began, 1)
+
+
+def _peak_memory() -> int | None:
+    """Most bytes this process has held, file pages included; None where the system can't say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _counter(stage: str, total: int, progress: Progress) -> Callable[[int], None]:

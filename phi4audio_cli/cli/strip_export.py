@@ -167,6 +167,9 @@ def describe(table: dict[str, Any]) -> str:
     ]
     if "folder" in table:
         lines.append(f"written to {table['folder']}, {_describe_check(table.get('verified'))}")
+        stages = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in table["seconds"].items())
+        peak = table["peak_memory"]
+        lines.append(stages + (f"; peak memory {peak / 1e9:.2f} GB" if peak else ""))
     return "\n".join(lines)
 
 
