@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
+from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.types import Job, Metadata, Result, document_of
-from phi4audio_cli.writers import check_format, render
+from phi4audio_cli.writers import check_format, expand_formats, render
 
 
 def plan_jobs(
@@ -25,14 +26,14 @@ def plan_jobs(
     Args:
         sources: The recordings.
         formats: Names of formats, with a variant before them where a result has several
-            (`fr.srt`); a name given twice counts once.
+            (`fr.srt`); `all` stands for every one, and a name given twice counts once.
         output_dir: None puts the outputs beside their recordings.
 
     Raises:
         UsageError: An unknown format, or names that can't be kept apart.
         OutputError: A folder that can't be made or written to.
     """
-    formats = list(dict.fromkeys(formats))
+    formats = expand_formats(formats)
     for name in formats:
         check_format(name.rpartition(".")[2])
     folders = _folders(sources, output_dir)
@@ -126,14 +127,22 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def write_outputs(job: Job, result: Result, metadata: Metadata) -> None:
+def write_outputs(
+    job: Job, result: Result, metadata: Metadata, style: CueStyle = DEFAULT_STYLE
+) -> None:
     """Write a result in every format of its job; each file appears complete, or not at all.
+
+    Args:
+        job: Says which formats, and where.
+        result: What to write.
+        metadata: What the files say of their making.
+        style: How subtitles look.
 
     Raises:
         OutputError: The disk is full, the folder read-only, or the like.
     """
     # All texts first: what can't be rendered must leave no half of the formats behind.
-    texts = {path: _text(name, result, metadata) for name, path in job.outputs.items()}
+    texts = {path: _text(name, result, metadata, style) for name, path in job.outputs.items()}
     for path, text in texts.items():
         try:
             write_atomically(path, text)
@@ -145,9 +154,9 @@ def write_outputs(job: Job, result: Result, metadata: Metadata) -> None:
             ) from error
 
 
-def _text(name: str, result: Result, metadata: Metadata) -> str:
+def _text(name: str, result: Result, metadata: Metadata, style: CueStyle) -> str:
     variant, _, form = name.rpartition(".")
-    return render(form, document_of(result, variant), metadata)
+    return render(form, document_of(result, variant), metadata, style)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,5 +1,12 @@
 """Transcripts out: one small file a format, and one registry."""
 
-from phi4audio_cli.writers.registry import FORMATS, Writer, check_format, find_writer, render
+from phi4audio_cli.writers.registry import (
+    FORMATS,
+    Writer,
+    check_format,
+    expand_formats,
+    find_writer,
+    render,
+)
 
-__all__ = ["FORMATS", "Writer", "check_format", "find_writer", "render"]
+__all__ = ["FORMATS", "Writer", "check_format", "expand_formats", "find_writer", "render"]

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import re
 
-from phi4audio_cli.types import Metadata, Segment, Transcript
+from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
+from phi4audio_cli.types import Metadata, Transcript
+from phi4audio_cli.writers.subtitles import BRACES, MARK_OFF, MARK_ON, Shown, clock_time, shown
 
 ARROW = re.compile("-{2,}>")
 """Between two times it is syntax, so readers may stumble over it in a text."""
 
+TAG = re.compile(r"<(?=/?[A-Za-z])|\\(?=[Nnh])")
+"""What players take for the beginning of a tag; the format has no way to write it as text."""
 
-def render(result: Transcript, metadata: Metadata) -> str:
-    """Return one cue for each segment that has text, numbered from 1."""
-    cues = (cue for segment in result.segments if (cue := _cue(segment)))
-    return "\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1))
+INVISIBLE = "\u200b"
+"""A space without width: with it behind, it is none."""
 
 
-def _cue(segment: Segment) -> str:
-    text = _text(segment.text)
-    start = round(1000 * segment.start)
-    stop = max(start + 1, round(1000 * segment.end))
-    return f"{_time(start)} --> {_time(stop)}\n{text}\n" if text else ""
+def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STYLE) -> str:
+    """Return the cues, numbered from 1."""
+    return "\n".join(
+        f"{number}\n{_cue(each)}" for number, each in enumerate(shown(result, style), start=1)
+    )
+
+
+def _cue(each: Shown) -> str:
+    return f"{clock_time(each.start, ',')} --> {clock_time(each.end, ',')}\n{_text(each.text)}\n"
 
 
 def _text(text: str) -> str:
-    """Return a text that can't be taken for syntax: no arrow, no empty line."""
-    lines = (" ".join(line.split()) for line in ARROW.sub("→", text).splitlines())
-    return "\n".join(line for line in lines if line)
-
-
-def _time(milliseconds: int) -> str:
-    seconds, milliseconds = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02},{milliseconds:03}"
+    text = TAG.sub(lambda match: match[0] + INVISIBLE, ARROW.sub("→", text)).translate(BRACES)
+    return text.replace(MARK_ON, "<u>").replace(MARK_OFF, "</u>")

@@ -28,6 +28,12 @@ def transcript(*texts: str, language: str | None = "French") -> Transcript:
     return Transcript(" ".join(texts), language, segments, 40.0 * len(texts), "Transcribe.")
 
 
+def visible(text: str) -> str:
+    """Return what a reader sees, up to spaces and to signs that look the same."""
+    text = text.replace("\u200b", "").translate({ord("｛"): "{", ord("｝"): "}"})
+    return "".join(text.split())
+
+
 def test_txt_is_one_segment_a_line() -> None:
     assert (
         render("txt", transcript("one  two", "", "drei\nvier "), METADATA) == "one two\ndrei vier\n"
@@ -91,10 +97,10 @@ def test_json_is_valid_whatever_the_numbers() -> None:
 
 def test_srt_has_the_right_times() -> None:
     result = transcript("one", " ", "three")
-    last = dataclasses.replace(result.segments[2], start=359_999.9996, end=360_000.25)
+    last = dataclasses.replace(result.segments[2], start=359_999.9996, end=360_001.25)
     result = dataclasses.replace(result, segments=(*result.segments[:2], last))
     assert render("srt", result, METADATA) == (
-        "1\n00:00:00,000 --> 00:00:39,500\none\n\n2\n100:00:00,000 --> 100:00:00,250\nthree\n"
+        "1\n00:00:00,000 --> 00:00:39,500\none\n\n2\n100:00:00,000 --> 100:00:01,250\nthree\n"
     )
 
 
@@ -110,13 +116,13 @@ def test_srt_is_read_back_whatever_the_texts(texts: list[str]) -> None:
         assert cue.start == timedelta(seconds=segment.start)
         assert cue.end == timedelta(seconds=segment.end)
         if "->" not in segment.text:
-            assert cue.content.split() == segment.text.split()
+            assert visible(cue.content) == visible(segment.text)
 
 
 def test_srt_keeps_scripts_and_signs() -> None:
     texts = ["a --> b", "x ---> y", "R&D <b>", "{\\an8}", "שלום עולם", "👩‍👩‍👧 ok", "日本語"]
     contents = [cue.content for cue in srt.parse(render("srt", transcript(*texts), METADATA))]
-    assert contents == ["a → b", "x → y", *texts[2:]]
+    assert list(map(visible, contents)) == ["a→b", "x→y", *map(visible, texts[2:])]
 
 
 def test_a_result_is_written_the_same_twice() -> None:

@@ -1,0 +1,72 @@
+"""Advanced SubStation Alpha subtitles.
+
+Written here and not with pysubs2, which leaves braces and backslashes of a text as they are: what
+was said would be taken for commands.
+"""
+
+from __future__ import annotations
+
+from phi4audio_cli.text.cues import DEFAULT_STYLE, Cue, CueStyle, make_cues
+from phi4audio_cli.types import Metadata, Transcript, Word
+from phi4audio_cli.writers.subtitles import BRACES, word_times
+
+HEADER = """\
+[Script Info]
+Title: {title}
+ScriptType: v4.00+
+PlayResX: 1920
+PlayResY: 1080
+WrapStyle: 0
+ScaledBorderAndShadow: yes
+YCbCr Matrix: None
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, \
+Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, \
+Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,64,&H00FFFFFF,&H0000D7FF,&H00000000,&H80000000,\
+0,0,0,0,100,100,0,0,1,3,1,2,60,60,60,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+AS_TEXT = BRACES | {ord("\\"): "\\\u200b"}
+"""A backslash before a space without width is no command; the format can't write one as text."""
+
+
+def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STYLE) -> str:
+    """Return a script with one line a cue; with `highlight_words`, for karaoke."""
+    title = " ".join(metadata.source.split())
+    cues = make_cues(result.segments, style)
+    return HEADER.format(title=title) + "".join(_line(cue, style) for cue in cues)
+
+
+def _line(cue: Cue, style: CueStyle) -> str:
+    # Hundredths of a second: inwards, so that no gap gets smaller.
+    start, end = -(-cue.start // 10), cue.end // 10
+    sung = style.highlight_words and cue.timed
+    text = _karaoke(cue) if sung else "\\N".join(map(_escaped, cue.text_lines))
+    return f"Dialogue: 0,{_time(start)},{_time(end)},Default,,0,0,0,,{text}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(AS_TEXT)
+
+
+def _karaoke(cue: Cue) -> str:
+    times = {id(word): (start, end) for start, end, word in word_times(cue)}
+    lines = ["".join(_sung(word, times.get(id(word))) for word in line) for line in cue.lines]
+    return "\\N".join(lines)
+
+
+def _sung(word: Word, times: tuple[int, int] | None) -> str:
+    start, end = times or (0, 0)
+    return f"{{\\k{round(end / 10) - round(start / 10)}}}{_escaped(word.word)}"
+
+
+def _time(hundredths: int) -> str:
+    seconds, hundredths = divmod(hundredths, 100)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}.{hundredths:02}"
