@@ -133,7 +133,9 @@ def make(
 def write(folder: Path, shards: tuple[Shard, ...], seed: int) -> None:
     """Write shards of random tensors."""
     known = {planned.name: planned for shard in shards for planned in shard.tensors}
-    write_shards(folder, shards, lambda name: [random_tensor(known[name], seed)], lambda count: None)
+    write_shards(
+        folder, shards, lambda name: [random_tensor(known[name], seed)], lambda count: None
+    )
 
 
 def random_tensor(planned: Planned, seed: int) -> torch.Tensor:

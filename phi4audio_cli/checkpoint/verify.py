@@ -109,7 +109,7 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     # As wide as length and offsets allow: four times as fast as byte by byte.
     flat = one.reshape(-1), other.reshape(-1)
-    marks = [part.nbytes | part.storage_offset() * part.itemsize for part in flat]
+    marks = [part.nbytes | int(part.storage_offset()) * part.itemsize for part in flat]
     word = torch.uint8 if any(mark % torch.int64.itemsize for mark in marks) else torch.int64
     return torch.equal(flat[0].view(word), flat[1].view(word))
 
