@@ -15,7 +15,9 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.ask import ask
+from phi4audio_cli.cli.evaluate import evaluate
 from phi4audio_cli.cli.messages import complain, discard_stdout
+from phi4audio_cli.cli.render import render
 from phi4audio_cli.cli.samples import samples
 from phi4audio_cli.cli.strip_export import strip_export
 from phi4audio_cli.cli.summarize import summarize
@@ -32,6 +34,8 @@ app.command()(transcribe)
 app.command()(translate)
 app.command()(summarize)
 app.command()(ask)
+app.command("eval")(evaluate)
+app.command()(render)
 app.command()(strip_export)
 app.command()(samples)
 

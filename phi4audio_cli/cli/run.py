@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,9 +69,9 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
 
 
 def _work(jobs: Sequence[Job], task: Task, settings: Settings, display: Display) -> ExitCode:
-    delivery = _Delivery(display, settings.model)
+    delivery = _Delivery(display, settings)
     try:
-        for event in _events(jobs, task, settings, display):
+        for event in task_events(jobs, task, settings, display):
             delivery.take(event)
     except KeyboardInterrupt:
         counts = display.tally
@@ -81,9 +81,14 @@ def _work(jobs: Sequence[Job], task: Task, settings: Settings, display: Display)
     return delivery.exit_code
 
 
-def _events(
-    jobs: Sequence[Job], task: Task, settings: Settings, display: Display
+def task_events(
+    jobs: Iterable[Job], task: Task, settings: Settings, display: Display
 ) -> Iterator[Event]:
+    """Load the model and do a task; the display says what goes on until there are events.
+
+    Raises:
+        ModelError: No such model, or one that can't run here.
+    """
     backend = open_backend(settings, display)
     seconds = backend.longest_chunk(task.max_chunk_seconds)
     if seconds < task.max_chunk_seconds:
@@ -149,10 +154,11 @@ def open_backend(settings: Settings, display: Display) -> Backend:
 class _Delivery:
     """Takes the engine's events: outputs are written, transcripts printed, failures told."""
 
-    def __init__(self, display: Display, model: str) -> None:
+    def __init__(self, display: Display, settings: Settings) -> None:
         self.exit_code = ExitCode.OK
         self._display = display
-        self._model = model
+        self._model = settings.model
+        self._style = settings.cue_style
         self._printed = OrderedOutput(display.aside)
 
     def take(self, event: Event) -> None:
@@ -160,7 +166,7 @@ class _Delivery:
         if isinstance(event, FileDone):
             self._deliver(event)
         elif isinstance(event, FileFailed):
-            self._display.problem(_explained(event.error, event.job))
+            self._display.problem(explained(event.error, event.job))
             self._fail(ExitCode.FILES_FAILED)
             self._printed.put(event.job, None)
 
@@ -168,7 +174,7 @@ class _Delivery:
         job = event.job
         metadata = Metadata(job.source.name, self._model, __version__)
         try:
-            write_outputs(job, event.result, metadata)
+            write_outputs(job, event.result, metadata, self._style)
         except OutputError as error:
             # The others may have better luck, and the transcript still goes to standard output.
             self._display.problem(error)
@@ -183,7 +189,7 @@ class _Delivery:
             self.exit_code = code
 
 
-def _explained(error: Exception, job: Job) -> Exception:
+def explained(error: Exception, job: Job) -> Exception:
     """Put an unforeseen exception into the words of a failed recording."""
     if isinstance(error, Phi4AudioError):
         return error

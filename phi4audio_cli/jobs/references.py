@@ -1,0 +1,187 @@
+"""Recordings and finished texts with what they should say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi4audio_cli.errors import UsageError
+from phi4audio_cli.jobs.discover import find_recordings
+
+AUDIO_KEYS = ("audio", "audio_filepath", "path")
+"""What manifests call the recording: ours, NeMo's, and the plain word."""
+
+MANIFESTS = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A recording and what is said in it, or its translation."""
+
+    source: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A text that phi4audio wrote, from its JSON."""
+
+    path: Path
+    source: str
+    task: str
+    text: str
+    duration: float | None
+    language: str | None
+    """Code of the text's language."""
+
+
+def find_references(
+    inputs: Sequence[str], *, code: str | None = None, recursive: bool = False
+) -> list[Reference]:
+    """Find recordings with their references.
+
+    Args:
+        inputs: Manifests (JSON lines), recordings, folders of recordings. The reference of
+            talk.wav lies beside it as talk.ref.txt, that of its French translation as
+            talk.fr.ref.txt.
+        code: Of the language of translations; None for transcripts.
+        recursive: Look into the folders of folders too.
+
+    Raises:
+        UsageError: An input that isn't there, a line that can't be used, or no reference.
+    """
+    found: list[Reference] = []
+    for each in inputs:
+        path = Path(each)
+        if path.suffix.lower() in MANIFESTS:
+            found += read_manifest(path, code=code)
+            continue
+        sources, problems = find_recordings([each], recursive=recursive)
+        if problems:
+            raise problems[0]
+        found += (Reference(source, _beside(source, source.stem, code)) for source in sources)
+    return found
+
+
+def read_manifest(path: Path, *, code: str | None = None) -> list[Reference]:
+    """Read a manifest: one JSON object a line, with `audio` and `reference` (or NeMo's names).
+
+    Raises:
+        UsageError: It can't be read, or a line can't be used.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"can't be read: {error}", str(path), "give JSON lines, UTF-8") from error
+    found = [_row(line, path, number, code) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise UsageError("no recordings in this manifest", str(path), "one JSON object a line")
+    return found
+
+
+def _row(line: str, path: Path, number: int, code: str | None) -> Reference:
+    where = f"{path}, line {number}"
+    try:
+        row: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"no JSON: {error}", where, "write one JSON object a line") from error
+    wanted = ("translation", "reference") if code else ("reference", "text")
+    if not isinstance(row, dict):
+        raise UsageError("no JSON object", where, 'write {"audio": ..., "reference": ...}')
+    audio, text = _first(row, AUDIO_KEYS), _first(row, wanted)
+    if not isinstance(audio, str) or not isinstance(text, str):
+        keys = f'"audio" and "{wanted[0]}"'
+        raise UsageError(f"lacks {keys}, both texts", where, f"it has {', '.join(row) or 'none'}")
+    return Reference(path.parent / audio, text)
+
+
+def _first(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((row[key] for key in keys if key in row), None)
+
+
+def _beside(place: Path, stem: str, code: str | None) -> str:
+    """Read the reference that lies beside a file.
+
+    Raises:
+        UsageError: There is none.
+    """
+    path = place.parent / (f"{stem}.{code}.ref.txt" if code else f"{stem}.ref.txt")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"no reference: {path.name} can't be read beside it ({type(error).__name__})",
+            str(place),
+            f"write what it should say into {path.name}, or give a manifest",
+        ) from error
+
+
+def read_finished(path: Path) -> Finished:
+    """Read a transcript's or translation's JSON.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        entries: Any = json.loads(path.read_text(encoding="utf-8"))
+        duration = entries.get("duration")
+        return Finished(
+            path,
+            source=str(entries["source"]),
+            task=str(entries.get("task", "transcribe")),
+            text=str(entries["text"]),
+            duration=float(duration) if duration is not None else None,
+            language=entries.get("language"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"no transcript of phi4audio: {type(error).__name__}: {error}",
+            str(path),
+            "give the JSON files that transcribe or translate wrote",
+        ) from error
+
+
+class ReferenceFinder:
+    """Finds the reference of a finished text.
+
+    Args:
+        place: A manifest, or the folder of the references or recordings; None: beside the JSON.
+    """
+
+    def __init__(self, place: Path | None) -> None:
+        self._place = place
+        is_manifest = place is not None and place.suffix.lower() in MANIFESTS
+        self._manifest = place if is_manifest else None
+        self._rows: dict[str | None, dict[str, str]] = {}
+
+    def of(self, finished: Finished) -> str:
+        """Return what a finished text should say.
+
+        Raises:
+            UsageError: There is no reference for it.
+        """
+        code = finished.language if finished.task == "translate" else None
+        if self._manifest is None:
+            folder = self._place or finished.path.parent
+            return _beside(folder / finished.path.name, Path(finished.source).stem, code)
+        if code not in self._rows:
+            rows = read_manifest(self._manifest, code=code)
+            self._rows[code] = {row.source.name: row.text for row in rows}
+        try:
+            return self._rows[code][finished.source]
+        except KeyError:
+            raise UsageError(
+                f"no reference: the manifest {self._manifest} has no {finished.source}",
+                str(finished.path),
+                "add a line for it, or leave this file out",
+            ) from None
+
+
+def find_finished(inputs: Sequence[str]) -> Iterator[Finished]:
+    """Read finished texts from JSON files and folders of them; what isn't one is an error."""
+    for each in inputs:
+        path = Path(each)
+        yield from map(read_finished, sorted(path.glob("*.json")) if path.is_dir() else [path])

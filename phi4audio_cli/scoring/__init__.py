@@ -1,0 +1,1 @@
+"""How good a text is, held against a reference."""
