@@ -1,0 +1,108 @@
+"""References: manifests, files beside recordings, finished texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phi4audio_cli.errors import UsageError
+from phi4audio_cli.jobs.references import (
+    Reference,
+    ReferenceFinder,
+    find_finished,
+    find_references,
+    read_finished,
+)
+
+
+def write(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def finished(path: Path, **entries) -> Path:
+    whole = {"source": "talk.wav", "task": "transcribe", "text": "one", "duration": 1.5} | entries
+    return write(path, json.dumps(whole))
+
+
+def test_a_reference_lies_beside_its_recording(tmp_path: Path):
+    talk = write(tmp_path / "talk.wav")
+    write(tmp_path / "talk.ref.txt", "\ufeffone two\n")
+    write(tmp_path / "talk.fr.ref.txt", "un deux")
+    assert find_references([str(talk)]) == [Reference(talk, "one two\n")]
+    assert find_references([str(tmp_path)], code="fr") == [Reference(talk, "un deux")]
+    with pytest.raises(UsageError, match=r"talk\.de\.ref\.txt"):
+        find_references([str(talk)], code="de")
+
+
+def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path: Path):
+    rows = [
+        {"audio": "a.wav", "reference": "one", "translation": "un", "more": 1},
+        {"audio_filepath": "/far/b.wav", "text": "two"},
+        {"path": "c.wav", "reference": "three"},
+    ]
+    lines = "\n\n".join(json.dumps(row) for row in rows)
+    manifest = write(tmp_path / "sets" / "manifest.jsonl", lines)
+    found = find_references([str(manifest)])
+    assert [str(each.source) for each in found] == [
+        str(tmp_path / "sets" / "a.wav"), "/far/b.wav", str(tmp_path / "sets" / "c.wav"),
+    ]  # fmt: skip
+    assert [each.text for each in found] == ["one", "two", "three"]
+    write(manifest, json.dumps(rows[0]))
+    assert find_references([str(manifest)], code="fr")[0].text == "un"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"audio": "a.wav", "reference": "x"}\nnot json', "line 2"),
+        ('["a.wav"]', "no JSON object"),
+        ('{"audio": "a.wav"}', 'lacks "audio" and "reference"'),
+        ('{"audio": 3, "reference": "x"}', "both texts"),
+        ("\n", "no recordings"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_says_where(content: str, message: str, tmp_path: Path):
+    manifest = write(tmp_path / "m.jsonl", content)
+    with pytest.raises(UsageError, match=message):
+        find_references([str(manifest)])
+
+
+def test_finished_texts_are_read_back(tmp_path: Path):
+    path = finished(tmp_path / "talk.json", language="en")
+    [found] = find_finished([str(tmp_path)])
+    assert found == read_finished(path)
+    assert (found.source, found.task, found.text, found.duration) == (
+        "talk.wav", "transcribe", "one", 1.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"source": "a", "text"', '"text"'])
+def test_what_is_no_transcript_is_named(content: str, tmp_path: Path):
+    path = write(tmp_path / "x.json", content)
+    with pytest.raises(UsageError, match="no transcript of phi4audio"):
+        read_finished(path)
+
+
+def test_a_finished_texts_reference_is_beside_it_or_where_it_is_said(tmp_path: Path):
+    text = read_finished(finished(tmp_path / "out" / "talk.json"))
+    french = read_finished(
+        finished(tmp_path / "out" / "talk.fr.json", task="translate", language="fr")
+    )
+    with pytest.raises(UsageError, match="no reference"):
+        ReferenceFinder(None).of(text)
+    write(tmp_path / "out" / "talk.ref.txt", "near")
+    assert ReferenceFinder(None).of(text) == "near"
+    write(tmp_path / "refs" / "talk.ref.txt", "far")
+    write(tmp_path / "refs" / "talk.fr.ref.txt", "loin")
+    assert ReferenceFinder(tmp_path / "refs").of(text) == "far"
+    assert ReferenceFinder(tmp_path / "refs").of(french) == "loin"
+    row = {"audio": "x/talk.wav", "reference": "listed", "translation": "liste"}
+    finder = ReferenceFinder(write(tmp_path / "m.jsonl", json.dumps(row)))
+    assert (finder.of(text), finder.of(french)) == ("listed", "liste")
+    other = read_finished(finished(tmp_path / "out" / "b.json", source="b.wav"))
+    with pytest.raises(UsageError, match=r"has no b\.wav"):
+        finder.of(other)
