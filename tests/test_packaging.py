@@ -20,13 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """A wheel built from what git knows of the checkout, so that nothing else gets in."""
-    source = tmp_path_factory.mktemp("source")
-    names = run("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
+    """A wheel built from a copy of the checkout."""
+    source = tmp_path_factory.mktemp("source") / "phi4audio"
+    # What hatch leaves out by .gitignore anyway, and the tests.
+    left_out = shutil.ignore_patterns(".*_cache", ".venv", ".git", "__pycache__", "tests", "dist")
+    shutil.copytree(ROOT, source, ignore=left_out)
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source)
     (built,) = out.glob("*.whl")
@@ -42,12 +40,13 @@ def installed(wheel: Path, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False, symlinks=True)
     folder = home / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-    run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
-        "--prefix", home, "--ignore-installed", wheel,
-    )  # fmt: skip
-    # Not a .pth in a .pth: this environment's own editable phi4audio must stay unseen.
+    # Not a .pth in a .pth: the editable phi4audio of this environment stays unseen.
     (folder / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"], encoding="utf-8")
+    # Its own Python installs, so that the command starts that one.
+    run(
+        home / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+        "--ignore-installed", "--no-warn-script-location", wheel,
+    )  # fmt: skip
     return home / "bin"
 
 
