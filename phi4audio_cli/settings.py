@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_audio_language
+from phi4audio_cli.text.cues import CueStyle
 
 ENV_PREFIX = "PHI4AUDIO_"
 
@@ -49,6 +50,12 @@ class Settings(BaseModel):
     """Whether speech is searched for; without it recordings are cut by energy only."""
     align: Literal["attention", "speech", "none"] = "attention"
     """Where word times come from."""
+    max_line_width: int = Field(42, ge=10, le=200)
+    """Letters in a line of a subtitle; a full-width character counts as 2.6."""
+    max_lines: int = Field(2, ge=1, le=10)
+    max_cue_seconds: float = Field(7.0, ge=1, le=60)
+    highlight_words: bool = False
+    """Whether subtitles mark each word as it is said."""
     device: str = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
@@ -56,6 +63,16 @@ class Settings(BaseModel):
     """Never touch the network."""
     prompts: dict[str, str] = Field(default_factory=dict)
     """Instructions to use in place of the usual ones, by name (tasks/prompts.py)."""
+
+    @property
+    def cue_style(self) -> CueStyle:
+        """How subtitles look."""
+        return CueStyle(
+            max_line_width=self.max_line_width,
+            max_lines=self.max_lines,
+            max_cue_seconds=self.max_cue_seconds,
+            highlight_words=self.highlight_words,
+        )
 
     @field_validator("formats", mode="before")
     @classmethod

@@ -26,6 +26,9 @@ NARROW_BAND = 8_000
 TimesFrom = Literal["attention", "speech", "chunk"]
 """Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
 
+LanguageFrom = Literal["given", "text"]
+"""Where a language comes from: the user said so, or it was detected from the text."""
+
 FinishReason = Literal["stop", "length"]
 """Why a generation ended: the model said so, or its token budget ran out."""
 
@@ -167,13 +170,15 @@ class Transcript:
 
     text: str
     language: str | None
-    """English name of the language, as asked for; None where nobody said."""
+    """English name of the language; None where nobody said and the text doesn't tell."""
     segments: tuple[Segment, ...]
     duration: float
     """Seconds of audio that were decoded."""
     prompt: str
     """The instruction that was given with every chunk."""
     task: str = "transcribe"
+    language_from: LanguageFrom | None = None
+    """Who says so; None where there is no language."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 _OUTPUT = "Output"
+_SUBTITLES = "Subtitles"
 _MODEL = "Model"
 _SPEED = "Speed and memory"
 _REPORT = "Settings and messages"
@@ -128,6 +129,42 @@ Align = Annotated[
         metavar="HOW",
         help="Where word times come from: attention, speech or none. Default: attention.",
         rich_help_panel=_OUTPUT,
+    ),
+]
+MaxLineWidth = Annotated[
+    int | None,
+    typer.Option(
+        "--max-line-width",
+        metavar="N",
+        help="Letters in a line of a subtitle, 10 to 200. Default: 42.",
+        rich_help_panel=_SUBTITLES,
+    ),
+]
+MaxLines = Annotated[
+    int | None,
+    typer.Option(
+        "--max-lines",
+        metavar="N",
+        help="Lines of a subtitle, 1 to 10. Default: 2.",
+        rich_help_panel=_SUBTITLES,
+    ),
+]
+MaxCueSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cue-seconds",
+        metavar="SECONDS",
+        help="Longest time a subtitle is shown, 1 to 60. Default: 7.",
+        rich_help_panel=_SUBTITLES,
+    ),
+]
+HighlightWords = Annotated[
+    bool | None,
+    typer.Option(
+        "--highlight-words/--plain-words",
+        help="Mark each word of a subtitle as it is said.",
+        show_default=False,
+        rich_help_panel=_SUBTITLES,
     ),
 ]
 MaxMinutes = Annotated[

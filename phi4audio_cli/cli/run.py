@@ -23,6 +23,7 @@ from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, FileDone, FileFailed, Job, Metadata
 from phi4audio_cli.writers import check_format
+from phi4audio_cli.writers.registry import ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ def _formats(call: Invocation, settings: Settings, task: Task) -> Sequence[str]:
         # Settings that hold for all commands may name formats that are not for this one.
         usual = asked == Settings.model_fields["formats"].default
         return fitting if usual else [name for name in asked if name in fitting] or fitting
+    if ALL in asked:
+        return fitting
     for name in asked:
         if name not in fitting:
             check_format(name)

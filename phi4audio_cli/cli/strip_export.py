@@ -97,6 +97,9 @@ def strip_export(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")
+    ] = False,
 ) -> None:
     """Write a checkpoint without vision that hears by itself.
 

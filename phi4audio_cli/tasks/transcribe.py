@@ -16,6 +16,7 @@ from phi4audio_cli.tasks.pieces import (
 )
 from phi4audio_cli.tasks.prompts import Prompts, fill
 from phi4audio_cli.tasks.task import Task
+from phi4audio_cli.text.language import detect_language
 from phi4audio_cli.text.stitch import join
 from phi4audio_cli.types import Chunk, Generation, Request, Segment, Transcript
 
@@ -71,9 +72,12 @@ class Transcribe(Task):
             [segment(index, answer) for index, answer in enumerate(told)],
             [heard(answer) for answer in told],
         )
+        text = join(segment.text for segment in segments)
+        language = self.language or detect_language(text)
         return Transcript(
-            text=join(segment.text for segment in segments),
-            language=self.language,
+            text=text,
+            language=language,
+            language_from="given" if self.language else "text" if language else None,
             segments=tuple(segments),
             duration=seconds,
             prompt=self.prompt,

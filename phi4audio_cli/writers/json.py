@@ -39,6 +39,7 @@ def document(result: Transcript, metadata: Metadata) -> dict[str, Any]:
         "prompt": result.prompt,
         "duration": result.duration,
         "language": language_code(result.language),
+        "language_from": result.language_from,
         "text": result.text,
         "segments": [_segment(segment) for segment in result.segments],
     }

@@ -95,5 +95,5 @@ def render(
         return overview.render(format, result, metadata)
     writer = find_writer(format, style)
     if isinstance(result, Translation):
-        return translation.render(format, writer, result, metadata)
+        return translation.render(format, writer, result, metadata, style)
     return writer(result, metadata)

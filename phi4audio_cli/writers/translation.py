@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from phi4audio_cli.text.bilingual import with_original
+from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.text.stitch import join
-from phi4audio_cli.types import Metadata, Segment, Transcript, Translation
+from phi4audio_cli.types import Metadata, Transcript, Translation
 from phi4audio_cli.writers import json
 
 BILINGUAL = ("srt", "vtt", "ass")
@@ -18,6 +20,7 @@ def render(
     writer: Callable[[Transcript, Metadata], str],
     result: Translation,
     metadata: Metadata,
+    style: CueStyle = DEFAULT_STYLE,
 ) -> str:
     """Return the content of a translation's file.
 
@@ -26,36 +29,28 @@ def render(
         writer: That format's writer of transcripts.
         result: The translation.
         metadata: What the file says of its making.
+        style: How subtitles look.
     """
+    transcript = as_transcript(result)
     if form == "json":
         return _json(result, metadata)
-    return writer(as_transcript(result, bilingual=result.bilingual and form in BILINGUAL), metadata)
+    if result.bilingual and form in BILINGUAL:
+        pieces = (piece for each in result.segments for piece in with_original(each, style))
+        transcript = replace(transcript, segments=tuple(pieces))
+    return writer(transcript, metadata)
 
 
-def as_transcript(translation: Translation, *, bilingual: bool = False) -> Transcript:
-    """Return what the writers of transcripts take.
-
-    Args:
-        translation: With segments that may carry what was said.
-        bilingual: Whether what was said stands above each translation.
-    """
-    segments = translation.segments
-    if bilingual:
-        segments = tuple(map(_both, segments))
+def as_transcript(translation: Translation) -> Transcript:
+    """Return what the writers of transcripts take."""
     return Transcript(
         text=translation.text,
         language=translation.language,
-        segments=segments,
+        language_from="given",
+        segments=translation.segments,
         duration=translation.duration,
         prompt=translation.prompt,
         task=translation.task,
     )
-
-
-def _both(segment: Segment) -> Segment:
-    if not segment.transcript:
-        return segment
-    return replace(segment, text=f"{segment.transcript}\n{segment.text}", words=())
 
 
 def _json(result: Translation, metadata: Metadata) -> str:

@@ -66,6 +66,7 @@ def test_json_has_whisper_s_keys_and_ours() -> None:
         "task": "transcribe",
         "prompt": "Transcribe.",
         "duration": 80.0,
+        "language_from": None,
     }
 
 

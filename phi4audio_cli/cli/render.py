@@ -1,0 +1,60 @@
+"""`phi4audio render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phi4audio_cli.cli import options
+
+Transcripts = Annotated[
+    list[Path],
+    typer.Argument(metavar="JSON", help="Transcripts in JSON, as phi4audio writes them."),
+]
+
+
+def render(
+    transcripts: Transcripts,
+    formats: options.Formats = None,
+    output_dir: options.OutputDir = None,
+    max_line_width: options.MaxLineWidth = None,
+    max_lines: options.MaxLines = None,
+    max_cue_seconds: options.MaxCueSeconds = None,
+    highlight_words: options.HighlightWords = None,
+    config: options.Config = None,
+) -> None:
+    """Make any format again from transcripts in JSON, without the model.
+
+    A transcript that can't be read is told, and the others are done.
+    """
+    from phi4audio_cli.cli.messages import complain
+    from phi4audio_cli.errors import ExitCode, UsageError
+    from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
+    from phi4audio_cli.jobs.transcripts import read_transcript
+    from phi4audio_cli.settings import load_settings
+
+    flags = {
+        "formats": formats,
+        "output_dir": output_dir,
+        "max_line_width": max_line_width,
+        "max_lines": max_lines,
+        "max_cue_seconds": max_cue_seconds,
+        "highlight_words": highlight_words,
+    }
+    settings = load_settings(flags, config=config)
+    # The JSON is there already; it is written again only where it was asked for.
+    wanted = [name for name in settings.formats if name != "json" or formats]
+    code = ExitCode.OK
+    for job in plan_jobs(transcripts, wanted, settings.output_dir):
+        try:
+            transcript, metadata = read_transcript(job.source)
+        except UsageError as error:
+            complain(str(error))
+            code = ExitCode.USAGE
+            continue
+        write_outputs(job, transcript, metadata, settings.cue_style)
+        for path in job.outputs.values():
+            typer.echo(path)
+    raise typer.Exit(code)

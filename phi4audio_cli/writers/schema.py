@@ -1,0 +1,145 @@
+"""What a transcript's JSON holds: the published schema, and reading a file back.
+
+`docs/transcript.schema.json` is made of these classes by `scripts/make_schema.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from phi4audio_cli.errors import UsageError
+from phi4audio_cli.languages import find_language
+from phi4audio_cli.types import Metadata, Segment, Transcript, Word
+from phi4audio_cli.writers.json import SCHEMA_VERSION
+
+
+class WordEntry(BaseModel):
+    """One word, as openai-whisper writes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    word: str = Field(description="With the space before it, where its script has one.")
+    start: float = Field(description="Seconds from the start of the recording.")
+    end: float = Field(description="Seconds from the start of the recording.")
+    probability: float | None = None
+
+
+class SegmentEntry(BaseModel):
+    """A stretch of the transcript, as openai-whisper writes it, and where its times come from."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: int
+    start: float = Field(description="Seconds from the start of the recording.")
+    end: float = Field(description="Seconds from the start of the recording.")
+    text: str
+    avg_logprob: float | None = Field(None, description="Mean log-probability of its tokens.")
+    times_from: Literal["attention", "speech", "chunk"] = Field(
+        "chunk",
+        description="attention: words aligned with the sound; speech: words laid over the speech "
+        "by their length; chunk: the stretch that was given to the model.",
+    )
+    finish: Literal["stop", "length"] = Field(
+        "stop", description="length: the token budget ran out, the text may end too early."
+    )
+    words: tuple[WordEntry, ...] = ()
+
+
+class TranscriptFile(BaseModel):
+    """A transcript. More keys may be added under the same version; readers skip what is new."""
+
+    model_config = ConfigDict(extra="allow", title="phi4audio transcript")
+
+    schema_version: Literal["1"]
+    phi4audio: str = Field(description="Version of the program that wrote it.")
+    model: str = Field(description="As the user named it.")
+    source: str = Field(description="Name of the recording.")
+    task: str
+    prompt: str = Field(description="The instruction that was given with every chunk.")
+    duration: float = Field(description="Seconds of audio.")
+    language: str | None = Field(description="ISO 639-1 code.")
+    language_from: Literal["given", "text"] | None = Field(
+        None, description="given: the user said so; text: it was detected from the text."
+    )
+    text: str
+    segments: tuple[SegmentEntry, ...]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a transcript's file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **TranscriptFile.model_json_schema(),
+    }
+
+
+def parse(content: str, where: str) -> tuple[Transcript, Metadata]:
+    """Read a transcript's JSON.
+
+    Args:
+        content: Of the file.
+        where: Its name, for messages.
+
+    Raises:
+        UsageError: It is no JSON, no transcript, or of a newer version.
+    """
+    try:
+        entries = json.loads(content)
+    except ValueError as error:
+        raise UsageError(f"this is no JSON: {error}", where, "make the transcript again") from error
+    if not isinstance(entries, dict) or "schema_version" not in entries:
+        raise UsageError("this is no transcript of phi4audio", where, "give its JSON output")
+    version = entries["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"its schema version is {version}, and {SCHEMA_VERSION} is known here",
+            where,
+            "use the phi4audio that wrote it, or a newer one",
+        )
+    try:
+        return _transcript(TranscriptFile.model_validate(entries))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{key}: {first['msg']}", where, "make the transcript again, or mend the file"
+        ) from error
+
+
+def _transcript(file: TranscriptFile) -> tuple[Transcript, Metadata]:
+    segments = tuple(_segment(entry) for entry in file.segments)
+    transcript = Transcript(
+        text=file.text,
+        language=_language(file.language),
+        segments=segments,
+        duration=file.duration,
+        prompt=file.prompt,
+        task=file.task,
+        language_from=file.language_from,
+    )
+    return transcript, Metadata(file.source, file.model, file.phi4audio)
+
+
+def _language(code: str | None) -> str | None:
+    try:
+        return find_language(code).name if code else None
+    except UsageError:
+        return code
+
+
+def _segment(entry: SegmentEntry) -> Segment:
+    words = tuple(Word(word.word, word.start, word.end, word.probability) for word in entry.words)
+    return Segment(
+        id=entry.id,
+        start=entry.start,
+        end=entry.end,
+        text=entry.text,
+        times_from=entry.times_from,
+        avg_logprob=entry.avg_logprob,
+        finish=entry.finish,
+        words=words,
+        transcript=(entry.model_extra or {}).get("transcript"),
+    )
