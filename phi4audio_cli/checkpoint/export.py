@@ -23,7 +23,7 @@ from phi4audio_cli.checkpoint.staging import explained, recover, staged, staging
 from phi4audio_cli.checkpoint.stream import SpeechLoraMode, open_checkpoint
 from phi4audio_cli.checkpoint.verify import verify
 from phi4audio_cli.checkpoint.writer import write_shards
-from phi4audio_cli.errors import OutputError, UsageError
+from phi4audio_cli.errors import CheckpointError, OutputError, UsageError
 
 SIDECAR_BYTES = 64_000_000
 """Room left for tokenizer, card and the file system's own needs."""
@@ -126,12 +126,13 @@ def run_export(
         OutputError: The place can't be written to.
         CheckpointError: The source changed meanwhile, or the export isn't what it must be.
     """
+    target = _place(target)
     with explained(target):
         recover(target)
     preflight(plan, target, overwrite=overwrite)
     table = plan.table()
     seconds: dict[str, float] = {}
-    with staged(target, replace=overwrite) as folder:
+    with _in_its_place(target), staged(target, replace=overwrite) as folder:
         with _timed(seconds, "writing"):
             write(plan, folder, _counter("writing", plan.tensor_bytes, progress))
         if verified:
@@ -217,6 +218,30 @@ def _nearest(path: Path) -> Path:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _place(target: Path) -> Path:
+    """The folder to write, without links and dots.
+
+    Raises:
+        UsageError: It has no name of its own.
+    """
+    target = target.expanduser().resolve()
+    if not target.name:
+        raise UsageError("is the root of a disk", str(target), "choose a folder")
+    return target
+
+
+@contextmanager
+def _in_its_place(target: Path) -> Iterator[None]:
+    """Names the export in errors by its place: the folder it is written in is gone by then."""
+    try:
+        yield
+    except CheckpointError as error:
+        if error.where is None or str(staging_of(target)) not in error.where:
+            raise
+        where = error.where.replace(str(staging_of(target)), str(target))
+        raise CheckpointError(error.what, where, error.remedy) from error
 
 
 @contextmanager

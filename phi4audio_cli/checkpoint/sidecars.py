@@ -75,7 +75,8 @@ def export_config(plan: ExportPlan) -> dict[str, Any]:
     config = {
         key: value for key, value in plan.checkpoint.config.items() if key not in _NOT_FOR_AN_EXPORT
     }
-    return {**config, MARK: {"speech_lora": PAST_TENSE[plan.mode]}}
+    apart = plan.checkpoint.adapter is not None or plan.mode == "drop"
+    return {**config, MARK: {"speech_lora": PAST_TENSE[plan.mode] if apart else "merged"}}
 
 
 def _generation_config(checkpoint: Checkpoint) -> dict[str, Any]:

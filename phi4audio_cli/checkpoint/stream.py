@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from phi4audio_cli.checkpoint import lora as loras
-from phi4audio_cli.checkpoint.config import native_config, speech_lora_mark
+from phi4audio_cli.checkpoint.config import MARK, native_config, speech_lora_mark
 from phi4audio_cli.checkpoint.expected import expected_tensors
 from phi4audio_cli.checkpoint.layout import (
     TIED,
@@ -259,5 +259,6 @@ def _find_lora(
         f"has no speech LoRA: neither among its weights nor in {ADAPTER_FOLDER}/, "
         "and without it the model can't listen",
         str(folder),
-        f"add the {ADAPTER_FOLDER} folder of its source, or name one with --adapter",
+        f"add the {ADAPTER_FOLDER} folder of its source, or name one with --adapter; where it is "
+        f'merged already, say so in config.json: "{MARK}": {{"speech_lora": "merged"}}',
     )

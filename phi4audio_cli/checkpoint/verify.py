@@ -64,7 +64,7 @@ def _parameters(plan: ExportPlan, folder: Path) -> int:
     reopened = open_checkpoint(folder, speech_lora="drop" if plan.mode == "drop" else "merge")
     if reopened.layout != "stripped":
         raise CheckpointError(f"has the layout {reopened.layout}, not stripped", str(folder))
-    if (plan.mode == "keep") != (reopened.adapter is not None):
+    if (plan.adapter is None) != (reopened.adapter is None):
         raise CheckpointError("its speech LoRA isn't where it should be", str(folder))
     if reopened.audio_parameters != plan.checkpoint.audio_parameters:
         raise CheckpointError(f"has {reopened.audio_parameters} parameters", str(folder))

@@ -149,6 +149,22 @@ def test_a_dropped_adapter_is_missed_by_a_load(native, tmp_path):
     assert "does not understand audio" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("mode", ["merge", "keep"])
+def test_a_native_copy_that_says_it_is_merged_needs_no_adapter(native, tmp_path, mode):
+    (native / "speech-lora").rename(tmp_path / "elsewhere")
+    edit_json(native / "config.json", phi4audio={"speech_lora": "merged"})
+    run_export(plan_of(native, mode), tmp_path / "out")
+    exported = load_file(tmp_path / "out" / WEIGHTS)
+    stored = load_file(native / WEIGHTS)
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in exported.items())
+    assert open_checkpoint(tmp_path / "out").adapter is None
+
+
+def test_the_root_is_no_place_for_an_export(native):
+    with pytest.raises(UsageError, match="root of a disk"):
+        run_export(plan_of(native), Path("/"), overwrite=True)
+
+
 def test_a_stripped_source_is_a_usage_error(native, tmp_path):
     run_export(plan_of(native), tmp_path / "out")
     with pytest.raises(UsageError, match="is stripped already"):
@@ -297,8 +313,9 @@ def test_a_failed_verification_leaves_no_export(original, tmp_path, monkeypatch)
         (folder / WEIGHTS).write_bytes(data)
 
     monkeypatch.setattr(module, "write_sidecars", spoil)
-    with pytest.raises(CheckpointError, match="differs from"):
+    with pytest.raises(CheckpointError, match="differs from") as raised:
         run_export(plan_of(original), tmp_path / "out")
+    assert "partial" not in str(raised.value)
     assert entries(tmp_path) == ["original"]
     run_export(plan_of(original), tmp_path / "out", verified=False)
 
