@@ -53,7 +53,7 @@ def test_sentences_stand_above_their_translations():
     text = "Ja. Nein, das will hier keiner. Nein, auf gar keinen Fall, unter keinen Umständen, nie."
     pieces = with_original(segment(said, text), DEFAULT_STYLE)
     [last] = [piece.text for piece in pieces if "No." in piece.text]
-    assert any(word in last for word in ("gar keinen Fall", "Umständen", "nie."))
+    assert any(word in last for word in ("auf gar", "Fall", "unter", "Umständen"))
     [first] = [piece.text for piece in pieces if "Ja." in piece.text]
     assert first.startswith("Yes.")
 
