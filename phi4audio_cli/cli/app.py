@@ -29,6 +29,8 @@ app = typer.Typer(
     name="phi4audio",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    # Help in frames would cost as much time as all the rest of it.
+    rich_markup_mode=None,
 )
 app.command()(transcribe)
 app.command()(translate)
