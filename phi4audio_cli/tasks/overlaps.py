@@ -20,16 +20,19 @@ def without_overlaps(segments: Sequence[Segment], chunks: Sequence[Chunk]) -> li
     Returns:
         Segments that share nothing and follow each other; one that had nothing of its own is gone.
     """
-    kept: list[tuple[Segment, Chunk]] = []
-    for segment, chunk in zip(segments, chunks, strict=True):
-        if kept and kept[-1][1].stop > chunk.start:
-            before, chunk_before = kept.pop()
-            before, segment = _apart(before, chunk_before, segment, chunk)
-            if before.text:
-                kept.append((before, chunk_before))
-        if segment.text:
-            kept.append((segment, chunk))
-    return [replace(segment, id=index) for index, (segment, _) in enumerate(kept)]
+    kept = (segment for segment in set_apart(segments, chunks) if segment.text)
+    return [replace(segment, id=index) for index, segment in enumerate(kept)]
+
+
+def set_apart(segments: Sequence[Segment], chunks: Sequence[Chunk]) -> list[Segment]:
+    """Like `without_overlaps`, but a segment that had nothing of its own stays, without text."""
+    result = list(segments)
+    last: int | None = None
+    for index, chunk in enumerate(chunks):
+        if last is not None and chunks[last].stop > chunk.start:
+            result[last], result[index] = _apart(result[last], chunks[last], result[index], chunk)
+        last = index if result[index].text else last
+    return result
 
 
 def _apart(

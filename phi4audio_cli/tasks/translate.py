@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from phi4audio_cli.languages import Language
+from phi4audio_cli.tasks.overlaps import set_apart
 from phi4audio_cli.tasks.pieces import ENCODER_SECONDS, heard, placed_segment, speech_budget
 from phi4audio_cli.tasks.prompts import Prompts, fill
 from phi4audio_cli.tasks.task import Task
@@ -104,8 +105,15 @@ class Translate(Task):
     def _translation(
         self, target: Language, chunks: Sequence[Mapping[str, Generation]], seconds: float
     ) -> Translation:
-        pieces = [of for of in chunks if target.code in of and of[target.code].text]
-        segments = tuple(_segment(index, of, target.code) for index, of in enumerate(pieces))
+        translated, transcribed = _placed(chunks, target.code), _placed(chunks, TRANSCRIPT)
+        segments = tuple(
+            replace(
+                segment,
+                id=index,
+                transcript=transcribed[place].text if place in transcribed else None,
+            )
+            for index, (place, segment) in enumerate(translated.items())
+        )
         asked_both = self.with_transcript and target is self.targets[0]
         return Translation(
             text=join(segment.text for segment in segments),
@@ -125,8 +133,10 @@ def _halves(text: str) -> tuple[str, str] | None:
     return (halves[0], halves[1]) if len(halves) == 2 and all(halves) else None
 
 
-def _segment(index: int, of_chunk: Mapping[str, Generation], code: str) -> Segment:
-    segment = placed_segment(index, of_chunk[code])
-    if TRANSCRIPT not in of_chunk:
-        return segment
-    return replace(segment, transcript=of_chunk[TRANSCRIPT].text)
+def _placed(chunks: Sequence[Mapping[str, Generation]], label: str) -> dict[int, Segment]:
+    """Return one label's texts as segments by the chunk's index; none says anything twice."""
+    answers = [of[label] for of in chunks if label in of and of[label].text]
+    segments = [placed_segment(index, answer) for index, answer in enumerate(answers)]
+    heard_in = [heard(answer) for answer in answers]
+    apart = set_apart(segments, heard_in)
+    return {chunk.index: each for chunk, each in zip(heard_in, apart, strict=True) if each.text}

@@ -128,6 +128,22 @@ def test_translated_words_lie_over_the_speech_of_their_chunk():
         assert 12 <= word.start < word.end <= 27
 
 
+def test_what_two_overlapping_chunks_say_is_written_once():
+    """Where nobody pauses chunks overlap: here by the last and first 2 of 10 seconds."""
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    first, second = " ".join(words[:6]), " ".join(words[4:])
+    chunks = [chunk(0, 0, 6, ((0, 6),)), chunk(1, 4, 6, ((4, 10),))]
+    task = Translate([FRENCH], with_transcript=True)
+    answers = [
+        answer(next(iter(task.requests(0, piece))), f"{text} <sep> {text.upper()}")
+        for piece, text in zip(chunks, (first, second), strict=True)
+    ]
+    result = task.assemble(answers, seconds=10.0)
+    assert result.text == " ".join(words).upper()
+    said = [segment.transcript for segment in result.each[0].segments]
+    assert " ".join(said) == " ".join(words)
+
+
 def test_prompts_can_be_changed():
     prompts = Prompts.changed({"translate": "In {language}, please: {braces} stay."})
     [request] = Translate([FRENCH], prompts=prompts).requests(0, chunk(0))
