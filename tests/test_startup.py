@@ -27,7 +27,18 @@ except SystemExit as request:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["transcribe", "--help"], []], ids=" ".join
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["transcribe", "--help"],
+        ["eval", "--help"],
+        ["translate", "--help"],
+        ["summarize", "--help"],
+        ["ask", "--help"],
+        [],
+    ],
+    ids=" ".join,
 )
 def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
     done = subprocess.run(

@@ -93,7 +93,11 @@ def task_events(
     backend = open_backend(settings, display)
     seconds = backend.longest_chunk(task.max_chunk_seconds)
     if seconds < task.max_chunk_seconds:
-        display.note(f"memory is short: parts of at most {clock(seconds)} at once")
+        wanted = clock(task.max_chunk_seconds)
+        display.note(
+            f"hearing {wanted} at once doesn't fit the free memory: parts of at most "
+            f"{clock(seconds)} are heard instead"
+        )
     display.begin()
     yield from run(jobs, task, backend, chunk_seconds=seconds, cut=_cutter(settings))
 

@@ -130,7 +130,7 @@ def test_short_memory_makes_parts_shorter_and_says_so(backend, talk, capsys) -> 
     backend.longest = 50.0
     assert phi4audio("summarize", "talk.wav", "-f", "txt") == 0
     assert max(request.chunk.seconds for request in backend.requests if request.chunk) <= 50
-    assert "memory is short: parts of at most 0:50 at once" in capsys.readouterr().err
+    assert "doesn't fit the free memory: parts of at most 0:50" in capsys.readouterr().err
 
 
 def test_summaries_take_style_language_prompt_and_presets(backend, tmp_path) -> None:
