@@ -133,7 +133,7 @@ def strip_export(
                 out,
                 overwrite=overwrite,
                 verified=verify,
-                check=None if speech_lora is SpeechLora.DROP else _answers(plan),
+                check=None if speech_lora is SpeechLora.DROP else _answers(plan, quiet=quiet),
                 progress=progress,
             )
     typer.echo(_to_json(table) if as_json else describe(table))
@@ -198,7 +198,7 @@ def _to_json(table: dict[str, Any]) -> str:
     return json.dumps(table, indent=2, ensure_ascii=False)
 
 
-def _answers(plan: ExportPlan) -> Callable[[Path], dict[str, Any]]:
+def _answers(plan: ExportPlan, *, quiet: bool) -> Callable[[Path], dict[str, Any]]:
     """A check that source and export answer alike on a sample recording."""
 
     def check(folder: Path) -> dict[str, Any]:
@@ -212,6 +212,8 @@ def _answers(plan: ExportPlan) -> Callable[[Path], dict[str, Any]]:
         sample = _sample()
         if sample is None:
             return {"answers_skipped": "no sample recording is installed"}
+        if not quiet:
+            complain(f"comparing answers of source and export ({place[0]}, {place[1]})")
         audio_token = plan.checkpoint.config["audio_config"].get("audio_token_id", 200011)
         inputs = make_inputs(folder, sample, audio_token)
         found = compare_answers(plan.checkpoint, folder, inputs, *place)
