@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -109,8 +108,7 @@ def _open_file(path: Path) -> BinaryIO:
             raise AudioError("a folder, not a recording", str(path), "name the files in it")
         if path.exists() and not path.is_file():  # opening a pipe could wait for ever
             raise AudioError("not a regular file", str(path), "copy its content into a file")
-        # By its descriptor the file has no name, so no extension misleads a decoder (.raw does).
-        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb")
+        file = path.open("rb")
     except OSError as error:
         raise AudioError(
             f"can't be read: {error.strerror or error}",

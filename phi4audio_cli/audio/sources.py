@@ -6,7 +6,8 @@ delivers all that can be decoded; what went wrong on the way is remembered as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
@@ -24,6 +25,10 @@ FRAMES_A_READ = 4096
 
 HEADER_SLACK = 0.5
 """Containers round their lengths and count encoder delay, seconds."""
+
+
+OPTIONS = {"protocol_whitelist": "none"}
+"""For FFmpeg. A playlist must not make the program read other files, or the network."""
 
 
 class NoAudioError(Exception):
@@ -61,9 +66,11 @@ def mono(frames: npt.NDArray[Any]) -> Samples:
     sound = np.abs(frames) <= LOUDEST  # False for NaN and infinities too
     if not sound.all():
         frames = np.where(sound, frames, np.float32(0))
-    if frames.shape[1] == 1:
-        return np.ascontiguousarray(frames[:, 0])
-    return np.ascontiguousarray(frames.mean(axis=1, dtype=np.float32))
+    # Whole columns: numpy's mean over a short last axis takes several times as long.
+    total: Samples = np.array(frames[:, 0], dtype=np.float32)
+    for channel in range(1, frames.shape[1]):
+        total += frames[:, channel]
+    return total / np.float32(frames.shape[1]) if frames.shape[1] > 1 else total
 
 
 class SoundfileSource:
@@ -81,7 +88,7 @@ class SoundfileSource:
 
         self._error = soundfile.LibsndfileError
         try:
-            self._file = soundfile.SoundFile(file)
+            self._file = soundfile.SoundFile(_Patient(file))
         except soundfile.LibsndfileError as error:
             raise NoAudioError(error.error_string.rstrip(".")) from error
         if self._file.frames <= 0:
@@ -129,14 +136,18 @@ class AvSource:
     def __init__(self, file: BinaryIO) -> None:
         import av
 
-        self._error = av.error.FFmpegError
+        # An OSError is what reading or seeking in the file raised, below FFmpeg.
+        self._error = (av.error.FFmpegError, OSError)
         self.damage: str | None = None
         try:
             # No protocol: a playlist must not make the program read other files or the network.
             self._container: Any = av.open(
-                file, mode="r", metadata_errors="replace", options={"protocol_whitelist": "none"}
+                _Patient(file),
+                mode="r",
+                metadata_errors="replace",
+                options={"protocol_whitelist": "none"},
             )
-        except (av.error.FFmpegError, ValueError) as error:
+        except (*self._error, ValueError) as error:
             raise NoAudioError(_reason(error)) from error
         try:
             self._begin()
@@ -182,7 +193,7 @@ class AvSource:
     def pieces(self) -> Iterator[tuple[int, Samples]]:
         """Yield (sample rate, mono float32)."""
         seconds = 0.0
-        for frame in self._all_frames():
+        for frame in _joined(itertools.chain([self._first], self._frames)):
             samples = mono(_as_float(frame))
             seconds += len(samples) / frame.sample_rate
             yield frame.sample_rate, samples
@@ -190,17 +201,53 @@ class AvSource:
         if self.damage is None and promised and seconds < promised - HEADER_SLACK:
             self.damage = f"ends after {seconds:.1f} s of {promised:.1f} s"
 
-    def _all_frames(self) -> Iterator[Any]:
-        yield self._first
-        yield from self._frames
-
     def close(self) -> None:
         """Free the decoder."""
         self._container.close()
 
 
+class _Patient:
+    """A file in which seeking to an impossible place fails, but raises nothing.
+
+    soundfile and PyAV print tracebacks of what is raised while their libraries look around in a
+    damaged file. It has no name either, so no extension misleads them (.raw does).
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.readinto = file.readinto  # type: ignore[attr-defined]
+        self.tell = file.tell
+        self._seek = file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, and return it; -1 where there is none."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
+
+
+def _joined(frames: Iterable[Any]) -> Iterator[Any]:
+    """Join frames of one kind to about a second; each costs as much as a long one would."""
+    import av
+
+    for _, group in itertools.groupby(frames, _kind):
+        fifo = av.AudioFifo()
+        for frame in group:
+            frame.pts = None  # where packets were lost, times jump; the fifo would refuse that
+            fifo.write(frame)
+            if fifo.samples >= frame.sample_rate:
+                yield fifo.read()
+        if fifo.samples:
+            yield fifo.read()
+
+
+def _kind(frame: Any) -> tuple[object, ...]:
+    return frame.sample_rate, frame.format.name, frame.layout.name
 
 
 def _as_float(frame: Any) -> npt.NDArray[Any]:

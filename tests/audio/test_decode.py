@@ -322,3 +322,25 @@ def test_real_recordings(name: str, seconds: float) -> None:
     assert rate == 16000
     assert len(heard) / rate == pytest.approx(seconds, abs=0.1)
     assert 0.01 < np.sqrt(np.mean(heard**2)) < 0.5
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.caf", "a.mkv", "a.m4a"])
+def test_mutated_files_give_audio_or_an_audio_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype("f4")
+    if name.endswith(("mkv", "m4a")):
+        encode(path, "pcm_s16le" if name.endswith("mkv") else "aac", wave[None], 16000, "mono")
+    else:
+        soundfile.write(path, wave, 16000)
+    whole = path.read_bytes()
+    random = np.random.default_rng(1)
+    for _ in range(15):
+        data = bytearray(whole)
+        for place in random.integers(0, random.choice([64, 600, len(data)]), 4):
+            data[place] = random.integers(0, 256)
+        path.write_bytes(data[: random.integers(len(data) // 2, len(data) + 1)])
+        try:
+            with open_audio(path) as recording:
+                assert all(np.isfinite(block).all() for block in recording.blocks())
+        except AudioError as error:
+            assert error.remedy
