@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""How far word times are from the truth, by where they come from, and what the pass costs.
+
+    python scripts/bench_alignment.py --fsdd ../shared/fsdd
+
+Measured on the bundled samples and on spoken digits the demo checkpoint was not trained on, joined
+with pauses and noise. Only words that were heard right count: error is of times, not of words.
+`--hide LAYER:HEAD,...` hides heads from the aligner, such as those the demo was trained to follow
+the audio with, since the real model has none trained so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from demo_training import texts
+from demo_training.recordings import studios
+
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.checkpoint.resolve import resolve
+from phi4audio_cli.model import align as aligning
+from phi4audio_cli.model import local
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.tasks.transcribe import Align, Transcribe
+from phi4audio_cli.types import Chunk, Word
+
+ROOT = Path(__file__).resolve().parents[1]
+Truth = list[tuple[str, float, float]]
+Recording = tuple[np.ndarray, int, Truth]
+
+
+def samples() -> Iterator[Recording]:
+    """Yield the bundled samples with the true time of every word."""
+    for reference in sorted((ROOT / "phi4audio_cli" / "demo" / "samples").glob("*.ref.json")):
+        audio = reference.with_name(reference.name.replace(".ref.json", ".flac"))
+        words = json.loads(reference.read_text(encoding="utf-8"))["words"]
+        truth = [(word["word"], word["start"], word["end"]) for word in words]
+        yield *decoded(audio), truth
+
+
+def decoded(path: Path) -> tuple[np.ndarray, int]:
+    """Read a recording as the tool does."""
+    with open_audio(path) as recording:
+        return np.concatenate(list(recording.blocks())), recording.info.sample_rate
+
+
+def digits(fsdd: Path, kind: str, count: int) -> Iterator[Recording]:
+    """Yield joined digits: `short` ones of 3 to 12, or `full` chunks of 40 s."""
+    studio = studios(fsdd, "test", seed=7)["real voices, 16 kHz"]
+    for index in range(count):
+        clip = studio.full() if kind == "full" else studio.short(3 + index % 10)
+        words = [texts.say([digit], "English") for digit in clip.digits]
+        truth = [(word, *span) for word, span in zip(words, clip.spans, strict=True)]
+        yield clip.samples, clip.rate, truth
+
+
+def words_of(backend: LocalBackend, recording: Recording, align: Align) -> list[Word]:
+    """Transcribe one recording with word times."""
+    audio, rate, _ = recording
+    task = Transcribe("English", align=align)
+    chunks: list[Chunk] = list(cut_speech([audio], rate, 40.0, SileroDetector()))
+    feed = [request for chunk in chunks for request in task.requests(0, chunk)]
+    answers = sorted(backend.generate(feed), key=lambda a: a.request.chunk.index)
+    result = task.assemble(answers, len(audio) / rate)
+    return [word for segment in result.segments for word in segment.words]
+
+
+def errors(heard: list[Word], truth: Truth) -> tuple[list[float], list[float]]:
+    """Return the errors of starts and ends, in seconds, of the words heard right."""
+    said = [word for word, _, _ in truth]
+    told = [word.word.strip() for word in heard]
+    starts, ends = [], []
+    for block in difflib.SequenceMatcher(None, said, told, autojunk=False).get_matching_blocks():
+        for offset in range(block.size):
+            _, start, end = truth[block.a + offset]
+            found = heard[block.b + offset]
+            starts.append(abs(found.start - start))
+            ends.append(abs(found.end - end))
+    return starts, ends
+
+
+def percentiles(values: list[float]) -> str:
+    """Return median and 90th percentile in milliseconds."""
+    median, high = np.percentile(values, [50, 90]) * 1000
+    return f"{median:6.0f} {high:6.0f}"
+
+
+def hide(heads: set[tuple[int, int]]) -> None:
+    """Take heads from what the aligner sees."""
+    see = aligning.BestHeads.offer
+    layer_of: dict[int, int] = {}
+
+    def offer(self: aligning.BestHeads, weights: object) -> None:
+        layer = layer_of[id(self)] = layer_of.get(id(self), -1) + 1
+        kept = [head for head in range(len(weights)) if (layer, head) not in heads]  # type: ignore[arg-type]
+        see(self, weights[kept])  # type: ignore[index]
+
+    aligning.BestHeads.offer = offer  # type: ignore[method-assign]
+
+
+def share_of_the_pass(backend: LocalBackend, recordings: list[Recording]) -> float:
+    """Return the time of the extra pass as a share of all, VAD and features included."""
+    spent = 0.0
+    run = local.align
+
+    def timed(*args: object, **kwargs: object) -> object:
+        nonlocal spent
+        begun = time.perf_counter()
+        found = run(*args, **kwargs)  # type: ignore[arg-type]
+        spent += time.perf_counter() - begun
+        return found
+
+    local.align = timed  # type: ignore[assignment]
+    begun = time.perf_counter()
+    for recording in recordings:
+        words_of(backend, recording, "attention")
+    local.align = run
+    return spent / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--fsdd", type=Path, default=ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--count", type=int, default=20, help="short recordings; full ones: half")
+    parser.add_argument("--hide", default="", help="heads the aligner doesn't see, as 2:0,2:1")
+    options = parser.parse_args()
+    backend = open_local_backend(resolve(options.model, offline=True), device="cpu")
+    if options.hide:
+        pairs = (pair.split(":") for pair in options.hide.split(","))
+        hide({(int(layer), int(head)) for layer, head in pairs})
+    sets = {"bundled samples": list(samples())}
+    if options.fsdd.is_dir():
+        sets["3 to 12 digits"] = list(digits(options.fsdd, "short", options.count))
+        sets["full 40 s"] = list(digits(options.fsdd, "full", options.count // 2))
+    print(f"{'ms: median, 90 %':20} {'words':>6} {'align':>10}   starts        ends")
+    for name, recordings in sets.items():
+        for align in ("attention", "speech"):
+            starts: list[float] = []
+            ends: list[float] = []
+            for recording in recordings:
+                found = errors(words_of(backend, recording, align), recording[2])
+                starts += found[0]
+                ends += found[1]
+            row = f"{percentiles(starts)} {percentiles(ends)}"
+            print(f"{name:20} {len(starts):6} {align:>10} {row}", flush=True)
+    every = [recording for recordings in sets.values() for recording in recordings]
+    print(f"the extra pass takes {100 * share_of_the_pass(backend, every):.1f} % of the run")
+
+
+if __name__ == "__main__":
+    main()
