@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from phi4audio_cli.errors import UsageError
@@ -24,3 +27,11 @@ def test_a_text_that_leaves_out_what_is_filled_in_is_an_error():
     with pytest.raises(UsageError, match=r"prompts\.translate.*\{language\}"):
         Prompts.changed({"translate": "Translate it."})
     assert Prompts.changed({"paragraph": "What is it about?"}).paragraph == "What is it about?"
+
+
+def test_the_documentation_lists_every_prompt_as_it_is():
+    page = Path(__file__).parents[2] / "docs" / "tasks.md"
+    rows = page.read_text(encoding="utf-8").splitlines()
+    for each in fields(Prompts):
+        text = " ⏎ ".join(line for line in str(each.default).splitlines() if line)
+        assert f"| `{each.name}` | {text} |" in rows
