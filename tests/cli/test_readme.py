@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from phi4audio_cli.cli.app import app
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.languages import AUDIO_LANGUAGES
 from phi4audio_cli.settings import DEFAULT_MODEL, Settings, preset_names
-from phi4audio_cli.tasks.prompts import Prompts
 from phi4audio_cli.writers import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +60,6 @@ def test_every_command_is_told() -> None:
     commands = typer.main.get_command(app).commands
     assert [name for name in commands if f"phi4audio {name} " not in README] == ["samples"]
     assert "$(phi4audio samples)" in README
-
-
-def test_every_prompt_is_told_as_it_is() -> None:
-    page = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
-    for prompt in fields(Prompts):
-        text = re.sub(r"\n+", " ⏎ ", str(prompt.default))
-        assert f"| `{prompt.name}` | `{text}` |" in page
 
 
 @pytest.mark.parametrize(

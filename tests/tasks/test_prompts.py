@@ -34,4 +34,4 @@ def test_the_documentation_lists_every_prompt_as_it_is():
     rows = page.read_text(encoding="utf-8").splitlines()
     for each in fields(Prompts):
         text = " ⏎ ".join(line for line in str(each.default).splitlines() if line)
-        assert f"| `{each.name}` | {text} |" in rows
+        assert f"| `{each.name}` | `{text}` |" in rows
