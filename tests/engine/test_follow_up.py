@@ -134,10 +134,9 @@ def scripted_audio(plans: Sequence[Plan]) -> Iterator[None]:
     def open_audio(path: Path) -> Iterator[Recording]:
         yield Recording(plans[int(path.name)])
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr(flow, "open_audio", open_audio)
-    yield
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "open_audio", open_audio)
+        yield
 
 
 def events(
