@@ -10,12 +10,6 @@ from typing import Annotated
 
 import typer
 
-_OUTPUT = "Output"
-_SUBTITLES = "Subtitles"
-_MODEL = "Model"
-_SPEED = "Speed and memory"
-_REPORT = "Settings and messages"
-
 Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT", help="Recordings, or folders of recordings."),
@@ -31,7 +25,6 @@ OutputDir = Annotated[
         "-o",
         metavar="DIR",
         help="Folder for the outputs. Without it they lie beside the inputs.",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 Formats = Annotated[
@@ -41,7 +34,6 @@ Formats = Annotated[
         "-f",
         metavar="NAMES",
         help="Formats to write, with commas between. Default: txt,json,srt.",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 OverviewFormats = Annotated[
@@ -51,7 +43,6 @@ OverviewFormats = Annotated[
         "-f",
         metavar="NAMES",
         help="Formats to write, with commas between. Default: those of txt, md and json that fit.",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 Model = Annotated[
@@ -62,7 +53,6 @@ Model = Annotated[
         metavar="MODEL",
         help="A folder, a Hugging Face id with optional @revision, or demo. "
         "Default: microsoft/Phi-4-multimodal-instruct.",
-        rich_help_panel=_MODEL,
     ),
 ]
 Adapter = Annotated[
@@ -71,7 +61,6 @@ Adapter = Annotated[
         "--adapter",
         metavar="DIR",
         help="Folder of a speech LoRA to use in place of the checkpoint's own.",
-        rich_help_panel=_MODEL,
     ),
 ]
 SpokenLanguage = Annotated[
@@ -81,7 +70,6 @@ SpokenLanguage = Annotated[
         "-l",
         metavar="LANGUAGE",
         help="The language that is spoken, by name or code. Without it the model finds out.",
-        rich_help_panel=_MODEL,
     ),
 ]
 Offline = Annotated[
@@ -90,7 +78,6 @@ Offline = Annotated[
         "--offline/--online",
         help="Never touch the network: the model must be on this machine already.",
         show_default=False,
-        rich_help_panel=_MODEL,
     ),
 ]
 BatchSize = Annotated[
@@ -100,7 +87,6 @@ BatchSize = Annotated[
         "-b",
         metavar="N",
         help="Most chunks that are worked on at once. Default: 8.",
-        rich_help_panel=_SPEED,
     ),
 ]
 ChunkSeconds = Annotated[
@@ -109,7 +95,6 @@ ChunkSeconds = Annotated[
         "--chunk-seconds",
         metavar="SECONDS",
         help="Longest stretch given to the model at once, 1 to 40. Default: 40.",
-        rich_help_panel=_SPEED,
     ),
 ]
 Vad = Annotated[
@@ -119,7 +104,6 @@ Vad = Annotated[
         help="Search for speech, and leave out what holds none. Without it recordings are cut "
         "by energy only. Default: --vad.",
         show_default=False,
-        rich_help_panel=_SPEED,
     ),
 ]
 Align = Annotated[
@@ -128,7 +112,6 @@ Align = Annotated[
         "--align",
         metavar="HOW",
         help="Where word times come from: attention, speech or none. Default: attention.",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 MaxLineWidth = Annotated[
@@ -137,17 +120,11 @@ MaxLineWidth = Annotated[
         "--max-line-width",
         metavar="N",
         help="Letters in a line of a subtitle, 10 to 200. Default: 42.",
-        rich_help_panel=_SUBTITLES,
     ),
 ]
 MaxLines = Annotated[
     int | None,
-    typer.Option(
-        "--max-lines",
-        metavar="N",
-        help="Lines of a subtitle, 1 to 10. Default: 2.",
-        rich_help_panel=_SUBTITLES,
-    ),
+    typer.Option("--max-lines", metavar="N", help="Lines of a subtitle, 1 to 10. Default: 2."),
 ]
 MaxCueSeconds = Annotated[
     float | None,
@@ -155,7 +132,6 @@ MaxCueSeconds = Annotated[
         "--max-cue-seconds",
         metavar="SECONDS",
         help="Longest time a subtitle is shown, 1 to 60. Default: 7.",
-        rich_help_panel=_SUBTITLES,
     ),
 ]
 HighlightWords = Annotated[
@@ -164,7 +140,6 @@ HighlightWords = Annotated[
         "--highlight-words/--plain-words",
         help="Mark each word of a subtitle as it is said.",
         show_default=False,
-        rich_help_panel=_SUBTITLES,
     ),
 ]
 MaxMinutes = Annotated[
@@ -175,7 +150,6 @@ MaxMinutes = Annotated[
         min=1,
         max=30,
         help="Longest stretch given to the model at once.",
-        rich_help_panel=_SPEED,
     ),
 ]
 Device = Annotated[
@@ -185,25 +159,18 @@ Device = Annotated[
         "-d",
         metavar="DEVICE",
         help="auto, cpu, mps, cuda, or one of several, as cuda:1. Default: auto.",
-        rich_help_panel=_SPEED,
     ),
 ]
 Dtype = Annotated[
     str | None,
     typer.Option(
-        "--dtype",
-        metavar="TYPE",
-        help="auto, bfloat16, float16 or float32. Default: auto.",
-        rich_help_panel=_SPEED,
+        "--dtype", metavar="TYPE", help="auto, bfloat16, float16 or float32. Default: auto."
     ),
 ]
 Attention = Annotated[
     str | None,
     typer.Option(
-        "--attention",
-        metavar="NAME",
-        help="auto, flash_attention_2, sdpa or eager. Default: auto.",
-        rich_help_panel=_SPEED,
+        "--attention", metavar="NAME", help="auto, flash_attention_2, sdpa or eager. Default: auto."
     ),
 ]
 Config = Annotated[
@@ -213,19 +180,13 @@ Config = Annotated[
         "-c",
         metavar="FILE",
         help="A TOML file, or a preset: default, cpu, gpu-8gb, gpu-24gb, gpu-80gb.",
-        rich_help_panel=_REPORT,
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Show problems only, no progress.", rich_help_panel=_REPORT),
+    typer.Option("--quiet", "-q", help="Show problems only, no progress."),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        help="Show settings, prompts, every chunk, and tracebacks.",
-        rich_help_panel=_REPORT,
-    ),
+    typer.Option("--verbose", "-v", help="Show settings, prompts, every chunk, and tracebacks."),
 ]
