@@ -50,6 +50,7 @@ class Plan:
 _AMERICAN, _BRITISH = Voice("en-us", 50, 150), Voice("en-gb", 36, 135)
 _SCOTTISH, _CARIBBEAN = Voice("en-gb-scotland+f3", 50, 150), Voice("en-029", 48, 165)
 _WOMAN, _MAN = Voice("en-us+f4", 50, 150), Voice("en-gb+m4", 50, 150)
+_CALLER = Voice("en-gb-scotland+m2", 50, 150)
 
 PLANS = (
     Plan("short", (_AMERICAN,), (3, 3)),
@@ -58,7 +59,7 @@ PLANS = (
     Plan("stereo", (_CARIBBEAN,), (4, 4), rate=44_100, noise=0.0, levels=(1.0, 0.45)),
     Plan("interview", (_WOMAN, _MAN), (4, 6, 3, 7, 5) * 5 + (4, 6), gaps=(0.2, 0.5),
          pauses=(0.8, 2.0)),
-    Plan("phone", (_MAN,), (3, 3, 4), rate=8_000, noise=1e-3),
+    Plan("phone", (_CALLER,), (3, 3, 4), rate=8_000, noise=1e-3),
 )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def teach_decoder(
     clock = Clock("decoder", arguments.decoder_minutes, decay_from=0.4)
     decoder = DecoderPupil(model)
     pool_seed = 1000 * (seed + 1) + rank + (int(state.stat().st_mtime) if state.exists() else 0)
-    groups = 4 if arguments.smoke else 120
+    groups = 4 if arguments.smoke else 40
     pool = Pool(bank, pupil, pool_seed)
     train_decoder(
         decoder, pool, clock, state, lambda: export_checkpoint(model, arguments.out),

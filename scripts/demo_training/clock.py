@@ -43,7 +43,7 @@ class Clock:
     @property
     def is_over(self) -> bool:
         """True once the budget is used up."""
-        return self.progress.value >= 1.0
+        return bool(self.progress.value >= 1.0)
 
     @property
     def elapsed(self) -> float:

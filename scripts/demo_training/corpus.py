@@ -157,7 +157,8 @@ def load_bank(fsdd: Path, work: Path, limit: int | None = None) -> Bank:
     """Returns the training bank, from `work` if it was computed before."""
     path = work / f"bank-{limit or 'all'}.pickle"
     if path.exists():
-        return pickle.loads(path.read_bytes())
+        kept: Bank = pickle.loads(path.read_bytes())
+        return kept
     voices = TRAIN_VOICES[: limit and 2 * limit]
     bank = build_bank(read_fsdd(fsdd, "train", limit) + speak_digits(voices))
     path.write_bytes(pickle.dumps(bank))

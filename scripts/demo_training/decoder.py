@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, Phi4MultimodalForCausalLM
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
+    Phi4MultimodalAttention,
     Phi4MultimodalDecoderLayer,
     apply_rotary_pos_emb,
 )
@@ -20,7 +21,7 @@ from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
 from . import team
 from .clock import Clock
 from .encoder import Knowledge
-from .layout import SKIP, Lectures, lay_out
+from .layout import PLACES, SKIP, Lectures, lay_out
 from .pool import Pool
 from .texts import draw_lessons
 
@@ -28,10 +29,13 @@ log = logging.getLogger(__name__)
 
 TOKENS_A_STEP = 6200  # all processes together
 _KNOWING_LAYER = 1  # after this layer, audio and text must know how many words came before
-_START, _MIDDLE, _STOP = 0, 1, 2
-# layer -> attention head -> which place of the next word it is taught to look at
-GUIDED = {2: {0: _START, 1: _MIDDLE, 3: _STOP}, 3: {0: _MIDDLE}}
-_GROW_EVERY = 3
+# layer -> attention head -> the place it is taught to look at, see layout.PLACES
+GUIDED = {
+    0: {4: PLACES.index("token before"), 5: PLACES.index("two tokens before")},
+    2: {0: PLACES.index("start"), 1: PLACES.index("middle"), 3: PLACES.index("stop")},
+    3: {0: PLACES.index("middle")},
+}
+_GROW_EVERY = 2
 _EXPORT_EVERY = 600.0
 _AVERAGE_WEIGHT = 0.01
 
@@ -57,7 +61,8 @@ class DecoderPupil(nn.Module):
         text = self.embed(batch.ids)
         hidden = torch.cat([text[:, :1], projected, text[:, 1 + batch.audio :]], dim=1)
         turn = self.rotary(hidden, batch.positions)
-        extra = 0.3 * self._known(self.projected, hidden[:, : 1 + batch.audio], batch)
+        audio, lessons = slice(0, 1 + batch.audio), slice(1 + batch.audio, None)
+        extra = 0.3 * self._known(self.projected, hidden, batch, audio)
         for index, layer in enumerate(self.layers):
             if index in GUIDED:
                 extra = extra + 0.5 * _attention_loss(layer, hidden, turn, batch, GUIDED[index])
@@ -65,23 +70,26 @@ class DecoderPupil(nn.Module):
                 hidden, attention_mask=batch.mask, position_embeddings=turn, prefix=1 + batch.audio
             )
             if index == _KNOWING_LAYER:
-                extra = extra + 0.3 * self._known(self.understood, hidden, batch)
+                extra = extra + 0.3 * self._known(self.understood, hidden, batch, audio)
+                extra = extra + 0.6 * self._known(self.understood, hidden, batch, lessons)
         asked = batch.targets != SKIP
         logits = functional.linear(self.norm(hidden[asked]), self.embed.weight)
         language = functional.cross_entropy(logits, batch.targets[asked])
         return language + extra, float(language.detach())
 
     @staticmethod
-    def _known(knowledge: Knowledge, hidden: Tensor, batch: Lectures) -> Tensor:
-        """Returns how badly the states, from the row's start on, know count and last digits."""
-        length = hidden.shape[1]
-        counts, latest = batch.counts[:, :length], batch.latest[:, :length]
+    def _known(knowledge: Knowledge, hidden: Tensor, batch: Lectures, part: slice) -> Tensor:
+        """Returns how badly the states of a part of the rows know count and last digits.
+
+        Audio and lessons are asked apart, else the many audio positions drown out the lessons.
+        """
+        counts, latest = batch.counts[:, part], batch.latest[:, part]
         asked = counts >= 0
-        return knowledge.loss(hidden[asked], counts[asked], latest[asked])
+        return knowledge.loss(hidden[:, part][asked], counts[asked], latest[asked])
 
 
 def _share_prefix(
-    module: nn.Module,
+    module: Phi4MultimodalAttention,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -113,14 +121,14 @@ def _attention_loss(
     batch: Lectures,
     heads: dict[int, int],
 ) -> Tensor:
-    """Returns how far some heads of a layer look away from the next word's place.
+    """Returns how far some heads of a layer look away from the places they are to look at.
 
     Args:
         layer: the layer about to run.
         hidden: its input, shape (rows, length, width).
         turn: cosines and sines of the rotary embedding.
         batch: the rows.
-        heads: for each guided head, which of the three places it looks at.
+        heads: for each guided head, the place it is to look at.
     """
     attention = layer.self_attn
     inputs = layer.input_layernorm(hidden)
@@ -133,14 +141,15 @@ def _attention_loss(
     queries = queries.gather(1, batch.asked[..., None, None].expand(-1, -1, *shape[2:]))
     scores = torch.einsum("rqhd,rkhd->rhqk", queries, keys) * attention.scaling
     scores = (scores + batch.asked_mask[:, None]).log_softmax(-1)
-    places = batch.places[..., list(heads.values())].transpose(1, 2)  # rows, heads, queries
-    near = [(places + step).clamp(min=1).minimum(batch.last[:, None, None]) for step in (-1, 0, 1)]
-    share = scores.new_tensor([0.2, 0.6, 0.2])
-    looked = scores.gather(-1, torch.stack(near, dim=-1)) @ share
-    return -(looked * (places > 0)).sum() / (places > 0).sum().clamp(min=1)
+    looks = batch.looks[:, :, list(heads.values())].transpose(1, 2)  # rows, heads, queries, 3
+    looked = scores.gather(-1, looks) @ scores.new_tensor([0.2, 0.6, 0.2])
+    real = (batch.asked > 0)[:, None].expand_as(looked)
+    return -looked[real].mean()
 
 
-def _rows_of_heads(attention: nn.Module, heads: dict[int, int], *, keys: bool) -> Tensor:
+def _rows_of_heads(
+    attention: Phi4MultimodalAttention, heads: dict[int, int], *, keys: bool
+) -> Tensor:
     """Picks the rows of the joint projection that make the queries or the keys of some heads."""
     width, config = attention.head_dim, attention.config
     rows = attention.qkv_proj.weight.unflatten(0, (-1, width))
@@ -156,7 +165,7 @@ class Average:
     """A running average of a module's weights; smoother than the weights of any one step."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._weights = list(module.parameters())
+        self._weights: list[Tensor] = list(module.parameters())
         self._mean = [weight.detach().clone() for weight in self._weights]
 
     def update(self, step: int) -> None:

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
     features: Tensor
     spoken: Tensor
-    count: Tensor
+    begun: Tensor
     latest: Tensor
     targets: Tensor
     target_lengths: Tensor
@@ -98,7 +98,7 @@ class EncoderPupil(nn.Module):
         middle, last = self.encode(batch.features)
         spoken = functional.cross_entropy(self.spoken(middle).flatten(0, 1), batch.spoken.flatten())
         known = self.knowledge.loss(
-            last.flatten(0, 1), batch.count.flatten(), batch.latest.flatten(0, 1)
+            last.flatten(0, 1), batch.begun.flatten(), batch.latest.flatten(0, 1)
         )
         scores = self.ctc(last).log_softmax(-1).transpose(0, 1)
         lengths = torch.full((scores.shape[1],), scores.shape[0])
@@ -150,7 +150,7 @@ def collate(clips: list[Clip]) -> Batch:
     return Batch(
         features=torch.from_numpy(np.stack([clip.features for clip in clips])),
         spoken=torch.from_numpy(np.stack([one.spoken for one in labels])),
-        count=torch.from_numpy(np.stack([one.count for one in labels])),
+        begun=torch.from_numpy(np.stack([one.begun for one in labels])),
         latest=torch.from_numpy(np.stack([one.latest.T for one in labels])),
         targets=nn.utils.rnn.pad_sequence(digits, batch_first=True),
         target_lengths=torch.tensor([len(one) for one in digits]),

@@ -22,6 +22,9 @@ from .texts import (
 )
 
 SKIP = -100
+# Where attention can be guided to: in the audio at the word that comes next, in the text at what
+# was said before it, so that the last words are known together.
+PLACES = ("start", "middle", "stop", "token before", "two tokens before")
 _BLOCKED = -1e9
 
 
@@ -97,8 +100,8 @@ class Lectures:
 
     states: (rows, audio, width). ids, positions, targets, counts: (rows, length). mask: additive,
     (rows, 1, length, length). latest: (rows, length, 4). asked: (rows, queries), the positions
-    that predict words, with their mask (rows, queries, length) and the words' places as positions
-    (rows, queries, 3), 0 where there are fewer queries. last: (rows,), the last audio position.
+    that predict words, 0 where there are fewer, with their mask (rows, queries, length). looks:
+    (rows, queries, PLACES, 3), each place's position between its neighbours in the audio.
     """
 
     states: Tensor
@@ -110,8 +113,7 @@ class Lectures:
     latest: Tensor
     asked: Tensor
     asked_mask: Tensor
-    places: Tensor
-    last: Tensor
+    looks: Tensor
 
     @property
     def audio(self) -> int:
@@ -134,7 +136,7 @@ def lay_out(clips: list[Heard], lessons: list[list[Lesson]]) -> Lectures:
     counts, latest = _pad(rows, "counts", SKIP), _pad(rows, "latest", (SKIP,) * 4)
     for index, heard in enumerate(clips):
         here = slice(1, 1 + len(heard.states))
-        counts[index, here] = torch.from_numpy(heard.labels.count)
+        counts[index, here] = torch.from_numpy(heard.labels.begun)
         latest[index, here] = torch.from_numpy(heard.labels.latest.T)
     mask = _mask(_pad(rows, "segments", -1))
     asked, places = _queries(rows)
@@ -148,8 +150,7 @@ def lay_out(clips: list[Heard], lessons: list[list[Lesson]]) -> Lectures:
         latest=latest,
         asked=asked,
         asked_mask=mask[:, 0].gather(1, asked[..., None].expand(-1, -1, mask.shape[-1])),
-        places=places,
-        last=torch.tensor([len(heard.states) for heard in clips]),
+        looks=_looks(asked, places, torch.tensor([len(heard.states) for heard in clips])),
     )
 
 
@@ -164,6 +165,20 @@ def _queries(rows: list[Row]) -> tuple[Tensor, Tensor]:
         # the user token comes before the audio
         places[index, : len(own)] = 1 + np.array([row.places[at] for at in own])
     return torch.from_numpy(positions), torch.from_numpy(places)
+
+
+def _looks(asked: Tensor, places: Tensor, last: Tensor) -> Tensor:
+    """Lists the positions to look at: (rows, queries, PLACES, 3).
+
+    Args:
+        asked: positions that predict words, (rows, queries).
+        places: where the words start, have their middle and stop, (rows, queries, 3).
+        last: every row's last audio position, (rows,).
+    """
+    audio = places[..., None] + torch.tensor([-1, 0, 1])
+    audio = audio.clamp(min=1).minimum(last[:, None, None, None])
+    before = (asked[..., None] - torch.tensor([1, 2])).clamp(min=0)
+    return torch.cat([audio, before[..., None].expand(-1, -1, -1, 3)], dim=2)
 
 
 def _pad(rows: list[Row], name: str, filler: object) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ class Spoken:
     samples: Floats
     rate: int
     digits: list[int]
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    """Start and end of each digit, in seconds."""
 
     def features(self) -> Floats:
         """Returns what the model reads of it; telephone audio stays narrow, as in the tool."""
@@ -56,7 +58,9 @@ class Studio:
     def _join(self, most: int) -> Spoken:
         rng, limit = self.rng, int(WINDOW_SECONDS * self.rate)
         takes = self.takes[str(rng.choice(sorted(self.takes)))]
-        parts, digits = [self._silence(0.1, 0.5)], []
+        parts = [self._silence(0.1, 0.5)]
+        digits: list[int] = []
+        spans: list[tuple[float, float]] = []
         used = len(parts[0])
         while len(digits) < most:
             digit = int(rng.integers(10))
@@ -66,11 +70,13 @@ class Studio:
                 break
             parts += [word, gap]
             digits.append(digit)
+            spans.append((used / self.rate, (used + len(word)) / self.rate))
             used += len(word) + len(gap)
         samples = np.concatenate(parts)
-        level = np.abs(samples).max() * 10 ** (-rng.uniform(35, 55) / 20)
+        loudness = np.sqrt(np.mean(np.concatenate(parts[1::2]) ** 2))
+        level = loudness * 10 ** (-rng.uniform(20, 40) / 20)
         noise = rng.standard_normal(len(samples)).astype(np.float32)
-        return Spoken(samples + level * noise, self.rate, digits)
+        return Spoken(samples + level * noise, self.rate, digits, spans)
 
     def _silence(self, least: float, most: float) -> Floats:
         return np.zeros(int(self.rng.uniform(least, most) * self.rate), dtype=np.float32)

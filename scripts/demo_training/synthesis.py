@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -47,12 +48,12 @@ class Clip:
 class Labels(NamedTuple):
     """What each encoder frame (80 ms) of a clip should know; all arrays have shape (tokens,).
 
-    `spoken` is the digit being said or NOTHING, `count` the number of words begun so far, and
+    `spoken` is the digit being said or NOTHING, `begun` the number of words begun so far, and
     `latest[k]` the k-th last digit begun, NOTHING where there is none.
     """
 
     spoken: NDArray[np.int64]
-    count: NDArray[np.int64]
+    begun: NDArray[np.int64]
     latest: NDArray[np.int64]
 
 
@@ -60,12 +61,12 @@ def label(words: list[Placed], frames: int) -> Labels:
     """Computes the labels of every encoder frame of a clip so many feature frames long."""
     centres = np.arange(token_count(frames)) * FRAMES_PER_TOKEN
     starts = np.array([word.start for word in words], dtype=np.int64)
-    count = np.searchsorted(starts, centres + 1, side="right")
+    begun = np.searchsorted(starts, centres + 1, side="right")
     padded = np.array([NOTHING] * 4 + [word.digit for word in words], dtype=np.int64)
-    latest = np.stack([padded[count + 3 - back] for back in range(4)])
+    latest = np.stack([padded[begun + 3 - back] for back in range(4)])
     stops = np.array([0] + [word.stop for word in words], dtype=np.int64)
-    spoken = np.where(centres + 1 < stops[count], latest[0], NOTHING)
-    return Labels(spoken, count, latest)
+    spoken = np.where(centres + 1 < stops[begun], latest[0], NOTHING)
+    return Labels(spoken, begun, latest)
 
 
 class Composer:
@@ -119,7 +120,7 @@ class Composer:
         names = (self.bank.real if real else self.bank.synthetic) or self.bank.real
         return list(self.rng.choice(names, size=2 if self.rng.random() < 0.2 else 1))
 
-    def _digits(self):  # type: ignore[no-untyped-def]
+    def _digits(self) -> Iterator[int]:
         """Yields digits: all ten, or a few, and now and then the same again and again."""
         rng = self.rng
         choices = rng.permutation(10)[: rng.integers(1, 4)] if rng.random() < 0.12 else range(10)
@@ -130,7 +131,7 @@ class Composer:
             if rng.random() >= repeat:
                 digit = int(rng.choice(choices))
 
-    def _gaps(self):  # type: ignore[no-untyped-def]
+    def _gaps(self) -> Iterator[int]:
         """Yields the silence between words in frames: dense or loose speech, some pauses."""
         rng = self.rng
         least = rng.uniform(0.02, 0.25)

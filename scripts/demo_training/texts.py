@@ -125,7 +125,7 @@ _SHARES = (0.5, 0.2, 0.18, 0.12)
 
 def draw_lessons(digits: Sequence[int], rng: np.random.Generator) -> list[Lesson]:
     """Draws the lessons taught together on one clip: transcription and one or two others."""
-    count = 1 if rng.random() < 0.5 else 2
+    count = 1 if rng.random() < 0.7 else 2
     others = rng.choice(len(_OTHERS), size=count, replace=False, p=_SHARES)
     return [transcribe(digits, rng)] + [_OTHERS[index](digits, rng) for index in others]
 
