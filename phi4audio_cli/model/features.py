@@ -7,7 +7,7 @@ the model heard in training (Microsoft's `processing_phi4mm.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
 FRAMES_PER_EMBEDDING = 8
 WIDE_WINDOW = 400
+WIDE_HOP = 160
 NARROW_WINDOW = 200
 NARROW_HOP = 80
 NARROW_FFT = 256
+FRAMES_AT_ONCE = 6000
+"""Frames are independent of each other, and a minute's take 100 MB on the way: never more."""
 SHORTEST_SECONDS = 0.025
 """One analysis window; shorter audio has no frame."""
 UPPER_EDGE = 7690
@@ -73,12 +76,12 @@ def log_mel(
     if len(samples) < SHORTEST_SECONDS * sample_rate:
         raise ValueError(f"{len(samples)} samples at {sample_rate} Hz give no feature frame")
     if sample_rate == NARROW_BAND:
-        return _narrow_band(torch.from_numpy(samples), extractor)
+        pieces = _pieces(samples, NARROW_WINDOW, NARROW_HOP)
+        return torch.cat([_narrow_band(torch.from_numpy(each), extractor) for each in pieces])
     if sample_rate != WIDE_BAND:
         raise ValueError(f"the model hears {WIDE_BAND} or {NARROW_BAND} Hz, not {sample_rate}")
-    batch = extractor(samples, sampling_rate=WIDE_BAND, return_tensors="pt")
-    features: torch.Tensor = batch["audio_input_features"][0]
-    return features
+    pieces = _pieces(samples, WIDE_WINDOW, WIDE_HOP)
+    return torch.cat([_wide_band(each, extractor) for each in pieces])
 
 
 def embedding_count(frames: int) -> int:
@@ -95,6 +98,20 @@ def _check(settings: Mapping[str, object], settings_file: Path) -> None:
                 where=str(settings_file),
                 remedy="take the preprocessor_config.json of the published checkpoint",
             )
+
+
+def _pieces(samples: Samples, window: int, hop: int) -> Iterator[Samples]:
+    """Divide samples so that the pieces have the frames of the whole, in order."""
+    frames = (len(samples) - window) // hop + 1
+    for first in range(0, frames, FRAMES_AT_ONCE):
+        last = min(first + FRAMES_AT_ONCE, frames) - 1
+        yield samples[first * hop : last * hop + window]
+
+
+def _wide_band(samples: Samples, extractor: Phi4MultimodalFeatureExtractor) -> torch.Tensor:
+    batch = extractor(samples, sampling_rate=WIDE_BAND, return_tensors="pt")
+    features: torch.Tensor = batch["audio_input_features"][0]
+    return features
 
 
 def _narrow_band(samples: torch.Tensor, extractor: Phi4MultimodalFeatureExtractor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from phi4audio_cli.errors import CheckpointError
+from phi4audio_cli.model import features
 from phi4audio_cli.model.features import embedding_count, load_extractor, log_mel
 
 BIN_OF_4_KHZ = 128
@@ -25,6 +26,19 @@ def test_one_frame_every_10_ms(tmp_path: Path):
     for rate in (16_000, 8_000):
         assert log_mel(noise(1.0, rate), rate, extractor).shape == (98, 80)
         assert len(log_mel(noise(0.025, rate), rate, extractor)) == 1
+
+
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+@pytest.mark.parametrize("extra", [0, 1, 79, 80, 159, 160])
+def test_long_audio_in_pieces_has_the_frames_of_the_whole(
+    rate: int, extra: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    extractor = load_extractor(tmp_path)
+    samples = np.concatenate([noise(3.0, rate), noise(1.0, rate)[:extra]])
+    whole = log_mel(samples, rate, extractor)
+    for frames in (1, 7, 99, 298):
+        monkeypatch.setattr(features, "FRAMES_AT_ONCE", frames)
+        torch.testing.assert_close(log_mel(samples, rate, extractor), whole, rtol=1e-6, atol=1e-6)
 
 
 def test_telephone_audio_is_silent_above_4_khz(tmp_path: Path):
