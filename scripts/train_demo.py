@@ -45,8 +45,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--phases", nargs="+", choices=["encoder", "decoder"], default=["encoder", "decoder"]
     )
-    parser.add_argument("--encoder-minutes", type=float, default=35.0, help="time for phase 1")
-    parser.add_argument("--decoder-minutes", type=float, default=65.0, help="time for phase 2")
+    parser.add_argument("--encoder-minutes", type=float, default=38.0, help="time for phase 1")
+    parser.add_argument("--decoder-minutes", type=float, default=69.0, help="time for phase 2")
+    parser.add_argument("--decoder-rate", type=float, default=1.5e-3, help="learning rate, phase 2")
     parser.add_argument("--processes", type=int, default=2, help="processes that train together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
@@ -91,7 +92,7 @@ def teach_decoder(
     pool = Pool(bank, pupil, pool_seed)
     train_decoder(
         decoder, pool, clock, state, lambda: export_checkpoint(model, arguments.out),
-        seed=seed, first_groups=groups,
+        rate=arguments.decoder_rate, seed=seed, first_groups=groups,
     )  # fmt: skip
 
 

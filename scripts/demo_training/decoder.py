@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from .clock import Clock
 from .encoder import Knowledge
 from .layout import PLACES, SKIP, Lectures, lay_out
 from .pool import Pool
-from .texts import draw_lessons
+from .texts import END, VOCABULARY_SIZE, draw_lessons, separator_id, special_id
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class DecoderPupil(nn.Module):
                 extra = extra + 0.6 * self._known(self.understood, hidden, batch, lessons)
         asked = batch.targets != SKIP
         logits = functional.linear(self.norm(hidden[asked]), self.embed.weight)
-        language = functional.cross_entropy(logits, batch.targets[asked])
+        language = functional.cross_entropy(logits, batch.targets[asked], weight=_token_weights())
         return language + extra, float(language.detach())
 
     @staticmethod
@@ -86,6 +86,14 @@ class DecoderPupil(nn.Module):
         counts, latest = batch.counts[:, part], batch.latest[:, part]
         asked = counts >= 0
         return knowledge.loss(hidden[:, part][asked], counts[asked], latest[asked])
+
+
+@cache
+def _token_weights() -> Tensor:
+    """Weighs the tokens that end an answer or its half more: one missed end, and it never ends."""
+    weights = torch.ones(VOCABULARY_SIZE)
+    weights[[special_id(END), separator_id()]] = 6.0
+    return weights
 
 
 def _share_prefix(
