@@ -11,6 +11,7 @@ at a time.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import re
 import zlib
@@ -31,6 +32,8 @@ from phi4audio_cli.checkpoint.writer import (
 )
 
 SHARD_BYTES = 5_000_000_000
+TILE = 1_048_573
+"""A prime, so that no two rows of a tensor are the same."""
 VISION_DEFAULTS = {"hidden": 1152, "mlp": 4304, "layers": 27, "heads": 16}
 LINEARS = ("mlp.down_proj", "mlp.gate_up_proj", "self_attn.o_proj", "self_attn.qkv_proj")
 TARGETS = r"((layers.*self_attn\.(qkv|o)_proj)|(layers.*mlp\.(gate_up|down)_proj))"
@@ -140,19 +143,23 @@ def write(folder: Path, shards: tuple[Shard, ...], seed: int) -> None:
 
 def random_tensor(planned: Planned, seed: int) -> torch.Tensor:
     """Values a network can compute with: small weights, norms of about one."""
-    # Seeded by name, so that both layouts hold the same network.
-    generator = torch.Generator().manual_seed(seed + zlib.crc32(canonical(planned.name).encode()))
     if planned.name.endswith("global_invstd"):
         return torch.ones(planned.shape, dtype=planned.dtype)
     mean = 1.0 if re.search(r"norm\w*\.weight$", planned.name) else 0.0
     fan_in = planned.shape[-1] if len(planned.shape) > 1 else 2500
+    # Placed by name, so that both layouts hold the same network.
+    start = zlib.crc32(canonical(planned.name).encode()) % TILE
+    tile = noise(seed).roll(start).mul(0.7 / math.sqrt(fan_in)).add_(mean).to(planned.dtype)
     result = torch.empty(planned.shape, dtype=planned.dtype)
-    flat = result.view(-1)
-    for start in range(0, flat.numel(), 1 << 24):
-        part = flat[start : start + (1 << 24)]
-        noise = torch.empty(part.shape, dtype=torch.float32).normal_(generator=generator)
-        part.copy_(noise.mul_(0.7 / math.sqrt(fan_in)).add_(mean))
+    for part in result.view(-1).split(TILE):
+        part.copy_(tile[: part.numel()])
     return result
+
+
+@functools.cache
+def noise(seed: int) -> torch.Tensor:
+    """Normal noise that all tensors are laid with: drawing all of it anew takes ten minutes."""
+    return torch.randn(TILE, generator=torch.Generator().manual_seed(seed))
 
 
 def canonical(name: str) -> str:

@@ -27,6 +27,9 @@ from phi4audio_cli.errors import CheckpointError
 
 _HALF = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
 _DECODER_LINEAR = re.compile(r"^model\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj$")
+_MERGED_AT_ONCE = 1 << 22
+"""Elements of a weight."""
+
 _UNSUPPORTED = (
     "alpha_pattern",
     "fan_in_fan_out",
@@ -75,9 +78,14 @@ class SpeechLora:
             dtype: Of the result; that of `weight` where None.
         """
         a, b = (read_tensor(half).float() for half in (self.pairs[module].a, self.pairs[module].b))
-        # In place: half the time and memory of a new result.
-        total = weight.to(torch.float32, copy=True).addmm_(b, a, alpha=self.scale)
-        return total.to(dtype or weight.dtype)
+        result = torch.empty(weight.shape, dtype=dtype or weight.dtype)
+        # Some rows at a time, so that the float32 copies stay small and their memory is reused.
+        step = max(_MERGED_AT_ONCE // weight.shape[1], 1)
+        for start in range(0, weight.shape[0], step):
+            rows = slice(start, start + step)
+            base = weight[rows].to(torch.float32, copy=True)
+            result[rows] = base.addmm_(b[rows], a, alpha=self.scale)
+        return result
 
 
 def inline_lora(

@@ -33,8 +33,9 @@ DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 
-PIECE = 1 << 26
-"""Bytes of a tensor that are handled at once where it is copied."""
+PIECE = 1 << 23
+"""Bytes of a tensor that are handled at once where it is copied: little enough for the allocator to
+use the same memory again."""
 
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000
