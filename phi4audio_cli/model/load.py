@@ -6,6 +6,7 @@ The network is built without memory and filled tensor by tensor, so nothing is h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ def build(config: Mapping[str, Any], attention: str) -> Phi4AudioForCausalLM:
         attention: Of the decoder. The encoder adds a position bias to its scores, which flash
             attention can't; it runs on sdpa unless eager is asked for.
     """
-    native = Phi4MultimodalConfig(**config)
+    # transformers changes nested dictionaries in place.
+    native = Phi4MultimodalConfig(**deepcopy(dict(config)))
     window = native.sliding_window
     if window is not None and window >= native.max_position_embeddings:
         native.sliding_window = None  # wider than any sequence: it hides nothing
