@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -41,7 +41,7 @@ class _Ahead(threading.Thread, Generic[Item]):
         return False
 
 
-def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], ahead: int) -> Generator[Item, None, None]:
     """Yield `items` in order, up to `ahead` of them taken in advance by a thread.
 
     An error raised by `items` is raised here, after the items before it. Closing the iterator

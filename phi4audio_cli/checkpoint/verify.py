@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,9 @@ from phi4audio_cli.checkpoint.shards import (
     weight_infos,
 )
 from phi4audio_cli.checkpoint.stream import open_checkpoint
-from phi4audio_cli.checkpoint.writer import Advance
+from phi4audio_cli.checkpoint.writer import PIECES_AHEAD, Advance
 from phi4audio_cli.errors import CheckpointError
+from phi4audio_cli.prefetch import prefetch
 
 
 def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -41,13 +45,7 @@ def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
     infos = weight_infos(folder)
     if vision := [name for name in infos if is_vision(name)]:
         raise CheckpointError("is vision and should be gone", f"{vision[0]} in {folder}")
-    merged = {f"{module}.weight" for module in plan.checkpoint.merged_modules}
-    changed = 0
-    for name in plan.checkpoint.expected:
-        if name in merged:
-            changed += _compare_merged(plan, name, infos[name], advance)
-        else:
-            _compare(plan, name, infos[name], advance)
+    changed = _compare_all(plan, infos, advance)
     if plan.checkpoint.merged_modules and not changed:
         raise CheckpointError("the merge of the speech LoRA changed no weight", str(folder))
     _compare_adapter(plan, folder, advance)
@@ -71,26 +69,57 @@ def _parameters(plan: ExportPlan, folder: Path) -> int:
     return reopened.audio_parameters
 
 
-def _compare(plan: ExportPlan, name: str, written: TensorInfo, advance: Advance) -> None:
-    start = 0
-    found = _Window(written)
-    for piece in plan.checkpoint.pieces(name):
-        if not _same_bits(piece, found.take(piece.numel())):
-            raise CheckpointError("differs from its source", written.where, "export it again")
-        start += piece.numel()
-        advance(piece.nbytes)
-    if start != written.numel or written.dtype != plan.checkpoint.result_dtype(name):
-        raise CheckpointError("has another size than its source", written.where)
+def _compare_all(plan: ExportPlan, infos: Mapping[str, TensorInfo], advance: Advance) -> int:
+    """Compares all tensors; returns how many of them the merge changed."""
+    changed = 0
+    # The next one is read and merged in a thread meanwhile.
+    stream = prefetch(_sources(plan), PIECES_AHEAD)
+    with closing(stream):
+        for name, part in groupby(stream, key=lambda source: source.name):
+            changed += _compare(plan, infos[name], part, advance)
+    return changed
 
 
-def _compare_merged(plan: ExportPlan, name: str, written: TensorInfo, advance: Advance) -> bool:
-    """Merges again and compares; whether the merge changed the weight after rounding."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A tensor that should have been written, or a part of it, flat."""
+
+    name: str
+    wanted: torch.Tensor
+    base: torch.Tensor | None = None
+    """What it was before the merge; None: nothing was merged into it."""
+
+
+def _sources(plan: ExportPlan) -> Iterator[_Source]:
     checkpoint = plan.checkpoint
-    base, found = read_tensor(checkpoint.stored[name]), read_tensor(written)
-    if not _same_bits(checkpoint.finish(name, base), found):
-        raise CheckpointError("differs from a second merge", written.where, "export it again")
-    advance(written.nbytes)
-    return not _same_bits(base.to(found.dtype), found)
+    merged = {f"{module}.weight" for module in checkpoint.merged_modules}
+    for name in checkpoint.expected:
+        if name in merged:
+            base = read_tensor(checkpoint.stored[name])
+            yield _Source(name, checkpoint.finish(name, base).reshape(-1), base.reshape(-1))
+        else:
+            for piece in checkpoint.pieces(name):
+                yield _Source(name, piece)
+
+
+def _compare(
+    plan: ExportPlan, written: TensorInfo, sources: Iterable[_Source], advance: Advance
+) -> bool:
+    """Compares a tensor with its source; whether a merge changed it after rounding."""
+    count, changed = 0, False
+    window = _Window(written)
+    for source in sources:
+        found = window.take(source.wanted.numel())
+        if not _same_bits(source.wanted, found):
+            what = "its source" if source.base is None else "a second merge"
+            raise CheckpointError(f"differs from {what}", written.where, "export it again")
+        if source.base is not None:
+            changed = not _same_bits(source.base.to(found.dtype), found)
+        count += found.numel()
+        advance(found.nbytes)
+    if count != written.numel or written.dtype != plan.checkpoint.result_dtype(written.name):
+        raise CheckpointError("has another size than its source", written.where)
+    return changed
 
 
 def _compare_adapter(plan: ExportPlan, folder: Path, advance: Advance) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,13 @@ import torch
 
 from phi4audio_cli.checkpoint.names import INDEX, SINGLE
 from phi4audio_cli.checkpoint.shards import DTYPES
+from phi4audio_cli.prefetch import prefetch
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8
+PIECES_AHEAD = 2
+"""Read, and merged, before they are wanted; a merged piece is a whole tensor of up to 100 MB."""
+
 Advance = Callable[[int], None]
 """Called with the number of bytes that were just written or read."""
 
@@ -120,8 +126,7 @@ def write_shards(
     for shard in shards:
         with (folder / shard.file).open("wb", buffering=0) as file:
             _write(file.fileno(), shard.header)
-            for planned in shard.tensors:
-                _write_tensor(file.fileno(), planned, pieces(planned.name), advance)
+            _write_tensors(file.fileno(), shard, pieces, advance)
             os.fsync(file.fileno())
     if (content := index(shards)) is not None:
         write_json(folder / INDEX, content)
@@ -144,18 +149,32 @@ def _shard_name(number: int, count: int) -> str:
     return SINGLE if count == 1 else f"model-{number:05}-of-{count:05}.safetensors"
 
 
-def _write_tensor(
-    descriptor: int, planned: Planned, pieces: Iterable[torch.Tensor], advance: Advance
+def _write_tensors(
+    descriptor: int, shard: Shard, pieces: Callable[[str], Iterable[torch.Tensor]], advance: Advance
 ) -> None:
-    written = 0
-    for piece in pieces:
-        if piece.dtype != planned.dtype:
-            raise ValueError(f"{planned.name} came as {piece.dtype}, planned is {planned.dtype}")
-        _write(descriptor, piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        written += piece.nbytes
-        advance(piece.nbytes)
-    if written != planned.nbytes:
-        raise ValueError(f"{planned.name} came with {written} bytes, planned are {planned.nbytes}")
+    written: Counter[str] = Counter()
+    # Reading and merging go on in a thread while the disk takes what is there.
+    stream = prefetch(_tensor_pieces(shard, pieces), PIECES_AHEAD)
+    with closing(stream):
+        for planned, piece in stream:
+            if piece.dtype != planned.dtype:
+                raise ValueError(f"{planned.name} came as {piece.dtype}, not {planned.dtype}")
+            _write(descriptor, piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            written[planned.name] += piece.nbytes
+            advance(piece.nbytes)
+    for planned in shard.tensors:
+        if written[planned.name] != planned.nbytes:
+            raise ValueError(
+                f"{planned.name} came with {written[planned.name]} bytes, not {planned.nbytes}"
+            )
+
+
+def _tensor_pieces(
+    shard: Shard, pieces: Callable[[str], Iterable[torch.Tensor]]
+) -> Iterator[tuple[Planned, torch.Tensor]]:
+    for planned in shard.tensors:
+        for piece in pieces(planned.name):
+            yield planned, piece
 
 
 def _write(descriptor: int, data: bytes | memoryview) -> None:

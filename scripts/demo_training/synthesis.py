@@ -25,7 +25,7 @@ from .features import (
 NOTHING = 10  # the label beside the ten digits: silence, or no digit yet
 _MOST_WORDS = 95
 _REAL_SHARE = 0.7
-_PHONE_SHARE = 0.3
+_PHONE_SHARE = 0.4
 _SILENT_SHARE = 0.025
 
 
