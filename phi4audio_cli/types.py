@@ -32,6 +32,9 @@ LanguageFrom = Literal["given", "text"]
 FinishReason = Literal["stop", "length"]
 """Why a generation ended: the model said so, or its token budget ran out."""
 
+Attempt = Literal["first", "halves", "penalty"]
+"""How a chunk is asked about: as it is, cut in two at a pause, with a repetition penalty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -41,6 +44,10 @@ class Job:
     source: Path
     outputs: Mapping[str, Path] = field(default_factory=dict)
     """By the end of its name: a format (`srt`), or a variant of the result and one (`fr.srt`)."""
+    language: str | None = None
+    """English name of its spoken language, where a manifest gives it; else the run's counts."""
+    url: str | None = None
+    """Where `source` is fetched from when its turn comes; None: it is a file already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class Chunk:
     """The real cut in the recording, in samples at `sample_rate`."""
     speech: tuple[Span, ...] = ()
     """Where speech was heard in it, by the recording's samples; empty where nobody listened."""
+    speaker: str | None = None
+    """Who is on its channel, where channels are heard apart."""
 
     @property
     def stop(self) -> int:
@@ -116,6 +125,10 @@ class Request:
     """What the model is told before the user's turn; empty: nothing."""
     align: bool = False
     """Whether the answer's words are to be found in the audio."""
+    repetition_penalty: float = 1.0
+    """What the logits of tokens that were generated before are divided by; 1: nothing."""
+    attempt: Attempt = "first"
+    """Why it is asked: at first, or to repair an answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +149,14 @@ class Generation:
     def avg_logprob(self) -> float | None:
         """Mean log-probability of the tokens; None for an empty answer."""
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unanswered:
+    """A request the backend could not answer; its recording fails."""
+
+    request: Request
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +183,12 @@ class Segment:
     words: tuple[Word, ...] = ()
     transcript: str | None = None
     """What was said, where `text` is its translation and the model was asked for both."""
+    speaker: str | None = None
+    """Who says it, where channels were heard apart."""
+    flags: tuple[str, ...] = ()
+    """Why its text may be wrong, in one word each; empty: nothing speaks against it."""
+    tried: tuple[str, ...] = ()
+    """What was tried to repair its text, the kept attempt last; empty: there was no need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +346,8 @@ class FileDone:
 
     job: Job
     result: Result
+    warnings: tuple[str, ...] = ()
+    """What a user should know of it: damage, doubtful segments, speech without text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from phi4audio_cli.types import Generation, Request
+from phi4audio_cli.types import Generation, Request, Unanswered
 
 
 class Backend(Protocol):
     """Answers requests; how many at once, and where, is its own business."""
 
-    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
+    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation | Unanswered]:
         """Pull requests when there is room for them; yield each answer when it is there.
 
         Answers may come in another order than their requests. Every request gets one answer, and
-        the answer's `request` is that very object.
+        the answer's `request` is that very object. What can't be answered, such as a request that
+        needs more memory than there is, comes back as `Unanswered`, and the others go on.
 
         Args:
             feed: Requests, and None where no more come until those before it are answered: a

@@ -23,6 +23,7 @@ from phi4audio_cli.types import (
     Generation,
     Job,
     Request,
+    Unanswered,
 )
 
 
@@ -112,8 +113,8 @@ class Book:
 
     # The caller's thread.
 
-    def answered(self, answer: Generation) -> None:
-        """Take an answer in.
+    def answered(self, answer: Generation | Unanswered) -> None:
+        """Take an answer in, or that there is none: its recording fails then.
 
         Raises:
             ValueError: Nobody asked for it: the backend's mistake.
@@ -138,12 +139,15 @@ class Book:
 
     # Under the lock.
 
-    def _take(self, progress: _Progress, answer: Generation) -> None:
+    def _take(self, progress: _Progress, answer: Generation | Unanswered) -> None:
         request = answer.request
         place, _ = progress.unanswered.pop(id(request), (None, None))
         if place is None:
             raise ValueError("the backend answered a request that was not open")
         if progress.failed:
+            return
+        if isinstance(answer, Unanswered):
+            self._give_up(progress, answer.error)
             return
         self._events.append(ChunkDone(progress.job, answer))
         progress.answers.append((place, _without_samples(answer)))
