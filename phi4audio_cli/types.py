@@ -32,6 +32,9 @@ LanguageFrom = Literal["given", "text"]
 FinishReason = Literal["stop", "length"]
 """Why a generation ended: the model said so, or its token budget ran out."""
 
+Channel = Literal["mix", "left", "right"]
+"""What is heard of a recording with several channels: their average, or one of the first two."""
+
 Attempt = Literal["first", "halves", "penalty"]
 """How a chunk is asked about: as it is, cut in two at a pause, with a repetition penalty."""
 
@@ -206,6 +209,10 @@ class Transcript:
     task: str = "transcribe"
     language_from: LanguageFrom | None = None
     """Who says so; None where there is no language."""
+    speech: float | None = None
+    """Seconds in which speech was heard; None where nobody listened for it."""
+    uncovered: float = 0.0
+    """Seconds of speech that have no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +234,10 @@ class Translation:
     bilingual: bool = False
     """Whether subtitles show what was said, too."""
     task: str = "translate"
+    speech: float | None = None
+    """Seconds in which speech was heard; None where nobody listened for it."""
+    uncovered: float = 0.0
+    """Seconds of speech that have no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +282,8 @@ class Summary:
     joining_prompt: str | None = None
     """The instruction that made one summary of the parts'; None for a single part."""
     task: str = "summarize"
+    finish: FinishReason = "stop"
+    """`length`: a token budget ran out, so the text, or one it was made from, may end too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +304,8 @@ class Answer:
     system: str = ""
     language: str | None = None
     task: str = "ask"
+    finish: FinishReason = "stop"
+    """`length`: a token budget ran out, so the text, or one it was made from, may end too early."""
 
 
 Result = Transcript | Translations | Summary | Answer
