@@ -31,6 +31,7 @@ def render(
     """
     from phi4audio_cli.cli.messages import complain
     from phi4audio_cli.errors import ExitCode, UsageError
+    from phi4audio_cli.jobs.inputs import Input
     from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
     from phi4audio_cli.jobs.transcripts import read_transcript
     from phi4audio_cli.settings import load_settings
@@ -47,7 +48,8 @@ def render(
     # The JSON is there already; it is written again only where it was asked for.
     wanted = [name for name in settings.formats if name != "json" or formats]
     code = ExitCode.OK
-    for job in plan_jobs(transcripts, wanted, settings.output_dir):
+    inputs = [Input(path, path.name) for path in transcripts]
+    for job in plan_jobs(inputs, wanted, settings.output_dir):
         try:
             transcript, metadata = read_transcript(job.source)
         except UsageError as error:

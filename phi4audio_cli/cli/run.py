@@ -17,7 +17,7 @@ from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cli.transcripts import OrderedOutput
 from phi4audio_cli.engine import Backend, Cutter, run
 from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError, UsageError
-from phi4audio_cli.jobs.discover import find_recordings
+from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
@@ -53,12 +53,12 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
         Phi4AudioError: Nothing can be done at all: settings, output names, model or device.
     """
     settings = load_settings(call.flags, config=call.config)
-    sources, missing = find_recordings(call.inputs, recursive=call.recursive)
+    inputs, missing = find_inputs(call.inputs, recursive=call.recursive)
     for error in missing:
         complain(str(error))
     task = make_task(settings)
     jobs = plan_jobs(
-        sources, output_names(task, _formats(call, settings, task)), settings.output_dir
+        inputs, output_names(task, _formats(call, settings, task)), settings.output_dir
     )
     if not jobs:
         return ExitCode.USAGE

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.jobs.inputs import Input
 
 MEDIA_SUFFIXES = frozenset(
     """
@@ -20,9 +21,9 @@ MEDIA_SUFFIXES = frozenset(
 """File names in a folder that are taken for recordings end in one of these."""
 
 
-def find_recordings(
+def find_inputs(
     inputs: Sequence[str], *, recursive: bool = False
-) -> tuple[list[Path], list[UsageError]]:
+) -> tuple[list[Input], list[UsageError]]:
     """Find the recordings meant by files, folders and patterns.
 
     Args:
@@ -43,7 +44,7 @@ def find_recordings(
             problems.append(problem)
         except OSError as error:
             problems.append(_unreadable(each, error))
-    return list(found.values()), problems
+    return [Input(path, path.name) for path in found.values()], problems
 
 
 def _expand(name: str, recursive: bool) -> Iterable[Path]:

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
+from phi4audio_cli.jobs.inputs import Input
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.types import Job, Metadata, Result, document_of
 from phi4audio_cli.writers import check_format, expand_formats, render
 
 
 def plan_jobs(
-    sources: Sequence[Path], formats: Sequence[str], output_dir: Path | None
+    inputs: Sequence[Input],
+    formats: Sequence[str],
+    output_dir: Path | None,
+    template: str | None = None,
 ) -> list[Job]:
     """Name every output file; no two jobs write the same one, and none a recording.
 
@@ -24,15 +28,17 @@ def plan_jobs(
     in `output_dir` are kept apart by the folders below their common parent.
 
     Args:
-        sources: The recordings.
+        inputs: The recordings.
         formats: Names of formats, with a variant before them where a result has several
             (`fr.srt`); `all` stands for every one, and a name given twice counts once.
         output_dir: None puts the outputs beside their recordings.
+        template: How to name the outputs instead, as `{parent}/{stem}.{format}`.
 
     Raises:
         UsageError: An unknown format, or names that can't be kept apart.
         OutputError: A folder that can't be made or written to.
     """
+    sources = [each.path for each in inputs]
     formats = expand_formats(formats)
     for name in formats:
         check_format(name.rpartition(".")[2])

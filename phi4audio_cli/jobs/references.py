@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.jobs.discover import find_recordings
+from phi4audio_cli.jobs.discover import find_inputs
 
 AUDIO_KEYS = ("audio", "audio_filepath", "path")
 """What manifests call the recording: ours, NeMo's, and the plain word."""
@@ -59,10 +59,12 @@ def find_references(
         if path.suffix.lower() in MANIFESTS:
             found += read_manifest(path, code=code)
             continue
-        sources, problems = find_recordings([each], recursive=recursive)
+        recordings, problems = find_inputs([each], recursive=recursive)
         if problems:
             raise problems[0]
-        found += (Reference(source, _beside(source, source.stem, code)) for source in sources)
+        for recording in recordings:
+            source = recording.path
+            found.append(Reference(source, _beside(source, source.stem, code)))
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.jobs.discover import find_recordings
+from phi4audio_cli.jobs.discover import find_inputs
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*inputs: str, recursive: bool = False) -> list[str]:
-    paths, problems = find_recordings(inputs, recursive=recursive)
+    recordings, problems = find_inputs(inputs, recursive=recursive)
     assert problems == []
-    return [str(path) for path in paths]
+    return [str(each.path) for each in recordings]
 
 
 def problem(*inputs: str, recursive: bool = False) -> str:
-    paths, (error,) = find_recordings(inputs, recursive=recursive)
-    assert paths == []
+    recordings, (error,) = find_inputs(inputs, recursive=recursive)
+    assert recordings == []
     assert error.remedy
     return str(error)
 
@@ -90,6 +90,6 @@ class TestProblems:
         assert "name" in problem("x" * 5000)
 
     def test_the_others_are_found_all_the_same(self) -> None:
-        paths, problems = find_recordings(["gone.wav", "talk.wav", "empty"])
-        assert [path.name for path in paths] == ["talk.wav"]
+        recordings, problems = find_inputs(["gone.wav", "talk.wav", "empty"])
+        assert [each.name for each in recordings] == ["talk.wav"]
         assert [error.where for error in problems] == ["gone.wav", "empty"]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4audio_cli.errors import ExitCode, OutputError, UsageError
+from phi4audio_cli.jobs.inputs import Input
 from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
 from phi4audio_cli.types import Job, Metadata, Segment, Transcript
 
@@ -21,10 +22,15 @@ RESULT = Transcript("one", None, (Segment(0, 0, 1, "one é", "chunk"),), 1.0, "T
 METADATA = Metadata("talk.wav", "demo", "0.1.0")
 
 
+def local(path: Path, root: Path | None = None) -> Input:
+    return Input(path, path.name, root=root)
+
+
 def names(
     root: Path, *sources: str, out: str | None = None, formats: tuple[str, ...] = ("txt",)
 ) -> list[str]:
-    jobs = plan_jobs([root / each for each in sources], formats, root / out if out else None)
+    inputs = [local(root / each) for each in sources]
+    jobs = plan_jobs(inputs, formats, root / out if out else None)
     assert [job.source for job in jobs] == [root / each for each in sources]
     assert [job.index for job in jobs] == list(range(len(jobs)))
     return [str(path.relative_to(root)) for job in jobs for path in job.outputs.values()]
@@ -121,7 +127,7 @@ def test_all_outputs_differ_and_none_is_an_input(sources: list[str], beside: boo
 def _plan_without_folders(inputs: list[Path], output_dir: Path | None) -> list[Job]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("phi4audio_cli.jobs.outputs._check_folder", lambda folder: None)
-        return plan_jobs(inputs, ["txt", "json"], output_dir)
+        return plan_jobs([local(each) for each in inputs], ["txt", "json"], output_dir)
 
 
 def test_a_folder_that_can_t_be_is_found_early(tmp_path: Path) -> None:
@@ -142,7 +148,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def make_job(folder: Path) -> Job:
-    return plan_jobs([folder / "talk.wav"], ["txt", "json"], folder / "o" / "deep")[0]
+    return plan_jobs([local(folder / "talk.wav")], ["txt", "json"], folder / "o" / "deep")[0]
 
 
 def test_outputs_are_written(tmp_path: Path) -> None:

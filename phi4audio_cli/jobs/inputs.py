@@ -1,0 +1,75 @@
+"""A recording the user named, and what URLs are called on this machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from phi4audio_cli.errors import UsageError
+
+STDIN = "-"
+"""Stands for standard input where a URL could stand."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One recording the user named, in whatever way."""
+
+    path: Path
+    """The file. What is fetched first has its name alone here: nothing lies there."""
+    name: str
+    """What its outputs are named after, with its extension."""
+    url: str | None = None
+    """Where it is fetched from when its turn comes; `STDIN` for standard input."""
+    language: str | None = None
+    """English name of its spoken language, where a manifest says it."""
+    reference: str | None = None
+    """What is said in it, where a manifest says it."""
+    root: Path | None = None
+    """The folder the user named, in which it was found; None: the recording itself was named."""
+
+
+def is_url(text: str) -> bool:
+    """Return whether this is a URL and no path."""
+    return _URL.match(text) is not None
+
+
+def scheme_of(url: str) -> str:
+    """Return `https` of `HTTPS://example.org`."""
+    return url.partition("://")[0].lower()
+
+
+def split_url(url: str) -> tuple[PurePosixPath, str]:
+    """Return a URL's host and folders as a folder's name, and the name of its file.
+
+    Queries are left out: they hold signatures that change from day to day.
+
+    Raises:
+        UsageError: It names no host, or none that could be.
+    """
+    place = url.partition("://")[2]
+    parts = place.split("/")
+    if scheme_of(url) in ("http", "https"):
+        try:
+            split = urlsplit(url)
+        except ValueError as error:
+            raise UsageError(f"no URL: {error}", shown(url), "check how it is written") from error
+        parts = [split.hostname or "", *map(unquote, split.path.split("/"))]
+    names = [_NO_NAME.sub("_", part) for part in parts if part not in ("", ".", "..")]
+    if not names or not parts[0]:
+        raise UsageError("this URL names no host", shown(url), "check how it is written")
+    return PurePosixPath(*names[:-1]), names[-1]
+
+
+def shown(url: str) -> str:
+    """Return a URL for messages and reports: without user, password and query."""
+    if url == STDIN:
+        return "standard input"
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
