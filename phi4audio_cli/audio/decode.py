@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from phi4audio_cli.audio.channels import pick
+from phi4audio_cli.audio.ffmpeg import AvSource
 from phi4audio_cli.audio.resample import output_rate, resample
-from phi4audio_cli.audio.sources import AvSource, NoAudioError, SoundfileSource
+from phi4audio_cli.audio.rescue import RescuedSource
+from phi4audio_cli.audio.sources import RATES, NoAudioError, NoTrackError, Source
 from phi4audio_cli.errors import AudioError
-from phi4audio_cli.types import AudioInfo, Samples
-
-if TYPE_CHECKING:
-    from phi4audio_cli.audio.sources import Source
+from phi4audio_cli.types import AudioInfo, Channel, Samples
 
 BLOCK_SECONDS = 10
 """Length of a block; memory while decoding is a few of them."""
@@ -23,10 +23,35 @@ BLOCK_SECONDS = 10
 SHORTEST_SECONDS = 0.025
 """The feature extractor's window; it makes no frame of less."""
 
-RATES = range(1_000, 1_000_000)
-"""Sample rates that real recordings have, Hz; others are damaged headers."""
-
 FORMATS_KNOWN = "WAV, FLAC, MP3, Ogg, M4A, MP4, WebM and what else FFmpeg reads will do"
+
+
+class OpenedAudio(Protocol):
+    """An opened recording, wherever it is decoded: `Recording`, or `apart.RecordingApart`."""
+
+    @property
+    def info(self) -> AudioInfo:
+        """Rate of the blocks, and the length by the header."""
+        ...
+
+    @property
+    def damage(self) -> str | None:
+        """What went wrong while decoding; known when the blocks end."""
+        ...
+
+    def blocks(self) -> Iterator[Samples]:
+        """Decode, once."""
+        ...
+
+
+class OpenAudio(Protocol):
+    """Opens recordings: `open_audio`, or `apart.Decoder.open`."""
+
+    def __call__(
+        self, path: Path, *, channel: Channel = "mix", track: int | None = None
+    ) -> AbstractContextManager[OpenedAudio]:
+        """Open a recording; everything is closed with the context."""
+        ...
 
 
 class Recording:
@@ -38,9 +63,10 @@ class Recording:
             be decoded was delivered.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, channel: Channel) -> None:
         self._path = path
         self._source = source
+        self._channel = channel
         self.info = AudioInfo(output_rate(source.rate), source.seconds)
 
     @property
@@ -59,7 +85,8 @@ class Recording:
         """
         rate = self.info.sample_rate
         count = 0
-        for block in _collect(resample(self._source.pieces(), rate), BLOCK_SECONDS * rate):
+        heard = ((own, pick(frames, self._channel)) for own, frames in self._source.pieces())
+        for block in _collect(resample(heard, rate), BLOCK_SECONDS * rate):
             count += len(block)
             yield block
         if count < SHORTEST_SECONDS * rate:
@@ -80,26 +107,35 @@ class Recording:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[Recording]:
+def open_audio(
+    path: Path, *, channel: Channel = "mix", track: int | None = None
+) -> Iterator[Recording]:
     """Open a recording for decoding; everything is closed with the context.
 
-    Telephone audio (8 kHz) stays at its rate; all other rates are resampled to 16 kHz. Channels
-    are averaged. Samples that are not numbers become silence.
+    Telephone audio (8 kHz) stays at its rate; all other rates are resampled to 16 kHz. Samples
+    that are not numbers become silence.
 
     Args:
         path: A file, of any kind that libsndfile or FFmpeg's libraries read.
+        channel: What is heard of several channels.
+        track: Which audio stream of a container, from 0; None: the first.
 
     Raises:
-        AudioError: Not a readable file, an empty one, or one without audio in it.
+        AudioError: Not a readable file, an empty one, one without audio in it, or without the
+            channel or track.
     """
-    with _open_file(path) as file, closing(_open_source(path, file)) as source:
+    with _open_file(path) as file, closing(_open_source(path, file, track)) as source:
         if source.rate not in RATES:
             raise AudioError(
                 f"its header says a sample rate of {source.rate} Hz: damaged",
                 str(path),
                 "get the recording again from where it came from",
             )
-        yield Recording(path, source)
+        if channel != "mix" and source.channels == 1:
+            raise AudioError(
+                f"it is mono: there is no {channel} channel", str(path), "leave out --channel"
+            )
+        yield Recording(path, source, channel)
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -122,19 +158,31 @@ def _open_file(path: Path) -> BinaryIO:
     return file
 
 
-def _open_source(path: Path, file: BinaryIO) -> Source:
+def _open_source(path: Path, file: BinaryIO, track: int | None) -> Source:
     try:
-        return SoundfileSource(file)
-    except NoAudioError:
-        file.seek(0)
-    try:
-        return AvSource(file)
+        return _first_source(file, track)
+    except NoTrackError as error:
+        last = error.tracks - 1
+        raise AudioError(
+            f"there is no audio track {track}, it has {error.tracks}",
+            str(path),
+            f"tracks count from 0: give --track 0 to {last}" if last else "leave out --track",
+        ) from error
     except NoAudioError as error:
         raise AudioError(
             f"no audio that can be decoded: {error}",
             str(path),
             f"give a recording: {FORMATS_KNOWN}",
         ) from error
+
+
+def _first_source(file: BinaryIO, track: int | None) -> Source:
+    if not track:  # libsndfile knows one track only
+        try:
+            return RescuedSource(file)
+        except NoAudioError:
+            file.seek(0)
+    return AvSource(file, track or 0)
 
 
 def _collect(pieces: Iterable[Samples], length: int) -> Iterator[Samples]:

@@ -1,0 +1,107 @@
+"""WAV, FLAC, Ogg, MP3, AIFF, CAF and others, through libsndfile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from phi4audio_cli.audio.sources import HEADER_SLACK, NoAudioError, Patient, Piece, shortfall
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+FRAMES_A_READ = 4096
+"""A failed read loses its frames, so reads are short."""
+
+LENGTH_UNKNOWN = 0x7FFF_0000
+"""Programs that write to a pipe put this or more as the length of a WAV, bytes."""
+
+# Lines of libsndfile's log.
+SAMPLES = re.compile(r"(?:data|SSND) : (\d+)(?: \(should be (\d+)\))?")
+"""Bytes of samples by the header of a WAV or AIFF, and what there is where that is less."""
+LENGTH = re.compile(r"^Length : (\d+)", re.MULTILINE)
+"""Bytes of the file."""
+NO_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
+"""Where what follows the samples is no chunk, and so perhaps samples too."""
+
+
+class SoundfileSource:
+    """A recording that libsndfile reads.
+
+    Args:
+        file: Opened for reading, at its start.
+
+    Raises:
+        NoAudioError: libsndfile can't read it, or finds no frame in it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        import soundfile
+
+        self._error = soundfile.LibsndfileError
+        try:
+            self._file = soundfile.SoundFile(Patient(file))
+        except soundfile.LibsndfileError as error:
+            raise NoAudioError(_reason(error)) from error
+        if self._file.frames <= 0:
+            self._file.close()
+            raise NoAudioError("no audio frames")
+        # soundfile seeks after every read of a seekable file, and an MP3 decoder that was made to
+        # seek has lost the bits it carries from frame to frame: it sounds broken from there.
+        self._file.seekable = lambda: False
+        self.rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.seconds: float | None = self._file.frames / self.rate
+        self.damage: str | None = None
+        self.gave_up = False
+        """Whether there may be more that libsndfile can't decode; known when the pieces end."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield (sample rate, float32 of shape (length, channels))."""
+        count = 0
+        try:
+            while len(frames := self._read()):
+                count += len(frames)
+                yield self.rate, frames
+        except self._error as error:
+            self.damage = _reason(error) or "decoding failed"
+            self.gave_up = True
+            return
+        self.damage = shortfall(count / self.rate, self.seconds) or wrong_header(
+            self._file.extra_info, count / self.rate
+        )
+
+    def _read(self) -> npt.NDArray[Any]:
+        frames: npt.NDArray[Any] = self._file.read(FRAMES_A_READ, dtype="float32", always_2d=True)
+        return frames
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._file.close()
+
+
+def wrong_header(log: str, seconds: float) -> str | None:
+    """Say what libsndfile found wrong with a header's length, and decoded without a word.
+
+    Args:
+        log: What libsndfile noted when it opened the file.
+        seconds: What it decodes of it.
+    """
+    samples, length, after = SAMPLES.search(log), LENGTH.search(log), NO_CHUNK.search(log)
+    if samples is None or int(samples[1]) == 0 or int(samples[1]) >= LENGTH_UNKNOWN:
+        return None
+    promised = int(samples[1])
+    if samples[2]:
+        there = int(samples[2])
+        return shortfall(seconds, seconds * promised / there) if there else None
+    if length and after:
+        more = seconds * (int(length[1]) - int(after[1])) / promised
+        if more > HEADER_SLACK:
+            return f"its header says {seconds:.1f} s, but {more:.1f} s more may follow"
+    return None
+
+
+def _reason(error: Any) -> str:
+    text: str = error.error_string
+    return text.removeprefix("Error : ").rstrip(".")
