@@ -1,0 +1,147 @@
+"""Decode in a process of its own: what a native decoder does to it costs one recording only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from phi4audio_cli.audio.decode import OpenAudio, open_audio
+from phi4audio_cli.audio.process import ENDED, DecoderProcess, LostError
+from phi4audio_cli.audio.worker import LEAVE, NEXT, REMEDY, Delivery, Order
+from phi4audio_cli.errors import AudioError
+from phi4audio_cli.types import AudioInfo, Channel, Samples
+
+HANG_SECONDS = 60.0
+"""A decoder that gives nothing for so long hangs; 10 s of audio take it some 20 ms."""
+
+LEAVE_SECONDS = 1.0
+"""How long a decoder has to leave a recording that nobody wants; then it is ended."""
+
+MEMORY = 4 << 30
+"""What decoding may take, bytes; a good recording takes a few megabytes."""
+
+
+class RecordingApart:
+    """A recording that another process decodes. Made by `Decoder.open`.
+
+    Attributes:
+        info: Rate of the blocks, and the length by the header.
+        damage: What went wrong while decoding, or None; known when the blocks end.
+    """
+
+    def __init__(self, info: AudioInfo, deliver: Callable[[], Delivery]) -> None:
+        self.info = info
+        self.damage: str | None = None
+        self._deliver = deliver
+
+    def blocks(self) -> Iterator[Samples]:
+        """Decode, once.
+
+        Yields:
+            Mono float32 at `info.sample_rate`, C-contiguous, not empty, about 10 s each.
+
+        Raises:
+            AudioError: It was shorter than 25 ms, or its decoder crashed or hangs.
+        """
+        while True:
+            delivery = self._deliver()
+            self.damage = delivery.damage
+            if delivery.block is None:
+                return
+            yield delivery.block
+
+
+class Decoder:
+    """Opens recordings in a process of its own, one after the other; a context.
+
+    The process is started with the context, and anew after a recording that ended it. It decodes
+    one block ahead. Only one recording may be open at a time, in one thread at a time; any thread
+    may close the decoder, which ends the recording that is open with an AudioError.
+
+    Programs that are no module of a package must be guarded by `if __name__ == "__main__"`: the
+    new process imports them.
+
+    Args:
+        open_audio: How recordings are opened there: a function of a module.
+        hang_seconds: How long a block may take.
+        memory: What decoding may take, bytes; beyond it a recording fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_audio: OpenAudio = open_audio,
+        hang_seconds: float = HANG_SECONDS,
+        memory: int = MEMORY,
+    ) -> None:
+        self._open_audio = open_audio
+        self._hang_seconds = hang_seconds
+        self._memory = memory
+        self._process: DecoderProcess | None = None
+        self._ended = False
+
+    def __enter__(self) -> Decoder:
+        with contextlib.suppress(LostError):  # the first recording tells
+            self._running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; nothing can be opened any more."""
+        self._ended = True
+        if self._process is not None:
+            self._process.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None where there is none."""
+        return self._process.pid if self._process and self._process.alive else None
+
+    @contextlib.contextmanager
+    def open(
+        self, path: Path, *, channel: Channel = "mix", track: int | None = None
+    ) -> Iterator[RecordingApart]:
+        """Open a recording, as `decode.open_audio` does.
+
+        Raises:
+            AudioError: Not a readable file, an empty one, one without audio in it, or without the
+                channel or track; or its decoder crashed, hangs, or takes too much memory.
+        """
+        with _telling(path):
+            process = self._running()
+
+        def ask(message: object) -> Any:
+            with _telling(path):
+                reply = process.ask(message, self._hang_seconds)
+            if isinstance(reply, AudioError):
+                raise reply
+            return reply
+
+        try:
+            yield RecordingApart(ask(Order(path, channel, track)), lambda: ask(NEXT))
+        finally:
+            if process.alive:
+                with contextlib.suppress(LostError):
+                    process.ask(LEAVE, LEAVE_SECONDS)
+
+    def _running(self) -> DecoderProcess:
+        if self._ended:
+            raise LostError(ENDED)
+        if self._process is None or not self._process.alive:
+            if self._process is not None:
+                self._process.close()
+            self._process = DecoderProcess(self._open_audio, self._memory)
+        return self._process
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """What became of the process is the error of the recording that it worked on."""
+    try:
+        yield
+    except LostError as error:
+        raise AudioError(str(error), str(path), REMEDY) from error

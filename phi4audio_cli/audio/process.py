@@ -1,0 +1,156 @@
+"""A process that decodes, as the others see it: it answers, or it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from typing import Any
+
+from phi4audio_cli.audio.decode import OpenAudio
+from phi4audio_cli.audio.worker import serve
+
+START_SECONDS = 120.0
+"""How long a process may take to start."""
+
+END_SECONDS = 2.0
+"""How long a process is waited for that ought to end at once; a dead disk may hold it for ever."""
+
+CRASHED = "the decoder crashed on it"
+HANGS = "decoding it hangs"
+ENDED = "decoding was ended"
+NOT_STARTED = "no process could be started for decoding"
+
+
+class LostError(Exception):
+    """The process is gone; the message says what became of it."""
+
+
+class DecoderProcess:
+    """Runs `worker.serve` in a new process. Whatever goes wrong ends it: another one is started.
+
+    Args:
+        open_audio: How recordings are opened there.
+        memory: What decoding may take, bytes.
+
+    Raises:
+        LostError: There can't be another process.
+    """
+
+    def __init__(self, open_audio: OpenAudio, memory: int) -> None:
+        # Spawned: a fork of a process with threads and a loaded model may not work.
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(
+            target=serve, args=(theirs, open_audio, memory), daemon=True, name="decoder"
+        )
+        self._in_use = threading.RLock()
+        self._ready = False
+        self._closed = False
+        with theirs:
+            try:
+                with _deaf_to_interrupts():
+                    self._process.start()
+            except OSError as error:
+                self._ours.close()
+                raise LostError(f"{NOT_STARTED}: {error.strerror or error}") from error
+        self.pid = self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return not self._closed and self._process.is_alive()
+
+    def ask(self, message: object, seconds: float) -> Any:
+        """Send a message, and return its reply.
+
+        Args:
+            message: What `worker` knows.
+            seconds: How long the reply may take.
+
+        Raises:
+            LostError: The process died, or did not answer in time; it is ended.
+        """
+        with self._in_use:
+            if self._closed:
+                raise LostError(ENDED)
+            try:
+                self._wait_for_start()
+                return self._exchange(message, seconds)
+            except BaseException:
+                # Interrupted, it may still answer this, when something else is asked.
+                self.close()
+                raise
+
+    def _wait_for_start(self) -> None:
+        if self._ready:
+            return
+        try:
+            if not self._hears(START_SECONDS):
+                raise LostError(f"{NOT_STARTED} within {START_SECONDS:.0f} s")
+            self._ours.recv()
+        except (EOFError, OSError):
+            raise LostError(f"{NOT_STARTED}: {self._cause()}") from None
+        self._ready = True
+
+    def _exchange(self, message: object, seconds: float) -> Any:
+        try:
+            self._ours.send(message)
+            if not self._hears(seconds):
+                raise LostError(f"{HANGS}: nothing came for {seconds:.0f} s")
+            return self._ours.recv()
+        except (EOFError, OSError):
+            raise LostError(f"{CRASHED} ({self._cause()})") from None
+
+    def _hears(self, seconds: float) -> bool:
+        """Wait for a message.
+
+        Raises:
+            EOFError: There will be none, the process is dead.
+        """
+        heard = wait([self._ours, self._process.sentinel], seconds)
+        if heard and self._ours not in heard:
+            raise EOFError
+        return bool(heard)
+
+    def _cause(self) -> str:
+        """Say how the process ended."""
+        self._process.join(END_SECONDS)
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+        return f"signal {-code}"
+
+    def close(self) -> None:
+        """End the process now. Another thread may do it, and twice is no mistake."""
+        with contextlib.suppress(ValueError):  # closed already
+            self._process.kill()
+        with self._in_use:  # whoever waits for an answer learns that it is dead
+            if self._closed:
+                return
+            self._closed = True
+            self._ours.close()
+            self._process.join(END_SECONDS)
+            with contextlib.suppress(ValueError):  # not dead yet
+                self._process.close()
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process that is started here gets no Ctrl-C, not even before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # else `start` does, and unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
