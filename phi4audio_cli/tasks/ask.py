@@ -59,5 +59,6 @@ class Ask(Overview):
             duration=seconds,
             prompt=self.prompt,
             joining_prompt=self.joining_prompt("{parts}") if len(parts) > 1 else None,
+            finish=self.finish(answers),
             system=self.system,
         )

@@ -10,22 +10,17 @@ from phi4audio_cli.text.spread import spread
 from phi4audio_cli.types import Chunk, Segment, Word
 
 
-def without_overlaps(segments: Sequence[Segment], chunks: Sequence[Chunk]) -> list[Segment]:
+def set_apart(segments: Sequence[Segment], chunks: Sequence[Chunk]) -> list[Segment]:
     """Drop what neighbouring segments say twice.
 
     Args:
-        segments: In order, each with text.
+        segments: Of one speaker, in order.
         chunks: The chunk of each.
 
     Returns:
-        Segments that share nothing and follow each other; one that had nothing of its own is gone.
+        As many segments, which share nothing and follow each other; one that had nothing of its
+        own is left without text.
     """
-    kept = (segment for segment in set_apart(segments, chunks) if segment.text)
-    return [replace(segment, id=index) for index, segment in enumerate(kept)]
-
-
-def set_apart(segments: Sequence[Segment], chunks: Sequence[Chunk]) -> list[Segment]:
-    """Like `without_overlaps`, but a segment that had nothing of its own stays, without text."""
     result = list(segments)
     last: int | None = None
     for index, chunk in enumerate(chunks):

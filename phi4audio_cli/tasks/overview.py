@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from phi4audio_cli.tasks.pieces import heard, rounded_logprob
 from phi4audio_cli.tasks.task import Task
-from phi4audio_cli.types import Chunk, Generation, Part, Request
+from phi4audio_cli.types import Chunk, FinishReason, Generation, Part, Request
 
 LONGEST_MINUTES = 30.0
 """The model was trained to hear up to 30 minutes at once (22,500 audio tokens)."""
@@ -82,6 +82,10 @@ class Overview(Task):
         """Return the one text that is left; the parts' texts where nothing came of joining."""
         _, parts = self._joined(answers)
         return "\n".join(part.text for part in parts or self.parts(answers))
+
+    def finish(self, answers: Sequence[Generation]) -> FinishReason:
+        """Return whether the budget of any answer ran out."""
+        return "length" if any(answer.finish == "length" for answer in answers) else "stop"
 
     def _joined(self, answers: Sequence[Generation]) -> tuple[int, Sequence[Part]]:
         """Return how often texts were joined so far, and the texts that are left."""

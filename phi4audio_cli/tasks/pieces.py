@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from phi4audio_cli.text.spread import spread
@@ -37,6 +38,14 @@ def heard(answer: Generation) -> Chunk:
     return chunk
 
 
+def by_chunk(answers: Iterable[Generation]) -> list[list[Generation]]:
+    """Return the answers about each chunk and its parts, in the order of the chunks."""
+    found: dict[int, list[Generation]] = {}
+    for answer in answers:
+        found.setdefault(heard(answer).index, []).append(answer)
+    return [of for _, of in sorted(found.items())]
+
+
 def rounded_logprob(answer: Generation) -> float | None:
     """Return the answer's mean log-probability without the digits that batching moves."""
     logprob = answer.avg_logprob
@@ -54,6 +63,7 @@ def chunk_segment(index: int, answer: Generation) -> Segment:
         times_from="chunk",
         avg_logprob=rounded_logprob(answer),
         finish=answer.finish,
+        speaker=chunk.speaker,
     )
 
 

@@ -86,6 +86,7 @@ class Summarize(Overview):
             duration=seconds,
             prompt=self.prompt,
             joining_prompt=self.joining_prompt("{parts}") if len(parts) > 1 else None,
+            finish=self.finish(answers),
         )
 
 

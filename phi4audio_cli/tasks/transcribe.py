@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from phi4audio_cli.tasks.overlaps import without_overlaps
+from phi4audio_cli.tasks.attempts import choose
+from phi4audio_cli.tasks.doubts import with_foreign_marked
 from phi4audio_cli.tasks.pieces import (
     ENCODER_SECONDS,
     aligned_segment,
+    by_chunk,
     chunk_segment,
-    heard,
     placed_segment,
     speech_budget,
 )
 from phi4audio_cli.tasks.prompts import Prompts, fill
+from phi4audio_cli.tasks.repair import ask_again
+from phi4audio_cli.tasks.segments import MakeSegment, cover, place
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.text.language import detect_language
 from phi4audio_cli.text.stitch import join
-from phi4audio_cli.types import Chunk, Generation, Request, Segment, Transcript
+from phi4audio_cli.types import Chunk, Generation, Request, Transcript
 
 Align: TypeAlias = Literal["attention", "speech", "none"]
 
-SEGMENTS: Mapping[Align, Callable[[int, Generation], Segment]] = {
+SEGMENTS: Mapping[Align, MakeSegment] = {
     "attention": aligned_segment,
     "speech": placed_segment,
     "none": chunk_segment,
@@ -64,23 +67,26 @@ class Transcribe(Task):
             align=self.align == "attention",
         )
 
+    def repair(self, answer: Generation) -> Sequence[Request]:
+        """Ask about the halves of a chunk whose answer is doubtful, then with a penalty."""
+        return ask_again(answer, self.language)
+
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Transcript:
-        """Make one segment of each answer that has text."""
-        told = [answer for answer in answers if answer.text]
-        segment = SEGMENTS[self.align]
-        segments = without_overlaps(
-            [segment(index, answer) for index, answer in enumerate(told)],
-            [heard(answer) for answer in told],
-        )
+        """Make one segment of each chunk that has text; of each half where that is better."""
+        kept = [one for of in by_chunk(answers) for one in choose(of, self.language)]
+        segments = [segment for _, segment in place(kept, SEGMENTS[self.align])]
         text = join(segment.text for segment in segments)
         language = self.language or detect_language(text)
+        coverage = cover(kept)
         return Transcript(
             text=text,
             language=language,
             language_from="given" if self.language else "text" if language else None,
-            segments=tuple(segments),
+            segments=tuple(with_foreign_marked(segments, language)),
             duration=seconds,
             prompt=self.prompt,
+            speech=coverage.speech,
+            uncovered=coverage.uncovered,
         )
 
 

@@ -7,9 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from phi4audio_cli.languages import Language
-from phi4audio_cli.tasks.overlaps import set_apart
-from phi4audio_cli.tasks.pieces import ENCODER_SECONDS, heard, placed_segment, speech_budget
+from phi4audio_cli.tasks.attempts import Kept, choose
+from phi4audio_cli.tasks.doubts import suspicions
+from phi4audio_cli.tasks.pieces import (
+    ENCODER_SECONDS,
+    by_chunk,
+    heard,
+    placed_segment,
+    speech_budget,
+)
 from phi4audio_cli.tasks.prompts import Prompts, fill
+from phi4audio_cli.tasks.repair import ask_again
+from phi4audio_cli.tasks.segments import Placed, cover, place
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.tasks.transcribe import transcribe_prompt
 from phi4audio_cli.text.stitch import join
@@ -69,61 +78,84 @@ class Translate(Task):
         return Request(job, chunk, self._plain[code], speech_budget(chunk), code)
 
     def repair(self, answer: Generation) -> Sequence[Request]:
-        """Ask plainly, one after the other, where an answer has no or more than one separator."""
+        """Ask plainly, one after the other, where one answer can't serve for both.
+
+        It has no separator, more than one, or is doubtful. About a doubtful plain answer's chunk
+        it is asked again in halves.
+        """
         request = answer.request
-        if request.label != BOTH or not answer.text or _halves(answer.text) is not None:
+        if request.label != BOTH:
+            return ask_again(answer, self._written_in(request.label))
+        if not self._both_doubtful(answer):
             return ()
         chunk = heard(answer)
         transcript = Request(request.job, chunk, self._transcribe, speech_budget(chunk), TRANSCRIPT)
         return (transcript, self._alone(request.job, chunk, self.targets[0].code))
 
+    def _both_doubtful(self, answer: Generation) -> bool:
+        pieces = self._pieces(answer)
+        return not pieces or any(
+            suspicions(piece, self._written_in(name)) for name, piece in pieces.items()
+        )
+
+    def _written_in(self, label: str) -> str | None:
+        """Return the language that answers with a label must be in; None: it isn't known."""
+        names = {target.code: target.name for target in self.targets}
+        return self.language if label == TRANSCRIPT else names.get(label)
+
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Translations:
         """Make one segment of each chunk that has a translation, for each language."""
-        chunks: dict[int, dict[str, Generation]] = {}
-        for answer in answers:
-            of_chunk = chunks.setdefault(heard(answer).index, {})
-            of_chunk |= self._pieces(answer)
-        ordered = [chunks[index] for index in sorted(chunks)]
-        each = (self._translation(target, ordered, seconds) for target in self.targets)
+        kept: dict[str, list[Kept]] = {}
+        for of_chunk in by_chunk(answers):
+            for label, pieces in self._by_label(of_chunk).items():
+                kept.setdefault(label, []).extend(choose(pieces, self._written_in(label)))
+        said = place(kept.get(TRANSCRIPT, ()), placed_segment)
+        each = (
+            self._translation(target, kept.get(target.code, ()), said, seconds)
+            for target in self.targets
+        )
         return Translations(tuple(each), seconds)
+
+    def _by_label(self, answers: Iterable[Generation]) -> Mapping[str, list[Generation]]:
+        found: dict[str, list[Generation]] = {}
+        for answer in answers:
+            for label, piece in self._pieces(answer).items():
+                found.setdefault(label, []).append(piece)
+        return found
 
     def _pieces(self, answer: Generation) -> Mapping[str, Generation]:
         """Return what an answer gives: a text for each label, without any separator."""
         label = answer.request.label
+        if label == BOTH and not answer.text:
+            return {TRANSCRIPT: answer, self.targets[0].code: answer}
         if label == BOTH:
             halves = _halves(answer.text)
             if halves is None:  # asked again
                 return {}
-            labels = (TRANSCRIPT, self.targets[0].code)
-            return {
-                name: replace(answer, text=half) for name, half in zip(labels, halves, strict=True)
-            }
+            # What was said is complete where the separator follows, whatever comes after it.
+            said = replace(answer, text=halves[0], finish="stop")
+            return {TRANSCRIPT: said, self.targets[0].code: replace(answer, text=halves[1])}
         stretches = SEPARATOR.split(answer.text)
         kept = stretches[0] if label == TRANSCRIPT else stretches[-1]
         return {label: replace(answer, text=kept.strip())}
 
     def _translation(
-        self, target: Language, chunks: Sequence[Mapping[str, Generation]], seconds: float
+        self, target: Language, kept: Sequence[Kept], said: Sequence[Placed], seconds: float
     ) -> Translation:
-        translated, transcribed = _placed(chunks, target.code), _placed(chunks, TRANSCRIPT)
-        segments = tuple(
-            replace(
-                segment,
-                id=index,
-                transcript=transcribed[place].text if place in transcribed else None,
-            )
-            for index, (place, segment) in enumerate(translated.items())
-        )
+        segments = _with_transcripts(place(kept, placed_segment), said)
         asked_both = self.with_transcript and target is self.targets[0]
+        coverage = cover(kept)
         return Translation(
             text=join(segment.text for segment in segments),
             language=target.name,
             code=target.code,
-            segments=segments,
+            segments=tuple(segments),
             duration=seconds,
             prompt=self._both if asked_both else self._plain[target.code],
             source_language=self.language,
             bilingual=self.bilingual,
+            speech=coverage.speech,
+            uncovered=coverage.uncovered,
         )
 
 
@@ -133,10 +165,22 @@ def _halves(text: str) -> tuple[str, str] | None:
     return (halves[0], halves[1]) if len(halves) == 2 and all(halves) else None
 
 
-def _placed(chunks: Sequence[Mapping[str, Generation]], label: str) -> dict[int, Segment]:
-    """Return one label's texts as segments by the chunk's index; none says anything twice."""
-    answers = [of[label] for of in chunks if label in of and of[label].text]
-    segments = [placed_segment(index, answer) for index, answer in enumerate(answers)]
-    heard_in = [heard(answer) for answer in answers]
-    apart = set_apart(segments, heard_in)
-    return {chunk.index: each for chunk, each in zip(heard_in, apart, strict=True) if each.text}
+def _with_transcripts(translated: Sequence[Placed], said: Sequence[Placed]) -> list[Segment]:
+    """Put what was said beside its translation.
+
+    Where only one of them is in halves, what was said stands beside the part in which it begins.
+    """
+    beside: dict[int, list[str]] = {}
+    for chunk, segment in said:
+        of_chunk = [place for place, (other, _) in enumerate(translated) if _alike(other, chunk)]
+        begun = [place for place in of_chunk if translated[place][0].start <= chunk.start]
+        if of_chunk:
+            beside.setdefault((begun or of_chunk[:1])[-1], []).append(segment.text)
+    return [
+        replace(segment, transcript=join(beside[place]) if place in beside else None)
+        for place, (_, segment) in enumerate(translated)
+    ]
+
+
+def _alike(one: Chunk, other: Chunk) -> bool:
+    return (one.index, one.speaker) == (other.index, other.speaker)

@@ -7,11 +7,11 @@ up to the pair nearest to the middle, the second goes on from there.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from phi4audio_cli.text.units import bare
 from phi4audio_cli.types import Word
 
 SLACK_SECONDS = 1.0
@@ -123,10 +123,7 @@ def _cut_off(left: str, right: str) -> bool:
 
 
 def _key(word: Word) -> str:
-    """Return what counts of a word: neither case nor punctuation, unless it is all it has."""
-    text = unicodedata.normalize("NFKC", word.word).casefold().strip()
-    letters = "".join(char for char in text if unicodedata.category(char)[0] not in "PZ")
-    return letters or text
+    return bare(word.word)
 
 
 def _centre(word: Word) -> float:
