@@ -142,6 +142,7 @@ class _Decoding:
         self.model = model
         self.stop_tokens = frozenset(stop_tokens)
         self.budgets = [row.max_new_tokens for row in batch]
+        self.penalties = [row.repetition_penalty for row in batch]
         self.answers = [Answer() for _ in batch]
         self.active = list(range(len(batch)))
         self.switch = rope_switch(model)
@@ -196,7 +197,12 @@ class _Decoding:
         Returns:
             The tokens of the rows that go on, shape (rows,).
         """
-        logprobs, tokens = logits.log_softmax(dim=-1).max(dim=-1)
+        distribution = logits.log_softmax(dim=-1)
+        logprobs, tokens = distribution.max(dim=-1)
+        for place, row in enumerate(self.active):
+            if self.penalties[row] != 1:  # rows without are left exactly as they are
+                tokens[place] = self._penalised(logits[place], row).argmax()
+                logprobs[place] = distribution[place, tokens[place]]
         going_on = [
             place
             for place, (row, token, logprob) in enumerate(
@@ -207,6 +213,17 @@ class _Decoding:
         if len(going_on) < len(self.active):
             self._keep(going_on)
         return tokens[torch.tensor(going_on, device=tokens.device, dtype=torch.long)]
+
+    def _penalised(self, logits: torch.Tensor, row: int) -> torch.Tensor:
+        """Return a row's logits, (vocabulary,), with those of its answer's tokens made smaller.
+
+        Each counts once, however often it was said, and the prompt's don't count (Keskar et al.,
+        2019, CTRL, section 4.1, on the answer alone).
+        """
+        said = torch.tensor(sorted(set(self.answers[row].tokens)), device=logits.device).long()
+        scores, penalty = logits[said], self.penalties[row]
+        lowered = torch.where(scores > 0, scores / penalty, scores * penalty)
+        return logits.index_copy(0, said, lowered)
 
     def _goes_on(self, row: int, token: int, logprob: float) -> bool:
         answer = self.answers[row]

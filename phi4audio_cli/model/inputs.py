@@ -36,6 +36,8 @@ class Prepared:
     after: tuple[int, ...]
     """Token ids after the audio."""
     max_new_tokens: int
+    repetition_penalty: float = 1.0
+    """See `Request.repetition_penalty`."""
 
     @property
     def audio_length(self) -> int:
@@ -116,6 +118,7 @@ class InputBuilder:
             before=(*self._system_turn(request.system), self._roles[USER]),
             after=(*self._ids(request.prompt), self._roles[END], self._roles[ASSISTANT]),
             max_new_tokens=request.max_new_tokens,
+            repetition_penalty=request.repetition_penalty,
         )
 
     def _system_turn(self, text: str) -> tuple[int, ...]:
