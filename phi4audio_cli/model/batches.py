@@ -55,8 +55,15 @@ def batches(
         yield [item]
 
 
+def fewer(batch: Sequence[Pending]) -> int:
+    """Return the size of batches that hold half as many requests of this batch's lengths."""
+    return max(1, len(batch) // 2 * _windows(batch))
+
+
 class Hearing:
     """Audio embeddings of the chunks in a window: each encoded once, dropped after its last use.
+
+    They stay until `let_go`, so that a batch which fails can be tried again in parts.
 
     Args:
         model: Encodes.
@@ -74,12 +81,14 @@ class Hearing:
         with torch.inference_mode():
             for row, embedded in zip(new, embed_audio(self._model, new), strict=True):
                 self._embedded[id(row.features)] = embedded
-        heard = [self._embedded[id(row.features)] for row in batch]
+        return [self._embedded[id(row.features)] for row in batch]
+
+    def let_go(self, batch: Sequence[Prepared]) -> None:
+        """Note that these rows are done with."""
         for key, count in Counter(id(row.features) for row in batch).items():
             self._uses[key] -= count
             if self._uses[key] <= 0:
-                self._embedded.pop(key)
-        return heard
+                self._embedded.pop(key, None)
 
 
 def _same_chunk(left: Pending, right: Pending) -> bool:
@@ -102,5 +111,10 @@ def _by_chunk(pending: Iterable[Pending]) -> list[list[Pending]]:
 
 def _room(batch: Sequence[Pending], size: int) -> int:
     """Return how many of these requests fit a batch: each counts as long as the longest."""
+    return max(1, size // _windows(batch))
+
+
+def _windows(batch: Sequence[Pending]) -> int:
+    """Return how many encoder windows the longest audio takes, at least 1."""
     longest = max(row.audio_length for _, row in batch)
-    return max(1, size // max(1, -(-longest // WINDOW_FRAMES)))
+    return max(1, -(-longest // WINDOW_FRAMES))

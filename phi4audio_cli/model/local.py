@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +11,24 @@ import torch
 import transformers
 
 from phi4audio_cli.checkpoint import open_checkpoint
-from phi4audio_cli.model.align import align
-from phi4audio_cli.model.batches import Hearing, batches, windows
+from phi4audio_cli.model.answering import Answering
+from phi4audio_cli.model.batches import Hearing, batches, fewer, windows
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
-from phi4audio_cli.model.generate import Answer, generate, may_cross_rope_switch
+from phi4audio_cli.model.failures import Failure, release_memory, too_large, understand
+from phi4audio_cli.model.generate import may_cross_rope_switch
 from phi4audio_cli.model.inputs import InputBuilder, Pending, Prepared
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.prefetch import prefetch
-from phi4audio_cli.types import Generation, Request, Word
+from phi4audio_cli.types import Generation, Request, Unanswered
 
 BATCHES_SORTED_TOGETHER = 4
 """Batches' worth of requests that are sorted by length, so that a batch holds like lengths."""
 
-WORD_DIGITS = 3
+STRUCK_IN_A_ROW = 10
+"""So many recordings failing one after the other, without an answer, are a fault of ours."""
 
 FREE_SHARE = 0.9
 """Share of the free memory that one long pass may take: estimates err, and memory splinters."""
@@ -77,7 +78,11 @@ def open_local_backend(
 
 
 class LocalBackend:
-    """Answers requests in batches of like lengths; each answer is the one it would get alone."""
+    """Answers requests in batches of like lengths; each answer is the one it would get alone.
+
+    A batch that doesn't fit the memory is halved until it does, and later ones stay as small. What
+    fails even alone comes back as `Unanswered`.
+    """
 
     def __init__(
         self,
@@ -88,19 +93,25 @@ class LocalBackend:
     ) -> None:
         self.model = model
         self.inputs = inputs
-        self.stop_tokens = stop_tokens
         self.batch_size = batch_size
         self.on_note: Callable[[str], None] = lambda note: None
         self.on_stage: Callable[[str], None] = lambda stage: None
+        self._answering = Answering(model, inputs, stop_tokens, lambda stage: self.on_stage(stage))
+        self._struck: set[int] = set()
+        """Recordings with a request that failed alone, since the last answer."""
 
-    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
-        """Answer requests; features are computed ahead in a thread while the network runs."""
+    def generate(
+        self, feed: Iterable[Request | None], stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Generation | Unanswered]:
+        """Answer requests; features are computed ahead in a thread while the network runs.
+
+        Raises:
+            ModelError: The device is lost.
+        """
         window = self.batch_size * BATCHES_SORTED_TOGETHER
         prepared = prefetch(self.inputs.prepare_all(feed), window)
         for pending in windows(prepared, window):
-            hearing = Hearing(self.model, [row for _, row in pending])
-            for batch in batches(pending, self.batch_size, self._must_be_alone):
-                yield from self._answer(batch, hearing)
+            yield from self._answer_window(pending, stop)
 
     def longest_chunk(self, wanted: float) -> float:
         """Return the longest chunk whose pass fits the free memory, at most `wanted`, in seconds.
@@ -113,75 +124,83 @@ class LocalBackend:
             # The scores of 30 minutes alone would be 24 GB a layer.
             self.model.set_attn_implementation("sdpa")
             self.on_note("eager attention can't hold long audio: sdpa takes its place")
-        weight = self.model.get_input_embeddings().weight
-        cost = PassCost.of(self.model.config, weight.dtype.itemsize)
-        return cost.longest(wanted, FREE_SHARE * free_memory(weight.device))
+        cost = PassCost.of(self.model.config, self._weight.dtype.itemsize)
+        return cost.longest(wanted, FREE_SHARE * free_memory(self._weight.device))
 
-    def _answer(self, batch: list[Pending], hearing: Hearing) -> Iterator[Generation]:
-        rows = [row for _, row in batch]
-        with self._told(batch) as tell:
-            heard = hearing.of(rows)
-            answers = generate(self.model, rows, self.stop_tokens, heard, tell)
-        words = self._align(batch, heard, answers)
-        for (request, _), answer, found in zip(batch, answers, words, strict=True):
-            yield self._generation(request, answer, found)
+    @property
+    def _weight(self) -> torch.Tensor:
+        weight: torch.Tensor = self.model.get_input_embeddings().weight
+        return weight
 
-    @contextmanager
-    def _told(self, batch: list[Pending]) -> Iterator[Callable[[str], None]]:
-        """Tell the stages of a pass long enough to wonder about."""
-        seconds = sum(request.chunk.seconds for request, _ in batch[:1] if request.chunk)
-        if seconds <= ENCODER_SECONDS:
-            yield lambda stage: None
-            return
-        minutes, rest = divmod(round(seconds), 60)
-        self.on_stage(f"hearing {minutes}:{rest:02} of audio")
+    def _answer_window(
+        self, pending: list[Pending], stop: Callable[[], bool]
+    ) -> Iterator[Generation | Unanswered]:
+        """Answer what was collected; a batch that fails is tried again in parts, then alone."""
+        hearing = Hearing(self.model, [row for _, row in pending])
+        size = self.batch_size
+        suspects: set[int] = set()
+
+        def must_be_alone(row: Prepared) -> bool:
+            return id(row) in suspects or may_cross_rope_switch(self.model, row)
+
+        while pending and not stop():
+            batch = next(batches(pending, size, must_be_alone))
+            done = self._attempt(batch, hearing)
+            if isinstance(done, Failure) and len(batch) > 1:
+                if done.of_memory:
+                    size = fewer(batch)
+                else:
+                    suspects.update(id(row) for _, row in batch)
+                continue
+            pending = _without(pending, batch)
+            if isinstance(done, Failure):
+                size = self.batch_size  # the request was too much, not the batch
+                yield self._give_up(batch[0], done, hearing)
+            else:
+                self._remember(size)
+                yield from done
+
+    def _attempt(
+        self, batch: list[Pending], hearing: Hearing
+    ) -> list[Generation | Unanswered] | Failure:
         try:
-            yield self.on_stage
-        finally:
-            self.on_stage("")
+            return self._answering.answer(batch, hearing)
+        except Exception as error:
+            failure = understand(error, self._weight.device)
+        release_memory()  # here nothing holds the exception's frames any more
+        return failure
 
-    def _align(
-        self, batch: list[Pending], heard: list[torch.Tensor], answers: list[Answer]
-    ) -> list[tuple[Word, ...]]:
-        """Find the words of the answers that want it; the others have none."""
-        words: list[tuple[Word, ...]] = [()] * len(batch)
-        wanted = [place for place, (request, _) in enumerate(batch) if request.align]
-        if wanted:
-            found = align(
-                self.model,
-                [batch[place][1] for place in wanted],
-                [heard[place] for place in wanted],
-                [answers[place] for place in wanted],
-                self.inputs.decode_raw,
+    def _give_up(self, item: Pending, failure: Failure, hearing: Hearing) -> Unanswered:
+        """Answer nothing to a request that failed alone.
+
+        Raises:
+            Exception: The same happened to many recordings and to nothing else in between: that is
+                no recording's fault.
+        """
+        request, row = item
+        hearing.let_go([row])
+        if failure.of_memory:
+            error = too_large(request, self._weight.device, self._weight.dtype)
+            return Unanswered(request, error)
+        self._struck.add(request.job)
+        if len(self._struck) >= STRUCK_IN_A_ROW:
+            raise failure.error
+        return Unanswered(request, failure.error)
+
+    def _remember(self, size: int) -> None:
+        """Note that a batch was answered, in batches of at most `size`."""
+        self._struck.clear()
+        if size < self.batch_size:
+            self.on_note(
+                f"{self.batch_size} chunks at once don't fit the memory: "
+                f"from here on it is {size} at most"
             )
-            for place, aligned in zip(wanted, found, strict=True):
-                words[place] = aligned
-        return words
-
-    def _must_be_alone(self, row: Prepared) -> bool:
-        return may_cross_rope_switch(self.model, row)
-
-    def _generation(self, request: Request, answer: Answer, words: tuple[Word, ...]) -> Generation:
-        offset = request.chunk.start_seconds if request.chunk else 0.0
-        return Generation(
-            request=request,
-            text=self.inputs.decode(answer.tokens),
-            tokens=tuple(answer.tokens),
-            logprobs=tuple(answer.logprobs),
-            finish=answer.finish,
-            words=tuple(_rounded(word, offset) for word in words),
-        )
+            self.batch_size = size
 
 
-def _rounded(word: Word, offset: float) -> Word:
-    """Move a word by `offset` seconds; further digits would depend on how rows were batched."""
-    probability = None if word.probability is None else round(word.probability, WORD_DIGITS)
-    return Word(
-        word.word,
-        start=round(word.start + offset, WORD_DIGITS),
-        end=round(word.end + offset, WORD_DIGITS),
-        probability=probability,
-    )
+def _without(pending: Sequence[Pending], batch: Sequence[Pending]) -> list[Pending]:
+    done = {id(row) for _, row in batch}
+    return [item for item in pending if id(item[1]) not in done]
 
 
 def _stop_tokens(folder: Path, model: Phi4AudioForCausalLM, inputs: InputBuilder) -> frozenset[int]:

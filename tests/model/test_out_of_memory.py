@@ -1,0 +1,264 @@
+"""A device that runs out of memory, or fails otherwise, costs what can't be helped and no more."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from phi4audio_cli.errors import FileError, ModelError
+from phi4audio_cli.model.inputs import InputBuilder
+from phi4audio_cli.model.local import STRUCK_IN_A_ROW, LocalBackend
+from phi4audio_cli.types import Chunk, Generation, Request, Unanswered
+from tests.model.small import save_tokenizer, small_model
+
+RATE = 16_000
+CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+CPU = RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to")
+
+Seen = Callable[[int, int, bool], None]
+"""Called before each pass with rows, positions and whether it is a prefill; may raise."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> LocalBackend:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder)
+    return LocalBackend(small_model(), InputBuilder.from_folder(folder), frozenset({1}), 8)
+
+
+@pytest.fixture
+def backend(shared: LocalBackend) -> Iterator[LocalBackend]:
+    shared.batch_size = 8
+    yield shared
+    shared.on_note = lambda note: None
+
+
+def chunk(index: int, seconds: float) -> Chunk:
+    generator = torch.Generator().manual_seed(index)
+    samples = torch.randn(int(seconds * RATE), generator=generator).numpy()
+    return Chunk(index, samples, RATE, index * RATE)
+
+
+def requests(count: int = 8, seconds: float = 0.6) -> list[Request]:
+    return [Request(each, chunk(each, seconds), "ABC", 5) for each in range(count)]
+
+
+def answers(backend: LocalBackend, asked: list[Request]) -> dict[int, Generation | Unanswered]:
+    found = list(backend.generate(asked))
+    assert len(found) == len(asked)
+    by_job = {answer.request.job: answer for answer in found}
+    assert all(by_job[request.job].request is request for request in asked)
+    return by_job
+
+
+def tokens(found: dict[int, Generation | Unanswered]) -> dict[int, tuple[int, ...] | None]:
+    return {
+        job: each.tokens if isinstance(each, Generation) else None for job, each in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shared: LocalBackend) -> dict[int, tuple[int, ...] | None]:
+    found = tokens(answers(shared, requests()))
+    assert all(found.values())
+    return found
+
+
+@pytest.fixture
+def watched(backend: LocalBackend) -> Iterator[Callable[[Seen], None]]:
+    """Have a function called before each pass of the decoder."""
+    handles = []
+
+    def watch(seen: Seen) -> None:
+        def before(module: torch.nn.Module, args: tuple, inputs: dict) -> None:
+            prompts = inputs.get("inputs_embeds")
+            shape = (inputs["input_ids"] if prompts is None else prompts).shape
+            seen(shape[0], inputs["attention_mask"].shape[1], prompts is not None)
+
+        handles.append(backend.model.register_forward_pre_hook(before, with_kwargs=True))
+
+    yield watch
+    for handle in handles:
+        handle.remove()
+
+
+def raise_over(rows: int, error: Exception, where: str) -> Seen:
+    """Fail with more than so many rows: at the prefill, or at the third token."""
+    steps = 0
+
+    def seen(count: int, positions: int, prefill: bool) -> None:
+        nonlocal steps
+        steps = 0 if prefill else steps + 1
+        if count > rows and (prefill if where == "prefill" else steps == 2):
+            raise error
+
+    return seen
+
+
+@pytest.mark.parametrize("error", [CUDA, CPU, MemoryError()], ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("where", ["prefill", "third token"])
+def test_the_batch_is_halved_until_it_fits(backend, watched, undisturbed, error, where):
+    notes: list[str] = []
+    backend.on_note = notes.append
+    watched(raise_over(3, error, where))
+    assert tokens(answers(backend, requests())) == undisturbed
+    assert backend.batch_size == 2
+    assert len(notes) == 1
+    assert "8 chunks at once" in notes[0]
+    assert "2 at most" in notes[0]
+
+
+def test_the_encoder_may_be_what_does_not_fit(backend, undisturbed, monkeypatch):
+    heard: list[int] = []
+    embed = backend.model.audio.embed
+
+    def fail(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        if len(features) > 4:
+            raise CUDA
+        heard.append(len(features))
+        return embed(features, mask)
+
+    monkeypatch.setattr(backend.model.audio, "embed", fail)
+    assert tokens(answers(backend, requests())) == undisturbed
+    assert backend.batch_size == 4
+    assert sum(heard) == 8
+
+
+def test_audio_is_not_heard_again_for_a_retry_of_the_decoder(backend, watched, monkeypatch):
+    heard: list[int] = []
+    embed = backend.model.audio.embed
+
+    def count(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        heard.append(len(features))
+        return embed(features, mask)
+
+    monkeypatch.setattr(backend.model.audio, "embed", count)
+    watched(raise_over(2, CUDA, "prefill"))
+    answers(backend, requests())
+    assert sum(heard) == 8
+
+
+def test_the_size_that_worked_is_kept_for_what_comes(backend, watched):
+    failed: list[int] = []
+
+    def seen(rows: int, positions: int, prefill: bool) -> None:
+        if rows > 4:
+            failed.append(rows)
+            raise CUDA
+
+    watched(seen)
+    answers(backend, requests())
+    answers(backend, requests())
+    assert failed == [8]
+
+
+def test_one_request_that_never_fits_fails_alone(backend, watched, undisturbed):
+    def seen(rows: int, positions: int, prefill: bool) -> None:
+        if positions > 40:  # the long one's, with whatever is beside it
+            raise CUDA
+
+    watched(seen)
+    long = Request(99, chunk(99, 5.0), "ABC", 5)
+    found = answers(backend, [*requests(), long])
+    lost = found.pop(99)
+    assert isinstance(lost, Unanswered)
+    assert isinstance(lost.error, FileError)
+    assert "from 99.0 to 104.0 s" in str(lost.error)
+    assert "--chunk-seconds" in str(lost.error)
+    assert "--dtype bfloat16" in str(lost.error)
+    assert tokens(found) == undisturbed
+    assert backend.batch_size == 8  # it was no fault of the batch
+
+
+def test_what_a_failed_batch_held_is_let_go(backend, monkeypatch):
+    held: list[weakref.ref[torch.Tensor]] = []
+    left: list[int] = []
+    embed = backend.model.audio.embed
+
+    def fail(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        left.append(sum(each() is not None for each in held))
+        if len(features) > 1:
+            large = torch.zeros(10)
+            held.append(weakref.ref(large))
+            raise CUDA
+        return embed(features, mask)
+
+    monkeypatch.setattr(backend.model.audio, "embed", fail)
+    gc.disable()  # what is let go must not wait for the collector
+    try:
+        answers(backend, requests())
+    finally:
+        gc.enable()
+    assert len(held) == 3
+    assert not any(left)
+
+
+def test_another_error_is_pinned_on_the_request_that_causes_it(backend, undisturbed, monkeypatch):
+    bad = Request(99, chunk(99, 0.6), "ABC", 5)
+    marked = backend.inputs.hear(bad.chunk)
+    embed = backend.model.audio.embed
+
+    def fail(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        if any(torch.equal(row[: len(marked)], marked) for row in features):
+            raise ValueError("shapes don't fit")
+        return embed(features, mask)
+
+    monkeypatch.setattr(backend.model.audio, "embed", fail)
+    found = answers(backend, [*requests(), bad])
+    lost = found.pop(99)
+    assert isinstance(lost, Unanswered)
+    assert isinstance(lost.error, ValueError)
+    assert tokens(found) == undisturbed
+    assert backend.batch_size == 8
+
+
+def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed, monkeypatch):
+    embed = backend.model.audio.embed
+
+    def overflow(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        embedded = embed(features, mask).clone()
+        embedded[2] = torch.nan
+        return embedded
+
+    monkeypatch.setattr(backend.model.audio, "embed", overflow)
+    found = answers(backend, requests())
+    lost = [job for job, each in found.items() if isinstance(each, Unanswered)]
+    assert len(lost) == 1
+    assert "overflow" in str(found.pop(lost[0]).error)
+    assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later",
+        "CUDA error: an illegal memory access was encountered",
+    ],
+)
+def test_a_lost_device_is_not_tried_again(backend, watched, text):
+    tries: list[int] = []
+
+    def seen(rows: int, positions: int, prefill: bool) -> None:
+        tries.append(rows)
+        raise RuntimeError(text)
+
+    watched(seen)
+    with pytest.raises(ModelError, match="the same command goes on") as caught:
+        list(backend.generate(requests()))
+    assert tries == [8]
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_nothing_escapes_is_raised_as_what_it_is(backend, watched):
+    def seen(rows: int, positions: int, prefill: bool) -> None:
+        raise TypeError("a bug")
+
+    watched(seen)
+    found: list[Generation | Unanswered] = []
+    with pytest.raises(TypeError, match="a bug"):
+        found.extend(backend.generate(requests(STRUCK_IN_A_ROW + 5)))
