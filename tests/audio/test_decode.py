@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import tracemalloc
 from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 import soundfile
 import soxr
@@ -18,34 +14,9 @@ import soxr
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 
+from .samples import Array, decode, encode, sine
+
 SHARED = Path(__file__).parents[3] / "shared" / "audio"
-
-Array = npt.NDArray[np.float32]
-
-
-def sine(rate: int, seconds: float = 2.0, hertz: float = 440.0) -> Array:
-    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)).astype("f4")
-
-
-def decode(path: Path) -> tuple[int, Array]:
-    with open_audio(path) as recording:
-        blocks = list(recording.blocks())
-        assert recording.damage is None
-    assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
-    assert all(block.flags.c_contiguous and len(block) for block in blocks)
-    return recording.info.sample_rate, np.concatenate(blocks)
-
-
-def encode(path: Path, codec: str, frames: npt.NDArray[np.generic], rate: int, layout: str) -> None:
-    """Write (channels, length) frames with PyAV."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, layout=layout)
-        for start in range(0, frames.shape[1], 16000):
-            part = np.ascontiguousarray(frames[:, start : start + 16000], dtype="f4")
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-            frame.sample_rate = rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def similarity(heard: Array, wanted: Array, slack: int = 3000) -> float:
@@ -139,32 +110,6 @@ def test_every_sample_format_of_ffmpeg_is_scaled_right(
     np.testing.assert_allclose(heard, (left + right) / 2, atol=tolerance)
 
 
-def test_a_video_gives_its_first_audio_stream(tmp_path: Path) -> None:
-    path = tmp_path / "film.mkv"
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
-        streams = [container.add_stream("pcm_f32le", rate=16000, layout="mono") for _ in range(2)]
-        for _ in range(5):
-            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-            container.mux(video.encode(picture))
-        for stream, hertz in zip(streams, (300.0, 700.0), strict=True):
-            frame = av.AudioFrame.from_ndarray(sine(16000, hertz=hertz)[None], "flt", "mono")
-            frame.sample_rate = 16000
-            container.mux(stream.encode(frame))
-        for stream in (video, *streams):
-            container.mux(stream.encode(None))
-    _, heard = decode(path)
-    np.testing.assert_allclose(heard, sine(16000, hertz=300), atol=1e-6)
-
-
-def test_channels_are_averaged(tmp_path: Path) -> None:
-    left, right = sine(16000), sine(16000, hertz=1000)
-    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
-    _, heard = decode(tmp_path / "a.wav")
-    np.testing.assert_allclose(heard, (left + right) / 2, atol=1e-7)
-
-
 @pytest.mark.parametrize("rate", [11025, 22050, 44100, 48000, 96000])
 def test_resampling_in_blocks_equals_resampling_at_once(tmp_path: Path, rate: int) -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, (23 * rate + 7, 2)).astype("f4")
@@ -223,95 +168,6 @@ def test_the_shortest_recording(tmp_path: Path, rate: int, enough: int) -> None:
         list(recording.blocks())
 
 
-def no_audio_stream() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        video = container.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
-        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-        container.mux(video.encode(picture))
-        container.mux(video.encode(None))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "empty"),
-        (b"Dear Sir, this is a letter.\n" * 50, "no audio"),
-        (np.random.default_rng(1).bytes(20_000), "no audio"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "no audio"),
-        (b"1\n00:00:00,000 --> 00:00:01,000\nHello\n\n", "no audio stream"),
-        (no_audio_stream(), "no audio stream"),
-    ],
-)
-def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes, problem: str) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(content)
-    with pytest.raises(AudioError, match=problem) as caught, open_audio(path):
-        pass
-    assert caught.value.where == str(path)
-    assert caught.value.remedy
-
-
-def test_a_playlist_reads_no_other_file(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "secret.wav", sine(16000), 16000)
-    (tmp_path / "a.wav").write_text("ffconcat version 1.0\nfile secret.wav\n")
-    with pytest.raises(AudioError), open_audio(tmp_path / "a.wav"):
-        pass
-
-
-def test_folders_pipes_and_missing_files_say_so(tmp_path: Path) -> None:
-    (tmp_path / "x.wav").mkdir()
-    os.mkfifo(tmp_path / "pipe.wav")
-    wanted = {"x.wav": "folder", "pipe.wav": "regular", "gone.wav": "No such file"}
-    for name, problem in wanted.items():
-        with pytest.raises(AudioError, match=problem), open_audio(tmp_path / name):
-            pass
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads anything")
-def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", sine(16000), 16000)
-    (tmp_path / "a.wav").chmod(0)
-    with pytest.raises(AudioError, match="Permission"), open_audio(tmp_path / "a.wav"):
-        pass
-
-
-@pytest.mark.parametrize("name", ["a.flac", "a.mp3", "a.ogg", "a.mkv"])
-def test_of_a_truncated_file_comes_what_decodes(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    wave = np.random.default_rng(0).normal(0, 0.1, 16000 * 10).astype("f4")
-    if name.endswith("mkv"):
-        encode(path, "pcm_f32le", wave[None], 16000, "mono")
-    else:
-        soundfile.write(path, wave, 16000)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with open_audio(path) as recording:
-        count = sum(map(len, recording.blocks()))
-    assert 16000 * 3 < count < 16000 * 6
-    if name in ("a.flac", "a.mp3"):
-        assert recording.damage
-
-
-def test_a_file_damaged_from_the_start_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "a.flac"
-    soundfile.write(path, sine(16000), 16000)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(AudioError), open_audio(path) as recording:
-        list(recording.blocks())
-
-
-@pytest.mark.parametrize(
-    "name", ["[bold]é 你好.wav", "-dash.wav", "a.raw", "file:x.wav", "x" * 250]
-)
-def test_names_don_t_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    with Path(name).open("wb") as file:
-        soundfile.write(file, sine(16000), 16000, format="WAV", subtype="FLOAT")
-    np.testing.assert_array_equal(decode(Path(name))[1], sine(16000))
-
-
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [("jfk.flac", 11), ("multilingual.mp3", 59.9), ("stereo_diarization.wav", 5)],
@@ -323,22 +179,3 @@ def test_real_recordings(name: str, seconds: float) -> None:
     assert rate == 16000
     assert len(heard) / rate == pytest.approx(seconds, abs=0.1)
     assert 0.01 < np.sqrt(np.mean(heard**2)) < 0.5
-
-
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.caf", "a.mkv", "a.m4a"])
-def test_mutated_files_give_audio_or_an_audio_error(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype("f4")
-    if name.endswith(("mkv", "m4a")):
-        encode(path, "pcm_s16le" if name.endswith("mkv") else "aac", wave[None], 16000, "mono")
-    else:
-        soundfile.write(path, wave, 16000)
-    whole = path.read_bytes()
-    random = np.random.default_rng(1)
-    for _ in range(15):
-        data = bytearray(whole)
-        for place in random.integers(0, random.choice([64, 600, len(data)]), 4):
-            data[place] = random.integers(0, 256)
-        path.write_bytes(data[: random.integers(len(data) // 2, len(data) + 1)])
-        with contextlib.suppress(AudioError), open_audio(path) as recording:
-            assert all(np.isfinite(block).all() for block in recording.blocks())
