@@ -114,7 +114,7 @@ def test_a_hole_in_the_middle_costs_little_more_than_itself(tmp_path: Path, kind
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
     data = bytearray(path.read_bytes())
-    middle = 3 * len(data) // 5
+    middle = 2 * len(data) // 3
     data[middle : middle + 4000] = bytes(4000)
     path.write_bytes(data)
     heard, damage = decode_damaged(path)
