@@ -1,0 +1,98 @@
+"""Ways to open a recording that go wrong, for the process that decodes. Imports little: it starts
+with each process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from phi4audio_cli.errors import AudioError
+from phi4audio_cli.types import AudioInfo, Channel, Samples
+
+BLOCK = 1000
+
+
+class Scripted:
+    """Does what its file's name says, one word a block: `block-segfault.wav`."""
+
+    def __init__(self, path: Path) -> None:
+        self.info = AudioInfo(16000, 1.5)
+        self.damage: str | None = None
+        self._path = path
+
+    def blocks(self) -> Iterator[Samples]:
+        for number, word in enumerate(self._path.stem.split("-")):
+            self.damage = word
+            DEEDS[word]()
+            yield np.full(BLOCK, number, np.float32)
+
+
+@contextmanager
+def opened(path: Path, *, channel: Channel = "mix", track: int | None = None) -> Iterator[Scripted]:
+    """Open a scripted recording; what stands before a dot is done at opening."""
+    deed, _, rest = path.stem.rpartition(".")
+    if deed:
+        DEEDS[deed]()
+    yield Scripted(path.with_name(f"{rest}.wav"))
+
+
+@contextmanager
+def telling(
+    path: Path, *, channel: Channel = "mix", track: int | None = None
+) -> Iterator[Scripted]:
+    """Say what it was asked for, as an error."""
+    raise AudioError(f"{channel} {track}", str(path), "none")
+    yield Scripted(path)
+
+
+def segfault() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def allocate() -> None:
+    hungry = [bytearray(64 << 20) for _ in range(1000)]  # 64 GB, never touched
+    assert hungry
+
+
+def fail() -> None:
+    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a library's own error")
+
+
+def refuse() -> None:
+    raise AudioError("too short", "a.wav", "record more")
+
+
+def chatter() -> None:
+    os.write(1, b"chatter on standard output\n")
+    os.write(2, b"chatter on standard error\n")
+
+
+def torch() -> None:
+    import sys
+
+    assert not {"torch", "transformers", "silero_vad"} & set(sys.modules)
+
+
+def block() -> None:
+    pass
+
+
+DEEDS: dict[str, Callable[[], None]] = {
+    deed.__name__: deed
+    for deed in (segfault, leave, hang, allocate, fail, refuse, chatter, torch, block)
+}

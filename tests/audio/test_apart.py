@@ -1,0 +1,254 @@
+"""Decoding apart: whatever becomes of the process, one recording fails, and the next is decoded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.process import NOT_STARTED
+from phi4audio_cli.errors import AudioError
+
+from .openers import BLOCK, opened, telling
+from .samples import Array, noise, sine
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Decoder]:
+    """One for many tests: each must find it fit, whatever the test before did to it."""
+    with Decoder(open_audio=opened, hang_seconds=20, memory=1 << 30) as decoder:
+        yield decoder
+
+
+def blocks(decoder: Decoder, name: str) -> list[Array]:
+    with decoder.open(Path(name)) as recording:
+        return list(recording.blocks())
+
+
+def fails(decoder: Decoder, name: str) -> AudioError:
+    with pytest.raises(AudioError) as caught:
+        blocks(decoder, name)
+    return caught.value
+
+
+def ended(pid: int | None, seconds: float = 20) -> bool:
+    """Whether a process ends, and leaves no zombie to its parent."""
+    assert pid
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
+def test_it_gives_what_decoding_here_gives(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, np.stack([noise(25, 22050), sine(22050, 25)], 1), 22050)
+    with open_audio(path, channel="left") as recording:
+        wanted = list(recording.blocks())
+    with Decoder() as decoder, decoder.open(path, channel="left") as apart:
+        assert apart.info == recording.info
+        assert apart.damage is None
+        found = list(apart.blocks())
+        assert apart.damage is None
+    assert [len(block) for block in found] == [len(block) for block in wanted]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(wanted))
+    assert all(block.flags.writeable and block.flags.c_contiguous for block in found)
+
+
+def test_damage_and_errors_are_told(tmp_path: Path) -> None:
+    cut, text = tmp_path / "a.flac", tmp_path / "b.wav"
+    soundfile.write(cut, noise(10), 16000)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    text.write_text("Dear Sir, this is a letter.\n")
+    with Decoder() as decoder:
+        with decoder.open(cut) as recording:
+            assert sum(map(len, recording.blocks())) > 16000 * 3
+        assert recording.damage
+        error = fails(decoder, str(text))
+        assert (error.where, bool(error.remedy)) == (str(text), True)
+        assert "no audio" in error.what
+        pid = decoder.pid
+        assert pid
+        assert "No such file" in fails(decoder, str(tmp_path / "gone.wav")).what
+        assert decoder.pid == pid
+    assert ended(pid)
+
+
+def test_channel_and_track_are_handed_on() -> None:
+    with Decoder(open_audio=telling) as decoder:
+        with (
+            pytest.raises(AudioError, match="right 3"),
+            decoder.open(Path("a.wav"), channel="right", track=3),
+        ):
+            pass
+        assert "mix None" in fails(decoder, "a.wav").what
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("block-segfault.wav", "crashed on it (SIGSEGV)"),
+        ("segfault.block.wav", "crashed on it (SIGSEGV)"),
+        ("leave.wav", "crashed on it (exit code 3)"),
+        ("block-allocate.wav", "takes too much memory"),
+        ("allocate.block.wav", "takes too much memory"),
+        ("block-fail.wav", "failed with UnicodeDecodeError"),
+        ("fail.block.wav", "failed with UnicodeDecodeError"),
+    ],
+)
+def test_what_goes_wrong_costs_one_recording(scripted: Decoder, name: str, problem: str) -> None:
+    error = fails(scripted, name)
+    assert problem in error.what
+    assert error.where
+    assert error.where.endswith(name)
+    assert error.remedy
+    assert len(blocks(scripted, "block-block.wav")) == 2
+
+
+def test_blocks_before_a_crash_are_delivered(scripted: Decoder) -> None:
+    with scripted.open(Path("block-block-segfault.wav")) as recording:
+        delivery = recording.blocks()
+        first = next(delivery)
+        assert recording.damage == "block"
+        second = next(delivery)
+        with pytest.raises(AudioError, match="crashed"):
+            next(delivery)
+    np.testing.assert_array_equal([first, second], np.repeat([[0], [1]], BLOCK, axis=1))
+
+
+def test_an_error_of_the_recording_arrives_as_it_is(scripted: Decoder) -> None:
+    pid = scripted.pid
+    error = fails(scripted, "block-refuse.wav")
+    assert (error.what, error.where, error.remedy) == ("too short", "a.wav", "record more")
+    assert scripted.pid == pid or pid is None
+
+
+@pytest.mark.parametrize("name", ["block-hang.wav", "hang.block.wav"])
+def test_what_hangs_is_ended(name: str) -> None:
+    with Decoder(open_audio=opened, hang_seconds=2) as decoder:
+        blocks(decoder, "block.wav")  # it is running
+        pid = decoder.pid
+        assert "decoding it hangs" in fails(decoder, name).what
+        assert ended(pid)
+        assert decoder.pid is None
+        assert len(blocks(decoder, "block.wav")) == 1
+
+
+def test_a_recording_that_nobody_wants_any_more_is_left(scripted: Decoder) -> None:
+    blocks(scripted, "block.wav")
+    pid = scripted.pid
+    for _ in range(3):
+        with scripted.open(Path("block-block-block.wav")) as recording:
+            next(recording.blocks())
+    with pytest.raises(KeyError), scripted.open(Path("block.wav")):
+        raise KeyError
+    assert len(blocks(scripted, "block-block.wav")) == 2
+    assert scripted.pid == pid
+
+
+def test_one_that_hangs_or_dies_when_it_is_left_harms_no_other(scripted: Decoder) -> None:
+    for name in ("block-block-hang.wav", "block-block-segfault.wav"):
+        with scripted.open(Path(name)) as recording:
+            next(recording.blocks())
+        assert len(blocks(scripted, "block-block.wav")) == 2
+
+
+def test_a_process_that_dies_between_recordings_is_replaced(scripted: Decoder) -> None:
+    blocks(scripted, "block.wav")
+    pid = scripted.pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    while scripted.pid is not None:  # it takes a moment to die
+        time.sleep(0.01)
+    assert len(blocks(scripted, "block.wav")) == 1
+    assert scripted.pid != pid
+
+
+def test_neither_torch_nor_transformers_is_loaded(scripted: Decoder) -> None:
+    assert len(blocks(scripted, "torch.wav")) == 1
+
+
+def test_nothing_is_printed_by_libraries(
+    scripted: Decoder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blocks(scripted, "chatter.wav")
+    with Decoder(open_audio=opened) as decoder:  # one that was started while this is captured
+        blocks(decoder, "chatter-block.wav")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_closing_from_another_thread_ends_a_wait() -> None:
+    decoder = Decoder(open_audio=opened)
+    blocks(decoder, "block.wav")
+    pid = decoder.pid
+    timer = threading.Timer(0.3, decoder.close)
+    timer.start()
+    started = time.monotonic()
+    assert fails(decoder, "hang.wav")
+    assert time.monotonic() - started < 30
+    timer.join()
+    assert ended(pid)
+    assert "was ended" in fails(decoder, "block.wav").what
+    assert decoder.pid is None
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from phi4audio_cli.audio.apart import Decoder
+from tests.audio.openers import opened
+
+with Decoder(open_audio=opened) as decoder:
+    with decoder.open(Path(sys.argv[1])) as recording:
+        print(decoder.pid, flush=True)
+        for block in recording.blocks():
+            sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("name", ["block.wav", "hang.wav"])
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_is_left_of_a_program_that_was_ended(name: str, death: signal.Signals) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, name],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    with program:
+        assert program.stdout
+        pid = int(program.stdout.readline())
+        assert psutil.pid_exists(pid)
+        if death == signal.SIGINT:
+            os.killpg(program.pid, death)  # as a terminal does
+        else:
+            os.kill(program.pid, death)
+        _, errors = program.communicate(timeout=60)
+    assert ended(pid)
+    assert errors.count("Traceback") == (1 if death == signal.SIGINT else 0)  # the program's own
+
+
+def test_a_process_that_can_t_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    with Decoder() as decoder:
+        error = fails(decoder, "a.wav")
+    assert error.what == f"{NOT_STARTED}: Resource temporarily unavailable"
