@@ -73,3 +73,20 @@ def shown(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+class Places:
+    """The one name of each file; a folder is looked up once, however many files it has."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, Path] = {}
+
+    def folder(self, path: Path) -> Path:
+        """Return a folder's one name; it need not be there."""
+        if path not in self._folders:
+            self._folders[path] = path.resolve()
+        return self._folders[path]
+
+    def file(self, path: Path) -> Path:
+        """Return the one name of a file that need not be there; a link stays one."""
+        return self.folder(path.parent) / path.name

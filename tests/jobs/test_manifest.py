@@ -1,0 +1,126 @@
+"""Lists of recordings: what their lines say, and which can't be used."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from phi4audio_cli.errors import UsageError
+from phi4audio_cli.jobs.manifest import Entry, read_entries
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def entries(path: Path) -> list[Entry]:
+    found = list(read_entries(path))
+    assert all(isinstance(each, Entry) for each in found)
+    return [each for each in found if isinstance(each, Entry)]
+
+
+def paths(path: Path) -> list[str]:
+    return [each.path for each in entries(path)]
+
+
+def problems(path: Path) -> list[str]:
+    found = [each for each in read_entries(path) if isinstance(each, UsageError)]
+    assert all(each.remedy for each in found)
+    return [f"{each.where}: {each.what}".removeprefix(f"{path}, ") for each in found]
+
+
+class TestLists:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_a_line_is_a_path_or_a_url(self, tmp_path: Path, encoding: str, end: str) -> None:
+        lines = ["# calls", "", "a b.wav ", "  ", "https://x.org/é.mp3", "-dash\u2028[bold].wav"]
+        path = write(tmp_path / "list.txt", end.join(lines).encode(encoding))
+        assert paths(path) == ["a b.wav ", "https://x.org/é.mp3", "-dash\u2028[bold].wav"]
+        assert [each.where for each in entries(path)] == [
+            f"{path}, line {number}" for number in (3, 5, 6)
+        ]
+
+    def test_a_name_that_is_no_utf_8_is_kept(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "list", b"caf\xe9.wav\n")
+        assert os.fsencode(paths(path)[0]) == b"caf\xe9.wav"
+
+    def test_a_list_that_can_t_be_read_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="can't be read"):
+            read_entries(tmp_path / "gone.txt")
+        with pytest.raises(UsageError, match="can't be read"):
+            read_entries(tmp_path)
+        with pytest.raises(UsageError, match="can't be read"):
+            read_entries(write(tmp_path / "wide", b"\xff\xfea\x00b"))
+
+
+class TestJsonLines:
+    def test_columns_have_usual_names_and_others_no_meaning(self, tmp_path: Path) -> None:
+        rows = [
+            {"path": "a.wav", "audio": "b.wav", "language": "fr-CA", "reference": "un"},
+            {"audio_filepath": "b.wav", "text": "two\u2028lines", "duration": 3.5},
+            {"audio": "c.wav", "language": None, "reference": ""},
+            {"file": "s3://d/e.wav", "language": "German"},
+        ]
+        lines = "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        path = write(tmp_path / "m.JSONL", "\ufeff" + lines)
+        assert [(each.path, each.language, each.reference) for each in entries(path)] == [
+            ("a.wav", "French", "un"),
+            ("b.wav", None, "two\u2028lines"),
+            ("c.wav", None, ""),
+            ("s3://d/e.wav", "German", None),
+        ]
+
+    def test_a_bad_line_is_a_problem_and_the_others_go_on(self, tmp_path: Path) -> None:
+        lines = [
+            b'{"path": "a.wav"}',
+            b"not json",
+            b'["a.wav"]',
+            b'{"reference": "x"}',
+            b'{"path": 3}',
+            b'{"path": "a.wav", "language": "Klingon"}',
+            b'{"path": "a.wav", "reference": ["x"]}',
+            b'{"path": "a.wav", "reference": "caf\xe9"}',
+            b"[" * 100_000,
+            b'{"path": "z.wav"}',
+        ]
+        path = write(tmp_path / "m.jsonl", b"\n".join(lines))
+        told = problems(path)
+        assert [line.partition(":")[0] for line in told] == [f"line {n}" for n in range(2, 10)]
+        assert "Klingon" in told[4]
+        found = [each for each in read_entries(path) if isinstance(each, Entry)]
+        assert [each.path for each in found] == ["a.wav", "z.wav"]
+
+
+class TestTables:
+    def test_columns_are_named_by_the_header(self, tmp_path: Path) -> None:
+        table = (
+            'id,Path, language ,text\r\n1,a.wav,fr,"un, deux\r\ntrois"\r\n\r\n2,"b ""x"".wav",,\n'
+        )
+        path = write(tmp_path / "m.csv", "\ufeff" + table)
+        assert [(each.path, each.language, each.reference) for each in entries(path)] == [
+            ("a.wav", "French", "un, deux\r\ntrois"),
+            ('b "x".wav', None, None),
+        ]
+        assert [each.where for each in entries(path)] == [f"{path}, line 2", f"{path}, line 5"]
+
+    def test_other_separators(self, tmp_path: Path) -> None:
+        assert paths(write(tmp_path / "m.csv", "path;text\na,b.wav;x\n")) == ["a,b.wav"]
+        assert paths(write(tmp_path / "m.tsv", "text\tpath\nx, y\ta.wav\n")) == ["a.wav"]
+
+    def test_a_bad_line_is_a_problem_and_the_others_go_on(self, tmp_path: Path) -> None:
+        table = 'path,text\na.wav,x\nb.wav,"open\nc.wav,y\n,z\nd.wav,one, two\ne.wav,"x"y\nf.wav'
+        path = write(tmp_path / "m.csv", table)
+        assert [line.partition(":")[0] for line in problems(path)] == [
+            "line 3", "line 5", "line 6", "line 7",
+        ]  # fmt: skip
+        found = [each.path for each in read_entries(path) if isinstance(each, Entry)]
+        assert found == ["a.wav", "c.wav", "f.wav"]
+
+    @pytest.mark.parametrize("table", ["", "name,text\na.wav,x\n", '"open\n'])
+    def test_a_table_without_paths_is_refused(self, tmp_path: Path, table: str) -> None:
+        with pytest.raises(UsageError, match="no column of paths"):
+            read_entries(write(tmp_path / "m.csv", table))
