@@ -15,6 +15,7 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.ask import ask
+from phi4audio_cli.cli.doctor import doctor
 from phi4audio_cli.cli.evaluate import evaluate
 from phi4audio_cli.cli.messages import complain, discard_stdout
 from phi4audio_cli.cli.render import render
@@ -39,6 +40,7 @@ app.command()(ask)
 app.command("eval")(evaluate)
 app.command()(render)
 app.command()(strip_export)
+app.command()(doctor)
 app.command()(samples)
 
 

@@ -1,0 +1,76 @@
+"""Where the network would run, and whether it fits there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from phi4audio_cli.checks.check import Check
+from phi4audio_cli.checks.place import gigabytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from phi4audio_cli.checkpoint import Checkpoint
+    from phi4audio_cli.settings import Settings
+
+
+def device(settings: Settings) -> Check:
+    """Name the device that would be used, and the others.
+
+    Raises:
+        ModelError: The one that was asked for isn't there.
+    """
+    import torch
+
+    from phi4audio_cli.model.devices import choose_device
+    from phi4audio_cli.model.placement import free_memory
+
+    chosen = choose_device(settings.device)
+    found = f"{_named(chosen)}, {gigabytes(free_memory(chosen))} free"
+    others = [f"cuda:{index}" for index in range(torch.cuda.device_count())][1:]
+    if others:
+        found += f" (also {', '.join(others)})"
+    if chosen.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
+        remedy = "install PyTorch for your CUDA version, and look at the driver with nvidia-smi"
+        return Check("device", "warn", f"{found}; there is a GPU that torch can't use", remedy)
+    return Check("device", "ok", found)
+
+
+def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
+    """Compare what the weights and one batch need with what is free.
+
+    Raises:
+        ModelError: The weights don't fit, or dtype or attention can't be had.
+    """
+    from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
+    from phi4audio_cli.model.load import build
+    from phi4audio_cli.model.memory import PassCost
+    from phi4audio_cli.model.placement import free_memory, place
+
+    chosen = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, chosen, checkpoint.audio_parameters)
+    model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
+    note = place(model, chosen, dtype).note()
+    weights = checkpoint.audio_parameters * dtype.itemsize
+    one = PassCost.of(model.config, dtype.itemsize).bytes_for(settings.chunk_seconds)
+    batch = one * settings.batch_size
+    found = (
+        f"{gigabytes(weights)} of weights in {str(dtype).removeprefix('torch.')}, about "
+        f"{gigabytes(batch)} for {settings.batch_size} chunks at once"
+    )
+    if note:
+        return Check("memory", "warn", f"{found}; {note}", "--dtype bfloat16, or a larger device")
+    if weights + batch > free_memory(chosen):
+        fitting = max(1, int((free_memory(chosen) - weights) // one))
+        return Check("memory", "warn", f"{found}: may not fit", f"--batch-size {fitting}")
+    return Check("memory", "ok", found)
+
+
+def _named(chosen: torch.device) -> str:
+    import torch
+
+    if chosen.type == "cuda":
+        return f"{chosen} {torch.cuda.get_device_name(chosen)}"
+    return f"{chosen} with {os.cpu_count()} cores" if chosen.type == "cpu" else str(chosen)
