@@ -57,6 +57,8 @@ class Cue:
     """The words of each line; joined, they are its text."""
     timed: bool = True
     """Whether the words have times of their own."""
+    speaker: str | None = None
+    """Who says it, where speakers are told apart."""
 
     @property
     def text_lines(self) -> tuple[str, ...]:
@@ -105,12 +107,35 @@ def make_cues(segments: Sequence[Segment], style: CueStyle = DEFAULT_STYLE) -> l
     shown as it is, in lines of the right width: nobody knows when its parts were said.
 
     Args:
-        segments: In order, without overlap.
+        segments: In order; those of one speaker without overlap.
         style: The rules.
 
     Returns:
-        Cues in order, at least the gap apart, with start < end and lines within the width.
+        Cues in order, with start < end and lines within the width; those of one speaker at least
+        the gap apart, while those of two may be shown at once.
     """
+    cues: list[Cue] = []
+    for speaker, track in by_speaker(segments).items():
+        room = style if speaker is None else _with_room_for(speaker, style)
+        cues += [replace(cue, speaker=speaker) for cue in _cues(track, room)]
+    return sorted(cues, key=lambda cue: cue.start)
+
+
+def by_speaker(segments: Iterable[Segment]) -> dict[str | None, list[Segment]]:
+    """Return the segments of each speaker, in the order in which they begin to speak."""
+    tracks: dict[str | None, list[Segment]] = {}
+    for segment in segments:
+        tracks.setdefault(segment.speaker, []).append(segment)
+    return tracks
+
+
+def _with_room_for(speaker: str, style: CueStyle) -> CueStyle:
+    """Leave room for `left: ` on the lines."""
+    narrow = style.max_line_width - len(speaker) - 2
+    return replace(style, max_line_width=max(narrow, style.max_line_width // 2))
+
+
+def _cues(segments: Sequence[Segment], style: CueStyle) -> list[Cue]:
     cues: list[Cue] = []
     for words, segment in _runs(segments):
         if segment is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, Cue, CueStyle, make_cues
 from phi4audio_cli.types import Metadata, Transcript, Word
+from phi4audio_cli.writers.speakers import prefix
 from phi4audio_cli.writers.subtitles import BRACES, word_times
 
 HEADER = """\
@@ -47,7 +48,10 @@ def _line(cue: Cue, style: CueStyle) -> str:
     start, end = -(-cue.start // 10), cue.end // 10
     sung = style.highlight_words and cue.timed
     text = _karaoke(cue) if sung else "\\N".join(map(_escaped, cue.text_lines))
-    return f"Dialogue: 0,{_time(start)},{_time(end)},Default,,0,0,0,,{text}\n"
+    # The name's field is for editors; players don't show it.
+    name = _escaped(prefix(cue.speaker))
+    field = name.rstrip(": ").replace(",", " ")
+    return f"Dialogue: 0,{_time(start)},{_time(end)},Default,{field},0,0,0,,{name}{text}\n"
 
 
 def _escaped(text: str) -> str:

@@ -13,9 +13,14 @@ from typing import Any
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_language
+from phi4audio_cli.text.repetition import repetition
+from phi4audio_cli.text.units import words_per_second
 from phi4audio_cli.types import Metadata, Segment, Transcript, Word
 
 SCHEMA_VERSION = "1"
+
+DIGITS = 3
+"""Of scores that are computed from the text."""
 
 
 def render(result: Transcript, metadata: Metadata) -> str:
@@ -40,6 +45,8 @@ def document(result: Transcript, metadata: Metadata) -> dict[str, Any]:
         "duration": result.duration,
         "language": language_code(result.language),
         "language_from": result.language_from,
+        "speech": result.speech,
+        "uncovered": result.uncovered,
         "text": result.text,
         "segments": [_segment(segment) for segment in result.segments],
     }
@@ -62,13 +69,24 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "avg_logprob": number(segment.avg_logprob),
         "times_from": segment.times_from,
         "finish": segment.finish,
+        "words_per_second": _rounded(words_per_second(segment.text, segment.end - segment.start)),
+        "repetition": _rounded(repetition(segment.text)),
     }
+    if segment.speaker is not None:
+        entry["speaker"] = segment.speaker
+    for key, names in (("flags", segment.flags), ("tried", segment.tried)):
+        if names:
+            entry[key] = list(names)
     # Whisper's readers take "words" as a promise that every text is in them.
     if segment.words:
         entry["words"] = [_word(word) for word in segment.words]
     if segment.transcript is not None:
         entry["transcript"] = segment.transcript
     return entry
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def _word(word: Word) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from phi4audio_cli.text.breaks import Break, break_after
 from phi4audio_cli.text.stitch import join
 from phi4audio_cli.types import Metadata, Segment, Transcript
 from phi4audio_cli.writers.overview import clock
+from phi4audio_cli.writers.speakers import prefix
 
 PAUSE_SECONDS = 2.0
 """A pause this long begins a paragraph."""
@@ -39,6 +40,8 @@ def _paragraphs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
 
 
 def _ends(held: Sequence[Segment], following: Segment) -> bool:
+    if following.speaker != held[-1].speaker:
+        return True
     if following.start - held[-1].end >= PAUSE_SECONDS:
         return True
     if held[-1].end - held[0].start < PARAGRAPH_SECONDS:
@@ -47,7 +50,7 @@ def _ends(held: Sequence[Segment], following: Segment) -> bool:
 
 
 def _paragraph(segments: Sequence[Segment]) -> str:
-    text = join(segment.text for segment in segments)
+    text = prefix(segments[0].speaker) + join(segment.text for segment in segments)
     return f"**{clock(segments[0].start)}** {_escaped(text)}"
 
 

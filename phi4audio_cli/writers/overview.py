@@ -68,6 +68,7 @@ def _document(result: Summary | Answer, metadata: Metadata) -> dict[str, Any]:
         entries |= {"question": result.question, "system": result.system or None}
     else:
         entries["style"] = result.style
+    entries["finish"] = result.finish
     return entries | {"text": result.text, "parts": [_part(part) for part in result.parts]}
 
 

@@ -45,6 +45,26 @@ class SegmentEntry(BaseModel):
     finish: Literal["stop", "length"] = Field(
         "stop", description="length: the token budget ran out, the text may end too early."
     )
+    words_per_second: float | None = Field(
+        None,
+        description="Of the text in the segment's time; in scripts without spaces, two characters "
+        "count as a word.",
+    )
+    repetition: float | None = Field(
+        None, description="Share of the words that only repeat those right before them, 0 to 1."
+    )
+    speaker: str | None = Field(None, description="Who says it, where channels were heard apart.")
+    flags: tuple[str, ...] = Field(
+        (),
+        description="Why the text may be wrong: empty (over clear speech), refusal, echo (of the "
+        "prompt), script (another than the language's), loop, rate (more words than can be said), "
+        "length (the token budget ran out).",
+    )
+    tried: tuple[str, ...] = Field(
+        (),
+        description="What was tried because of doubts, the kept attempt last: first, halves, "
+        "penalty (a repetition penalty).",
+    )
     words: tuple[WordEntry, ...] = ()
 
 
@@ -64,6 +84,10 @@ class TranscriptFile(BaseModel):
     language_from: Literal["given", "text"] | None = Field(
         None, description="given: the user said so; text: it was detected from the text."
     )
+    speech: float | None = Field(
+        None, description="Seconds in which speech was heard; null where nobody listened for it."
+    )
+    uncovered: float = Field(0.0, description="Seconds of speech that have no text.")
     text: str
     segments: tuple[SegmentEntry, ...]
 
@@ -119,6 +143,8 @@ def _transcript(file: TranscriptFile) -> tuple[Transcript, Metadata]:
         prompt=file.prompt,
         task=file.task,
         language_from=file.language_from,
+        speech=file.speech,
+        uncovered=file.uncovered,
     )
     return transcript, Metadata(file.source, file.model, file.phi4audio)
 
@@ -142,4 +168,7 @@ def _segment(entry: SegmentEntry) -> Segment:
         finish=entry.finish,
         words=words,
         transcript=(entry.model_extra or {}).get("transcript"),
+        speaker=entry.speaker,
+        flags=entry.flags,
+        tried=entry.tried,
     )

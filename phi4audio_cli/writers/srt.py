@@ -6,6 +6,7 @@ import re
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.types import Metadata, Transcript
+from phi4audio_cli.writers.speakers import prefix
 from phi4audio_cli.writers.subtitles import BRACES, MARK_OFF, MARK_ON, Shown, clock_time, shown
 
 ARROW = re.compile("-{2,}>")
@@ -26,7 +27,8 @@ def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STY
 
 
 def _cue(each: Shown) -> str:
-    return f"{clock_time(each.start, ',')} --> {clock_time(each.end, ',')}\n{_text(each.text)}\n"
+    text = _text(prefix(each.speaker) + each.text)
+    return f"{clock_time(each.start, ',')} --> {clock_time(each.end, ',')}\n{text}\n"
 
 
 def _text(text: str) -> str:

@@ -23,16 +23,17 @@ class Shown:
     end: int
     text: str
     """Lines divided by line feeds; not escaped, a marked word between MARK_ON and MARK_OFF."""
+    speaker: str | None = None
 
 
 def shown(result: Transcript, style: CueStyle) -> Iterator[Shown]:
     """Yield what is shown, in order: a cue, or each of its words marked in turn."""
     for cue in make_cues(result.segments, style):
         if not (style.highlight_words and cue.timed):
-            yield Shown(cue.start, cue.end, _plain(cue.text))
+            yield Shown(cue.start, cue.end, _plain(cue.text), cue.speaker)
             continue
         for start, end, word in word_times(cue):
-            yield Shown(start, end, _marked(cue, word))
+            yield Shown(start, end, _marked(cue, word), cue.speaker)
 
 
 def word_times(cue: Cue) -> list[tuple[int, int, Word]]:

@@ -50,6 +50,8 @@ def as_transcript(translation: Translation) -> Transcript:
         duration=translation.duration,
         prompt=translation.prompt,
         task=translation.task,
+        speech=translation.speech,
+        uncovered=translation.uncovered,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phi4audio_cli.types import Metadata, Segment, Transcript
+from phi4audio_cli.writers.speakers import line_of
 
 
 def render(result: Transcript, metadata: Metadata) -> str:
@@ -12,5 +13,5 @@ def render(result: Transcript, metadata: Metadata) -> str:
 
 
 def _row(segment: Segment) -> str:
-    text = " ".join(segment.text.split())  # neither tabs nor line breaks
+    text = line_of(segment)  # neither tabs nor line breaks
     return f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{text}\n"

@@ -13,7 +13,9 @@ def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STY
 
 
 def _cue(each: Shown) -> str:
-    return f"{clock_time(each.start, '.')} --> {clock_time(each.end, '.')}\n{_text(each.text)}\n"
+    voice = "" if each.speaker is None else f"<v {_text(' '.join(each.speaker.split()))}>"
+    text = voice + _text(each.text)
+    return f"{clock_time(each.start, '.')} --> {clock_time(each.end, '.')}\n{text}\n"
 
 
 def _text(text: str) -> str:

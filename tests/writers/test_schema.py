@@ -21,9 +21,15 @@ def transcript() -> Transcript:
     words = (Word("one", 0.5, 1.0, 0.9), Word(" two", 1.5, 2.0))
     segments = (
         Segment(0, 0.5, 2.0, "one two", "attention", -0.1, words=words),
-        Segment(1, 4.0, 9.0, "drei", "chunk", finish="length"),
-    )
-    return Transcript("one two drei", "German", segments, 9.5, "Write.", language_from="text")
+        Segment(
+            1, 4.0, 9.0, "drei", "chunk", finish="length", speaker="left",
+            flags=("loop", "length"), tried=("first", "halves"),
+        ),
+    )  # fmt: skip
+    return Transcript(
+        "one two drei", "German", segments, 9.5, "Write.", language_from="text",
+        speech=8.25, uncovered=1.5,
+    )  # fmt: skip
 
 
 def test_what_is_written_is_read_back_whole():
@@ -62,6 +68,17 @@ def test_what_is_wrong_is_told_by_its_key(change, message):
 def test_a_broken_file_is_a_clear_error(content):
     with pytest.raises(UsageError, match=r"no JSON|no transcript"):
         parse(content, "talk.json")
+
+
+def test_a_file_of_an_older_version_is_read():
+    entries = json.loads(render("json", transcript(), METADATA))
+    for key in ("speech", "uncovered"):
+        del entries[key]
+    for segment in entries["segments"]:
+        for key in ("words_per_second", "repetition", "flags", "tried", "speaker"):
+            segment.pop(key, None)
+    result, _ = parse(json.dumps(entries), "talk.json")
+    assert (result.speech, result.uncovered, result.text) == (None, 0, transcript().text)
 
 
 def test_keys_that_are_new_are_skipped():

@@ -56,6 +56,8 @@ def test_json_has_whisper_s_keys_and_ours() -> None:
         "avg_logprob": -0.125,
         "times_from": "chunk",
         "finish": "stop",
+        "words_per_second": 0.051,
+        "repetition": 0.0,
     }
     ours = {key: document[key] for key in document if key not in ("text", "language", "segments")}
     assert ours == {
@@ -67,7 +69,24 @@ def test_json_has_whisper_s_keys_and_ours() -> None:
         "prompt": "Transcribe.",
         "duration": 80.0,
         "language_from": None,
+        "speech": None,
+        "uncovered": 0.0,
     }
+
+
+def test_json_says_what_is_doubtful_and_what_was_tried() -> None:
+    result = transcript("seven " * 40)
+    [segment] = result.segments
+    segment = dataclasses.replace(
+        segment, flags=("loop",), tried=("first", "halves"), speaker="left", end=segment.start
+    )
+    result = dataclasses.replace(result, segments=(segment,), speech=12.5, uncovered=2.25)
+    document = json.loads(render("json", result, METADATA))
+    assert (document["speech"], document["uncovered"]) == (12.5, 2.25)
+    [entry] = document["segments"]
+    assert (entry["flags"], entry["tried"]) == (["loop"], ["first", "halves"])
+    assert (entry["speaker"], entry["repetition"]) == ("left", 0.975)
+    assert entry["words_per_second"] is None
 
 
 def test_json_holds_words_when_there_are_any() -> None:
