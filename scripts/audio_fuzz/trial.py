@@ -1,0 +1,90 @@
+"""Decode a damaged file, and say in one word what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+
+from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.process import CRASHED, HANGS
+from phi4audio_cli.audio.worker import FAILED, NO_MEMORY
+from phi4audio_cli.errors import AudioError
+
+from .mutations import mutate
+from .originals import originals
+
+Outcome = Literal["decoded", "damaged", "refused", "crashed", "hung", "memory", "WRONG"]
+"""As it was, with damage told, an error, the process lost, hung or out of memory; or a mistake."""
+
+OUTCOMES: tuple[Outcome, ...] = (
+    "decoded", "damaged", "refused", "crashed", "hung", "memory", "WRONG",
+)  # fmt: skip
+
+BEGINNINGS: dict[str, Outcome] = {
+    CRASHED: "crashed", HANGS: "hung", NO_MEMORY: "memory", FAILED: "WRONG",
+}  # fmt: skip
+
+LONGEST = 3600.0
+"""No file of some kilobytes holds so many seconds: it would never end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of one file."""
+
+    number: int
+    original: str
+    outcome: Outcome
+    reason: str
+    """What was said of it; empty where nothing was."""
+    peak: int
+    """Most memory that the decoding process ever held, bytes."""
+
+
+def trials(numbers: range, seed: int, folder: Path, decoder: Decoder) -> Iterator[Trial]:
+    """Make files and decode them; each depends on the seed and its number alone."""
+    whole = originals(folder)
+    names = sorted(whole)
+    path = folder / "fuzzed"
+    for number in numbers:
+        random = np.random.default_rng([seed, number])
+        name = names[number % len(names)]
+        path.write_bytes(mutate(whole[name], whole[str(random.choice(names))], random))
+        outcome, reason = attempt(decoder, path)
+        yield Trial(number, name, outcome, reason, _peak(decoder.pid))
+
+
+def attempt(decoder: Decoder, path: Path) -> tuple[Outcome, str]:
+    """Decode a file; return what came of it, and what was said."""
+    try:
+        with decoder.open(path) as recording:
+            seconds = 0.0
+            for block in recording.blocks():
+                seconds += len(block) / recording.info.sample_rate
+                if not np.isfinite(block).all():
+                    return "WRONG", "samples that are not finite"
+                if seconds > LONGEST:
+                    return "WRONG", f"more than {LONGEST:.0f} s"
+    except AudioError as error:
+        kinds = (each for start, each in BEGINNINGS.items() if error.what.startswith(start))
+        return next(kinds, "refused"), error.what
+    except Exception as error:
+        return "WRONG", repr(error)
+    return ("damaged", recording.damage) if recording.damage else ("decoded", "")
+
+
+def _peak(pid: int | None) -> int:
+    if pid is None:
+        return 0
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        return next(
+            1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
+        )
+    except (OSError, StopIteration):  # it is gone, or this is no Linux
+        return psutil.Process(pid).memory_info().rss if psutil.pid_exists(pid) else 0

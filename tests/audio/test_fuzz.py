@@ -1,0 +1,42 @@
+"""Some hundred damaged files; `scripts/fuzz_audio.py` decodes thousands the same way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phi4audio_cli.audio.apart import Decoder
+from scripts.audio_fuzz.originals import SECONDS, originals
+from scripts.audio_fuzz.trial import attempt, trials
+
+MEMORY = 1 << 30
+COUNT = 230
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder(hang_seconds=60, memory=MEMORY) as decoder:
+        yield decoder
+
+
+def test_undamaged_they_decode(decoder: Decoder, tmp_path: Path) -> None:
+    """Else they would test nothing."""
+    path = tmp_path / "whole"
+    for name, content in originals(tmp_path).items():
+        path.write_bytes(content)
+        assert attempt(decoder, path) == ("decoded", ""), name
+        with decoder.open(path) as recording:
+            seconds = sum(map(len, recording.blocks())) / recording.info.sample_rate
+        assert seconds == pytest.approx(SECONDS, abs=0.15), name
+
+
+def test_damaged_they_give_audio_or_a_clear_error(decoder: Decoder, tmp_path: Path) -> None:
+    done = list(trials(range(COUNT), 1, tmp_path, decoder))
+    wrong = [(each.number, each.original, each.reason) for each in done if each.outcome == "WRONG"]
+    assert not wrong
+    assert max(each.peak for each in done) < MEMORY
+    outcomes = Counter(each.outcome for each in done)
+    assert min(outcomes["decoded"], outcomes["damaged"], outcomes["refused"]) > COUNT // 20
