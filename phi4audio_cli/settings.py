@@ -43,6 +43,12 @@ class Settings(BaseModel):
     formats: tuple[str, ...] = Field(("txt", "json", "srt"), min_length=1)
     output_dir: Path | None = None
     """None: beside each input."""
+    output_template: str | None = Field(None, min_length=1)
+    """How outputs are named; None: after their recordings."""
+    channel: Literal["mix", "left", "right", "split"] = "mix"
+    """What is heard of several channels; split: left and right as two speakers."""
+    track: int | None = Field(None, ge=0)
+    """Which audio stream of a container; None: the first."""
     batch_size: int = Field(8, ge=1, le=1024)
     """Most chunks that are worked on at once."""
     chunk_seconds: float = Field(MAX_CHUNK_SECONDS, ge=1, le=MAX_CHUNK_SECONDS)
@@ -56,6 +62,8 @@ class Settings(BaseModel):
     max_cue_seconds: float = Field(7.0, ge=1, le=60)
     highlight_words: bool = False
     """Whether subtitles mark each word as it is said."""
+    max_uncovered: float = Field(5.0, ge=0, le=100)
+    """Percent of the speech that may be without text before it is a warning."""
     device: str = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"

@@ -353,6 +353,8 @@ class ChunkDone:
 
     job: Job
     generation: Generation
+    recalled: bool = False
+    """Whether it did so in an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)

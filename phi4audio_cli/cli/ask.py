@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.groups import OverviewOptions, takes_group
 from phi4audio_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from phi4audio_cli.settings import Settings
 
 Input = Annotated[
     str,
@@ -24,24 +28,13 @@ System = Annotated[
 ]
 
 
+@takes_group
 def ask(
     recording: Input,
+    given: OverviewOptions,
     question: Question = None,
     system: System = "",
     max_minutes: options.MaxMinutes = 30.0,
-    recursive: options.Recursive = False,
-    output_dir: options.OutputDir = None,
-    formats: options.OverviewFormats = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Answer a question about a recording, or the question that is spoken in it.
 
@@ -49,29 +42,16 @@ def ask(
     made of theirs. It goes to standard output, and into talk.answer.txt and .json.
     """
     from phi4audio_cli.cli.run import Invocation, run_task
-    from phi4audio_cli.settings import Settings
     from phi4audio_cli.tasks.ask import Ask
     from phi4audio_cli.tasks.prompts import Prompts
 
     _refuse_file(question)
-    flags = {
-        "output_dir": output_dir,
-        "formats": formats,
-        "model": model,
-        "adapter": adapter,
-        "offline": offline,
-        "batch_size": batch_size,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-    }
 
     def make_task(settings: Settings) -> Ask:
         prompts = Prompts.changed(settings.prompts)
         return Ask(question, system=system, minutes=max_minutes, prompts=prompts)
 
-    call = Invocation([recording], flags, config, recursive=recursive, quiet=quiet, verbose=verbose)
-    raise typer.Exit(run_task(call, make_task))
+    raise typer.Exit(run_task(Invocation([recording], given), make_task))
 
 
 def _refuse_file(question: str | None) -> None:

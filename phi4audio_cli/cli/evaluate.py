@@ -208,7 +208,7 @@ def _pairs(
     began: Mapping[int, float],
 ) -> Iterator[Pair]:
     """Take the engine's events; yield each result with its reference."""
-    from phi4audio_cli.cli.run import explained
+    from phi4audio_cli.cli.delivery import explained
     from phi4audio_cli.scoring.report import Pair
     from phi4audio_cli.types import FileDone, FileFailed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from phi4audio_cli.cli.progress import (
     describe_outputs,
     describe_run,
 )
+from phi4audio_cli.cli.table import Row, print_table
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.types import ChunkDone, Event, Job
 
@@ -35,11 +36,6 @@ TEXT_LINES = 4
 """Lines of the newest chunk that are shown below the bars."""
 
 BAR_WIDTH = 30
-
-
-def error_console() -> Console:
-    """Return a console on standard error that prints text as it is, without markup."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class LiveDisplay(Display):
@@ -139,6 +135,10 @@ class LiveDisplay(Display):
             # over what came meanwhile.
             self._live = self._start()
 
+    def table(self, rows: Sequence[Row]) -> None:
+        """Print the table above the drawing."""
+        print_table(rows, self.console)
+
     def summary(self) -> None:
         """Print the counts."""
         self.note(describe_run(self.tally))
@@ -160,13 +160,14 @@ class LiveDisplay(Display):
 
 
 def _bars(tally: Tally) -> Table:
-    finished = tally.done + tally.failed
     left, speed, total = tally.seconds_left, tally.rtfx, tally.total_audio
     audio = Text(clock(tally.audio))
     audio.append(f" of {clock(total)}" if total else "")
     audio.append(f"  RTFx {speed:.1f}" if speed else "")
     audio.append(f"  {clock(left)} left" if left is not None else "")
-    table = _row("files", _bar(finished, tally.files), Text(f"{finished} of {tally.files}"))
+    table = _row(
+        "files", _bar(tally.finished, tally.files), Text(f"{tally.finished} of {tally.files}")
+    )
     table.add_row("audio", _bar(tally.audio, total), audio)
     return table
 

@@ -12,7 +12,11 @@ import typer
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT", help="Recordings, or folders of recordings."),
+    typer.Argument(
+        metavar="INPUT",
+        help="Recordings, folders, patterns, URLs, - for standard input, or @list.txt, "
+        "@list.jsonl, @list.csv.",
+    ),
 ]
 Recursive = Annotated[
     bool,
@@ -180,6 +184,64 @@ Config = Annotated[
         "-c",
         metavar="FILE",
         help="A TOML file, or a preset: default, cpu, gpu-8gb, gpu-24gb, gpu-80gb.",
+    ),
+]
+OutputTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--output-template",
+        metavar="TEMPLATE",
+        help="How outputs are named, as {parent}/{stem}.{format}; also {name}, {ext}, {index} "
+        "and {language}.",
+    ),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="WHICH",
+        help="mix, left or right; split: both, as two speakers of one transcript. Default: mix.",
+    ),
+]
+Track = Annotated[
+    int | None,
+    typer.Option(
+        "--track",
+        metavar="N",
+        help="Which audio track of a video or container, from 0. Default: the first.",
+    ),
+]
+MaxUncovered = Annotated[
+    float | None,
+    typer.Option(
+        "--max-uncovered",
+        metavar="PERCENT",
+        help="More speech than this without text is a warning, 0 to 100. Default: 5.",
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Begin anew, whatever an earlier run has done."),
+]
+Shared = Annotated[
+    bool,
+    typer.Option("--shared", help="Work beside other jobs on the same output folder."),
+]
+FailFast = Annotated[
+    bool,
+    typer.Option("--fail-fast", help="Stop at the first recording that fails."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="End with exit code 10 where there are warnings, too."),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Where to write what became of each recording, as JSON. Default: report.json in "
+        "--output-dir, where that is given.",
     ),
 ]
 Quiet = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from phi4audio_cli.types import ChunkDone, Event, Generation, Job
 
 if TYPE_CHECKING:
     from phi4audio_cli.checkpoint.resolve import Download
+    from phi4audio_cli.cli.table import Row
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines about a recording under way, where there is no terminal."""
@@ -90,9 +91,21 @@ class Display:
     def wrote(self, job: Job, paths: Iterable[Path]) -> None:
         """Say that a recording is done and where its outputs lie."""
 
+    def skip(self, job: Job, why: str) -> None:
+        """Say that nothing is to be done for a recording."""
+        self.tally.skip()
+        self.note(f"[{self.tally.finished}/{self.tally.files}] {job.source.name}: {why}")
+
+    def warn(self, job: Job, warning: str) -> None:
+        """Say what to know of a recording that is done."""
+        self.line(f"{job.source}: {warning}")
+
     def aside(self, job: Job) -> AbstractContextManager[object]:
         """Make room for a recording's transcript, which is printed to standard output."""
         return contextlib.nullcontext()
+
+    def table(self, rows: Sequence[Row]) -> None:
+        """Show the recordings that failed, or that are to be looked over."""
 
     def summary(self) -> None:
         """Say how the run went."""
@@ -147,6 +160,12 @@ class PlainDisplay(Display):
         super().line(text)
         self._last_line = time.monotonic()
 
+    def table(self, rows: Sequence[Row]) -> None:
+        """Print the table."""
+        from phi4audio_cli.cli.table import error_console, print_table
+
+        print_table(rows, error_console())
+
     def summary(self) -> None:
         """Print the counts."""
         self.line(describe_run(self.tally))
@@ -156,7 +175,8 @@ def open_display(tally: Tally, *, quiet: bool, verbose: bool) -> Display:
     """Choose the display that fits standard error."""
     if quiet:
         return Display(tally, verbose=verbose)
-    from phi4audio_cli.cli.live import LiveDisplay, error_console
+    from phi4audio_cli.cli.live import LiveDisplay
+    from phi4audio_cli.cli.table import error_console
 
     console = error_console()
     if console.is_terminal and not console.is_dumb_terminal:
@@ -192,7 +212,7 @@ def describe_chunk(job: Job, generation: Generation) -> str:
 
 def describe_outputs(tally: Tally, job: Job, paths: Iterable[Path]) -> str:
     """Say which recording is done, and where its outputs lie."""
-    count = f"[{tally.done + tally.failed}/{tally.files}]"
+    count = f"[{tally.finished}/{tally.files}]"
     return f"{count} {job.source.name} -> {_joined(list(paths))}"
 
 
@@ -205,9 +225,10 @@ def _joined(paths: list[Path]) -> str:
 
 def describe_run(tally: Tally) -> str:
     """Say how many recordings were done, how much audio, and how fast."""
+    skipped = f", {tally.skipped} skipped" if tally.skipped else ""
     failed = f", {tally.failed} failed" if tally.failed else ""
     speed = f", RTFx {tally.rtfx:.1f}" if tally.rtfx else ""
     return (
-        f"{tally.done} of {tally.files} done{failed}: {clock(tally.audio)} of audio "
+        f"{tally.done} of {tally.files} done{skipped}{failed}: {clock(tally.audio)} of audio "
         f"in {clock(tally.elapsed)}{speed}"
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.groups import OverviewOptions, takes_group
+
+if TYPE_CHECKING:
+    from phi4audio_cli.settings import Settings
 
 
 class StyleName(StrEnum):
@@ -37,25 +41,14 @@ SummaryLanguage = Annotated[
 ]
 
 
+@takes_group
 def summarize(
     inputs: options.Inputs,
+    given: OverviewOptions,
     style: Style = StyleName.PARAGRAPH,
     prompt: Instruction = None,
     lang: SummaryLanguage = None,
     max_minutes: options.MaxMinutes = 30.0,
-    recursive: options.Recursive = False,
-    output_dir: options.OutputDir = None,
-    formats: options.OverviewFormats = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Say what recordings are about.
 
@@ -65,21 +58,8 @@ def summarize(
     """
     from phi4audio_cli.cli.run import Invocation, run_task
     from phi4audio_cli.languages import find_language
-    from phi4audio_cli.settings import Settings
     from phi4audio_cli.tasks.prompts import Prompts
     from phi4audio_cli.tasks.summarize import Summarize
-
-    flags = {
-        "output_dir": output_dir,
-        "formats": formats,
-        "model": model,
-        "adapter": adapter,
-        "offline": offline,
-        "batch_size": batch_size,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-    }
 
     def make_task(settings: Settings) -> Summarize:
         return Summarize(
@@ -90,5 +70,4 @@ def summarize(
             prompts=Prompts.changed(settings.prompts),
         )
 
-    call = Invocation(inputs, flags, config, recursive=recursive, quiet=quiet, verbose=verbose)
-    raise typer.Exit(run_task(call, make_task))
+    raise typer.Exit(run_task(Invocation(inputs, given), make_task))

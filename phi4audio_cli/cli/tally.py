@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from phi4audio_cli.types import ChunkDone, Event, FileDone, FileFailed, FileStarted
+from phi4audio_cli.types import Chunk, ChunkDone, Event, FileDone, FileFailed, FileStarted
 
 
 class Tally:
@@ -20,9 +20,12 @@ class Tally:
         self.files = files
         self.done = 0
         self.failed = 0
+        self.skipped = 0
+        """Recordings that were done before, or are left to another job."""
         self._now = now
         self._began: float | None = None
         self._done_audio = 0.0
+        self._recalled = 0.0
         self._heard: dict[int, dict[int, float]] = {}
         self._lengths: dict[int, float] = {}
 
@@ -37,10 +40,9 @@ class Tally:
             case FileStarted(seconds=seconds):
                 if seconds is not None:
                     self._lengths[index] = seconds
-            case ChunkDone(generation=generation):
+            case ChunkDone(generation=generation, recalled=recalled):
                 if (chunk := generation.request.chunk) is not None:
-                    # Several requests may be about one chunk: it counts once.
-                    self._heard.setdefault(index, {})[chunk.index] = chunk.seconds
+                    self._hear(index, chunk, recalled)
             case FileDone(result=result):
                 self._forget(index)
                 self._done_audio += result.duration
@@ -49,9 +51,27 @@ class Tally:
                 self._forget(index)
                 self.failed += 1
 
+    def skip(self) -> None:
+        """Count a recording that needs nothing done."""
+        self.skipped += 1
+
+    def _hear(self, index: int, chunk: Chunk, recalled: bool) -> None:
+        heard = self._heard.setdefault(index, {})
+        # Of two channels, each is half of the recording.
+        seconds = chunk.seconds / 2 if chunk.speaker else chunk.seconds
+        if recalled and chunk.index not in heard:
+            self._recalled += seconds
+        # Several requests may be about one chunk: it counts once.
+        heard[chunk.index] = max(seconds, heard.get(chunk.index, 0.0))
+
     def _forget(self, index: int) -> None:
         self._heard.pop(index, None)
         self._lengths.pop(index, None)
+
+    @property
+    def finished(self) -> int:
+        """Recordings that need nothing more."""
+        return self.done + self.failed + self.skipped
 
     @property
     def audio(self) -> float:
@@ -65,8 +85,12 @@ class Tally:
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio done in a second; None before there is any."""
-        return self.audio / self.elapsed if self.audio and self.elapsed else None
+        """Seconds of audio done in a second; None before there is any.
+
+        What an earlier run did is not this one's speed.
+        """
+        audio = self.audio - self._recalled
+        return audio / self.elapsed if audio > 0 and self.elapsed else None
 
     @property
     def total_audio(self) -> float | None:
@@ -75,7 +99,7 @@ class Tally:
         if not measured:
             return None
         known = self._done_audio + sum(self._lengths.values())
-        others = self.files - self.failed - measured
+        others = self.files - self.failed - self.skipped - measured
         return max(known + others * known / measured, self.audio)
 
     @property

@@ -7,64 +7,24 @@ from typing import TYPE_CHECKING
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.groups import TranscribeOptions, takes_group
 
 if TYPE_CHECKING:
     from phi4audio_cli.settings import Settings
     from phi4audio_cli.tasks.task import Task
 
 
-def transcribe(
-    inputs: options.Inputs,
-    recursive: options.Recursive = False,
-    output_dir: options.OutputDir = None,
-    formats: options.Formats = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    language: options.SpokenLanguage = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    chunk_seconds: options.ChunkSeconds = None,
-    vad: options.Vad = None,
-    align: options.Align = None,
-    max_line_width: options.MaxLineWidth = None,
-    max_lines: options.MaxLines = None,
-    max_cue_seconds: options.MaxCueSeconds = None,
-    highlight_words: options.HighlightWords = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+@takes_group
+def transcribe(inputs: options.Inputs, given: TranscribeOptions) -> None:
     """Write down what is said in recordings.
 
     Transcripts go to standard output in the order of the inputs, and into files.
-    Progress and messages go to standard error.
+    Progress and messages go to standard error. What was done before is not done again: the same
+    command goes on where it stopped.
     """
     from phi4audio_cli.cli.run import Invocation, run_task
 
-    flags = {
-        "output_dir": output_dir,
-        "formats": formats,
-        "model": model,
-        "adapter": adapter,
-        "language": language,
-        "offline": offline,
-        "batch_size": batch_size,
-        "chunk_seconds": chunk_seconds,
-        "vad": vad,
-        "align": align,
-        "max_line_width": max_line_width,
-        "max_lines": max_lines,
-        "max_cue_seconds": max_cue_seconds,
-        "highlight_words": highlight_words,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-    }
-    call = Invocation(inputs, flags, config, recursive=recursive, quiet=quiet, verbose=verbose)
-    raise typer.Exit(run_task(call, _make_task))
+    raise typer.Exit(run_task(Invocation(inputs, given), _make_task))
 
 
 def _make_task(settings: Settings) -> Task:

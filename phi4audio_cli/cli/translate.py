@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.groups import SpeechOptions, takes_group
 from phi4audio_cli.cli.messages import complain
 
 if TYPE_CHECKING:
     from phi4audio_cli.languages import Language
+    from phi4audio_cli.settings import Settings
 
 Targets = Annotated[
     list[str],
@@ -33,27 +35,13 @@ Bilingual = Annotated[
 ]
 
 
+@takes_group
 def translate(
     inputs: options.Inputs,
     targets: Targets,
+    given: SpeechOptions,
     with_transcript: WithTranscript = False,
     bilingual: Bilingual = False,
-    recursive: options.Recursive = False,
-    output_dir: options.OutputDir = None,
-    formats: options.Formats = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    language: options.SpokenLanguage = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    chunk_seconds: options.ChunkSeconds = None,
-    vad: options.Vad = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Write down in another language what is said in recordings.
 
@@ -61,29 +49,14 @@ def translate(
     transcribe. Decoding, cutting and hearing are done once for all languages.
     """
     from phi4audio_cli.cli.run import Invocation, run_task
-    from phi4audio_cli.settings import Settings
     from phi4audio_cli.tasks.prompts import Prompts
     from phi4audio_cli.tasks.translate import Translate
 
-    flags = {
-        "output_dir": output_dir,
-        "formats": formats,
-        "model": model,
-        "adapter": adapter,
-        "language": language,
-        "offline": offline,
-        "batch_size": batch_size,
-        "chunk_seconds": chunk_seconds,
-        "vad": vad,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-    }
+    languages = find_targets(targets)
+    if not given.quiet:
+        _warn(languages)
 
     def make_task(settings: Settings) -> Translate:
-        languages = find_targets(targets)
-        if not quiet:
-            _warn(languages)
         return Translate(
             languages,
             settings.language,
@@ -93,8 +66,7 @@ def translate(
             prompts=Prompts.changed(settings.prompts),
         )
 
-    call = Invocation(inputs, flags, config, recursive=recursive, quiet=quiet, verbose=verbose)
-    raise typer.Exit(run_task(call, make_task))
+    raise typer.Exit(run_task(Invocation(inputs, given), make_task))
 
 
 def find_targets(names: Sequence[str]) -> list[Language]:

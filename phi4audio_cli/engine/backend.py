@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeAlias
 
 from phi4audio_cli.types import Generation, Request, Unanswered
+
+Stop: TypeAlias = Callable[[], bool]
+"""Says whether to begin nothing new; asked from several threads."""
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
 
 
 class Backend(Protocol):
     """Answers requests; how many at once, and where, is its own business."""
 
-    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation | Unanswered]:
+    def generate(
+        self, feed: Iterable[Request | None], stop: Stop = never
+    ) -> Iterator[Generation | Unanswered]:
         """Pull requests when there is room for them; yield each answer when it is there.
 
         Answers may come in another order than their requests. Every request gets one answer, and
@@ -22,6 +32,7 @@ class Backend(Protocol):
             feed: Requests, and None where no more come until those before it are answered: a
                 flush. A backend that collects requests answers all it holds then; if it waited
                 for the next item first, it would wait for ever.
+            stop: Asked before each batch. Once it says so, none is begun, and the answers end.
         """
         ...
 

@@ -32,12 +32,14 @@ class _Progress:
     """What is known of one recording."""
 
     job: Job
+    task: Task
     unanswered: dict[int, tuple[int, Request]] = field(default_factory=dict)
     """By the request's identity: its place in the order of asking, and itself."""
     answers: list[tuple[int, Generation]] = field(default_factory=list)
     asked: int = 0
     seconds: float | None = None
     """Length; None until the recording is cut to its end."""
+    warnings: tuple[str, ...] = ()
     failed: bool = False
     """Its failure is told already; it stays until it is cut to its end."""
 
@@ -52,12 +54,10 @@ class _Progress:
 class Book:
     """Keeps the answers of each recording until it is done; nothing is kept of it then.
 
-    Args:
-        task: Is asked what to do next, under the lock.
+    A recording's task is asked what to do next, under the lock.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._under_way: dict[int, _Progress] = {}
         self._events: deque[Event] = deque()
@@ -67,10 +67,10 @@ class Book:
 
     # The thread that feeds the backend.
 
-    def start(self, job: Job, seconds: float | None) -> None:
+    def start(self, job: Job, task: Task, seconds: float | None) -> None:
         """Note that a recording was opened; `seconds` is its length by the header."""
         with self._changed:
-            self._under_way[job.index] = _Progress(job)
+            self._under_way[job.index] = _Progress(job, task)
             self._events.append(FileStarted(job, seconds))
 
     def ask(self, job: Job, request: Request) -> None:
@@ -78,11 +78,12 @@ class Book:
         with self._changed:
             self._note(self._under_way[job.index], request)
 
-    def end(self, job: Job, seconds: float) -> None:
-        """Note that a recording is cut to its end, and its real length."""
+    def end(self, job: Job, seconds: float, warnings: tuple[str, ...] = ()) -> None:
+        """Note that a recording is cut to its end, its real length, and what to know of it."""
         with self._changed:
             progress = self._under_way[job.index]
             progress.seconds = seconds
+            progress.warnings = warnings
             if progress.failed:
                 del self._under_way[job.index]
             self._go_on(progress)
@@ -111,10 +112,14 @@ class Book:
             self._changed.wait_for(lambda: self._closed or self._unanswered == len(self._waiting))
             return [] if self._closed else self.waiting()
 
-    # The caller's thread.
+    # The caller's thread; for answers that are recalled, the one that feeds the backend.
 
-    def answered(self, answer: Generation | Unanswered) -> None:
+    def answered(self, answer: Generation | Unanswered, *, recalled: bool = False) -> None:
         """Take an answer in, or that there is none: its recording fails then.
+
+        Args:
+            answer: To a request that is open.
+            recalled: It is an earlier run's.
 
         Raises:
             ValueError: Nobody asked for it: the backend's mistake.
@@ -123,7 +128,7 @@ class Book:
             self._unanswered -= 1
             progress = self._under_way.get(answer.request.job)
             if progress is not None:  # else its recording failed meanwhile
-                self._take(progress, answer)
+                self._take(progress, answer, recalled)
             self._changed.notify_all()
 
     def events(self) -> Iterator[Event]:
@@ -139,7 +144,7 @@ class Book:
 
     # Under the lock.
 
-    def _take(self, progress: _Progress, answer: Generation | Unanswered) -> None:
+    def _take(self, progress: _Progress, answer: Generation | Unanswered, recalled: bool) -> None:
         request = answer.request
         place, _ = progress.unanswered.pop(id(request), (None, None))
         if place is None:
@@ -149,10 +154,10 @@ class Book:
         if isinstance(answer, Unanswered):
             self._give_up(progress, answer.error)
             return
-        self._events.append(ChunkDone(progress.job, answer))
+        self._events.append(ChunkDone(progress.job, answer, recalled))
         progress.answers.append((place, _without_samples(answer)))
         try:
-            self._ask_too(progress, self._task.repair(answer))
+            self._ask_too(progress, progress.task.repair(answer))
         except Exception as error:  # one recording's trouble must not cost the others
             self._give_up(progress, error)
         else:
@@ -164,14 +169,14 @@ class Book:
             return
         answers = progress.in_order()
         try:
-            more = self._task.follow_up(answers)
+            more = progress.task.follow_up(answers)
             if any(request.chunk is not None for request in more):
                 raise ValueError("a follow-up can't be about audio: it is gone")
             self._ask_too(progress, more)
             if not more:
-                result = self._task.assemble(answers, progress.seconds or 0.0)
+                result = progress.task.assemble(answers, progress.seconds or 0.0)
                 del self._under_way[progress.job.index]
-                self._events.append(FileDone(progress.job, result))
+                self._events.append(FileDone(progress.job, result, progress.warnings))
         except Exception as error:
             self._give_up(progress, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from phi4audio_cli.engine.backend import Stop, never
 from phi4audio_cli.types import Generation, Request
 
 
@@ -28,16 +29,19 @@ class ScriptedBackend:
         self.longest = longest
         self.requests: list[Request] = []
 
-    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
+    def generate(self, feed: Iterable[Request | None], stop: Stop = never) -> Iterator[Generation]:
         """Answer the requests of one window after the other."""
         held: list[Request] = []
         for request in feed:
+            if stop():
+                return
             if request is not None:
                 held.append(request)
             if request is None or len(held) == self.window:
                 yield from self._answer(held)
                 held = []
-        yield from self._answer(held)
+        if not stop():
+            yield from self._answer(held)
 
     def longest_chunk(self, wanted: float) -> float:
         """Return `wanted`, or `longest` where that is less."""

@@ -59,7 +59,7 @@ def phi4audio(*arguments: str) -> int:
 
 
 def names() -> set[str]:
-    return {path.name for path in Path().iterdir()} - {"talk.wav"}
+    return {path.name for path in Path().iterdir()} - {"talk.wav", ".phi4audio"}
 
 
 def load(name: str) -> dict:

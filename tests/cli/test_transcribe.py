@@ -10,7 +10,7 @@ import pytest
 
 from phi4audio_cli.cli import run
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.engine import ScriptedBackend
+from phi4audio_cli.engine import ScriptedBackend, Stop
 from phi4audio_cli.errors import ModelError
 from phi4audio_cli.types import Generation, Request
 
@@ -69,7 +69,9 @@ def test_options_reach_the_task_and_the_files(backend, capsys) -> None:
         "--model", "some/model",
     )  # fmt: skip
     assert code == 0
-    assert [path.name for path in Path("out").iterdir()] == ["talk.json"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        ".phi4audio", "report.json", "talk.json",
+    ]  # fmt: skip
     written = json.loads(Path("out/talk.json").read_text(encoding="utf-8"))
     assert written["model"] == "some/model"
     assert written["language"] in ("French", "fr")
@@ -165,8 +167,8 @@ def test_a_model_that_is_not_there_is_exit_3(monkeypatch, capsys) -> None:
 
 def test_interrupting_keeps_what_is_done(monkeypatch, capsys) -> None:
     class Interrupted(ScriptedBackend):
-        def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
-            answers = super().generate(feed)
+        def generate(self, feed: Iterable[Request | None], stop: Stop) -> Iterator[Generation]:
+            answers = super().generate(feed, stop)
             yield next(answers)
             yield next(answers)
             raise KeyboardInterrupt
@@ -187,4 +189,4 @@ def test_settings_come_from_the_environment_too(backend, monkeypatch) -> None:
     monkeypatch.setenv("PHI4AUDIO_OUTPUT_DIR", "there")
     write_tone(Path("talk.wav"))
     assert transcribe("talk.wav") == 0
-    assert [path.name for path in Path("there").iterdir()] == ["talk.txt"]
+    assert [path.name for path in Path("there").glob("talk.*")] == ["talk.txt"]

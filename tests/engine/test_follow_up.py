@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4audio_cli.engine import ScriptedBackend, flow, run
+from phi4audio_cli.engine import Intake, ScriptedBackend, Stop, never, run
 from phi4audio_cli.prefetch import prefetch
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
@@ -105,6 +105,8 @@ def expected(plan: Plan) -> list[str]:
 
 
 class Recording:
+    damage = None
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.info = AudioInfo(RATE, None)
@@ -124,27 +126,24 @@ def cut(blocks, rate: int, limit: float) -> Iterator[Chunk]:
 class LocalLike(ScriptedBackend):
     """As the local backend does: windows end where they are full, or at a flush."""
 
-    def generate(self, feed: Iterable[Request | None]) -> Iterator[Generation]:
-        yield from super().generate(prefetch(feed, self.window or 5))
+    def generate(self, feed: Iterable[Request | None], stop: Stop = never) -> Iterator[Generation]:
+        yield from super().generate(prefetch(feed, self.window or 5), stop)
 
 
-@contextmanager
-def scripted_audio(plans: Sequence[Plan]) -> Iterator[None]:
+def scripted_audio(plans: Sequence[Plan]) -> Intake:
     @contextmanager
-    def open_audio(path: Path) -> Iterator[Recording]:
+    def open_audio(path: Path, *, channel: str, track: int | None) -> Iterator[Recording]:
         yield Recording(plans[int(path.name)])
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow, "open_audio", open_audio)
-        yield
+    return Intake(open=open_audio)
 
 
 def events(
     plans: Sequence[Plan], backend: ScriptedBackend, task: Task | None = None
 ) -> list[Event]:
     jobs = [Job(index, Path(str(index))) for index in range(len(plans))]
-    with scripted_audio(plans):
-        return list(run(jobs, task or Asking(plans), backend, chunk_seconds=1, cut=cut))
+    task = task or Asking(plans)
+    return list(run(jobs, task, backend, chunk_seconds=1, cut=cut, intake=scripted_audio(plans)))
 
 
 def say_prompt(request: Request) -> str:
@@ -220,12 +219,16 @@ def test_an_error_of_the_backend_ends_the_run_and_the_feed():
 
 def test_a_caller_that_goes_away_leaves_nobody_waiting():
     plans = [Plan(3, 1, 0, (2, 2))]
-    with scripted_audio(plans):
-        stream = run(
-            [Job(0, Path("0"))], Asking(plans), LocalLike(say_prompt), chunk_seconds=1, cut=cut
-        )
-        next(event for event in stream if isinstance(event, ChunkDone))
-        stream.close()
+    stream = run(
+        [Job(0, Path("0"))],
+        Asking(plans),
+        LocalLike(say_prompt),
+        chunk_seconds=1,
+        cut=cut,
+        intake=scripted_audio(plans),
+    )
+    next(event for event in stream if isinstance(event, ChunkDone))
+    stream.close()
     assert no_thread_is_left()
 
 

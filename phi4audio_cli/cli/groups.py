@@ -1,0 +1,93 @@
+"""The options of commands that work on recordings, in groups, and how a command takes a group.
+
+A command has one parameter whose type is a group; `takes_group` gives it the group's fields as
+options of its own. Fields named like a setting are that setting.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from phi4audio_cli.cli import options
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What every command has that does a task."""
+
+    recursive: options.Recursive = False
+    output_dir: options.OutputDir = None
+    output_template: options.OutputTemplate = None
+    formats: options.Formats = None
+    model: options.Model = None
+    adapter: options.Adapter = None
+    offline: options.Offline = None
+    batch_size: options.BatchSize = None
+    channel: options.Channel = None
+    track: options.Track = None
+    device: options.Device = None
+    dtype: options.Dtype = None
+    attention: options.Attention = None
+    config: options.Config = None
+    fresh: options.Fresh = False
+    shared: options.Shared = False
+    fail_fast: options.FailFast = False
+    strict: options.Strict = False
+    report: options.ReportFile = None
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverviewOptions(TaskOptions):
+    """For one text about a whole recording."""
+
+    formats: options.OverviewFormats = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechOptions(TaskOptions):
+    """For what is said, stretch by stretch."""
+
+    language: options.SpokenLanguage = None
+    chunk_seconds: options.ChunkSeconds = None
+    vad: options.Vad = None
+    max_uncovered: options.MaxUncovered = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions(SpeechOptions):
+    """For transcripts and their subtitles."""
+
+    align: options.Align = None
+    max_line_width: options.MaxLineWidth = None
+    max_lines: options.MaxLines = None
+    max_cue_seconds: options.MaxCueSeconds = None
+    highlight_words: options.HighlightWords = None
+
+
+def takes_group(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread the group that a command takes into options of its own."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    [group] = (each for each in own if is_dataclass(each.annotation))
+    kind: Any = group.annotation
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in fields(kind)]
+    spread = [
+        inspect.Parameter(
+            field.name, group.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(kind)
+    ]
+
+    def take(**values: Any) -> None:
+        taken = kind(**{name: values.pop(name) for name in names})
+        command(**values, **{group.name: taken})
+
+    kept = [each.replace(kind=each.KEYWORD_ONLY) for each in own if each is not group]
+    take.__signature__ = inspect.Signature([*kept, *spread])  # type: ignore[attr-defined]
+    take.__name__, take.__doc__ = command.__name__, command.__doc__
+    return take

@@ -1,0 +1,118 @@
+"""Who works where: one job an output folder, and one job a recording."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import portalocker
+from portalocker import LockFlags
+
+from phi4audio_cli.errors import FileError, OutputError, UsageError
+
+HOME = ".phi4audio"
+"""Folder for what a job keeps beside its outputs."""
+
+MOST_FOLDERS = 200
+"""Folders that are locked as a whole; in further ones each recording's own lock must do."""
+
+
+class ClaimedError(FileError):
+    """Another job works on this recording, or has done it meanwhile."""
+
+
+def try_lock(file: BinaryIO, *, shared: bool = False) -> bool:
+    """Lock an open file for this process, without waiting; a dead process holds no lock.
+
+    Returns:
+        False where another holds it. Where the file system knows no locks, it is taken as locked.
+    """
+    kind = LockFlags.SHARED if shared else LockFlags.EXCLUSIVE
+    try:
+        portalocker.lock(file, kind | LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
+        return False
+    except portalocker.LockException:
+        return True
+    return True
+
+
+@contextmanager
+def hold(
+    folders: Iterable[Path], *, shared: bool, on_alone: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Hold output folders for this job.
+
+    Jobs that share a folder leave it to the locks of single recordings who does which. A job that
+    shares nothing refuses where any other job works; others may join it with `shared`.
+
+    Args:
+        folders: Of the outputs. They are made where they are missing.
+        shared: Whether others may work there too.
+        on_alone: Called while no other job can be in them.
+
+    Raises:
+        UsageError: Another job works there.
+        OutputError: The folder can't be written to.
+    """
+    places = list(dict.fromkeys(folder.resolve() for folder in folders))[:MOST_FOLDERS]
+    with ExitStack() as held:
+        for folder in places:
+            _hold(folder, held, shared)
+        if not shared:
+            _check_nobody_shares(places)
+            on_alone()
+        yield
+
+
+def _hold(folder: Path, held: ExitStack, shared: bool) -> None:
+    file = held.enter_context(_open(folder, "shared" if shared else "lock"))
+    if not try_lock(file, shared=shared):
+        raise _taken(folder, _owner(file))
+    if not shared:
+        file.truncate(0)
+        file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
+        file.flush()
+
+
+def _check_nobody_shares(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with _open(folder, "shared") as file:
+            if not try_lock(file):
+                raise _taken(folder, "a job with --shared")
+
+
+def _open(folder: Path, name: str) -> BinaryIO:
+    home = folder / HOME
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return (home / name).open("a+b")
+    except OSError as error:
+        raise OutputError(
+            f"can't be written to: {error.strerror or error}",
+            str(home),
+            "check the space and the permissions there, or give another --output-dir",
+        ) from error
+
+
+def _owner(file: BinaryIO) -> str:
+    """Say who holds a lock; Windows doesn't let others read it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        file.seek(0)
+        entry = json.loads(file.read())
+        return f"process {entry['process']} on {entry['host']}"
+    return "another job"
+
+
+def _taken(folder: Path, owner: str) -> UsageError:
+    return UsageError(
+        f"{owner} is writing into this folder",
+        str(folder),
+        "wait for it, or add --shared to work on the recordings that it has not begun",
+    )

@@ -1,0 +1,203 @@
+"""The journals of a run: what is known of its recordings, and where what comes is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from phi4audio_cli.errors import Phi4AudioError
+from phi4audio_cli.jobs.fingerprint import file_digest
+from phi4audio_cli.jobs.journal import Journal, Pages, read_pages
+from phi4audio_cli.jobs.lock import HOME, ClaimedError
+from phi4audio_cli.jobs.records import (
+    as_kept,
+    pack_answer,
+    pack_result,
+    request_key,
+    unpack_answer,
+    unpack_result,
+)
+from phi4audio_cli.types import Generation, Job, Request, Result
+
+LONGEST_NAME = 200
+"""Bytes of a journal's name; file systems take 255."""
+
+Identity: TypeAlias = Mapping[str, Any]
+"""What a recording's answers depend on besides its bytes."""
+
+Fetch: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
+"""Gives the file of a recording for as long as it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an earlier run made of a recording."""
+
+    result: Result
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """An open journal, and the answers that were in it."""
+
+    journal: Journal
+    answers: Mapping[str, Mapping[str, Any]]
+
+
+class Shelf:
+    """Remembers for the engine (it is a `Memory`), one journal a recording.
+
+    A journal that doesn't fit is begun anew. One that can't be written costs the memory only: the
+    recording is done all the same.
+
+    Args:
+        identity_of: What a recording's answers depend on besides its bytes.
+        fetch: Gives a recording's file.
+        fresh: Whether to forget what earlier runs left.
+        on_note: Told in a line what a user should know.
+    """
+
+    def __init__(
+        self,
+        identity_of: Callable[[Job], Identity],
+        fetch: Fetch,
+        *,
+        fresh: bool = False,
+        on_note: Callable[[str], None] = lambda note: None,
+    ) -> None:
+        self._identity_of = identity_of
+        self._fetch = fetch
+        self._fresh = fresh
+        self._on_note = on_note
+        self._open: dict[int, _Volume] = {}
+        self._told = False
+
+    def finished(self, job: Job) -> Finished | None:
+        """Return what an earlier run made of a recording; None where it is not finished."""
+        pages = read_pages(journal_path(job, self._identity_of(job)["task"]))
+        if self._fresh or pages.done is None or pages.header is None:
+            return None
+        if {**pages.header, "input": None} != {**self._identity_of(job), "input": None}:
+            return None
+        try:
+            with self._fetch(job) as source:
+                return _finished(pages) if file_digest(source) == pages.header["input"] else None
+        except (OSError, Phi4AudioError):
+            return None  # it will fail again where failures are told
+
+    # For the engine.
+
+    def begin(self, job: Job, source: Path) -> None:
+        """Claim a recording and read what is known of it.
+
+        Raises:
+            ClaimedError: Another job works on it, or finished it since this one began.
+        """
+        try:
+            header = {**self._identity_of(job), "input": file_digest(source)}
+        except OSError:
+            return  # opening it says why, in better words
+        try:
+            journal = Journal.claim(journal_path(job, header["task"]))
+            if journal is None:
+                raise ClaimedError("another job works on it", str(job.source))
+            self._open[job.index] = self._read(job, journal, header)
+        except OSError as error:
+            self._say(error)
+
+    def recall(self, request: Request) -> Generation | None:
+        """Return what was answered to a request in an earlier run."""
+        volume = self._open.get(request.job)
+        if volume is None or not volume.answers:
+            return None
+        entry = volume.answers.get(request_key(request))
+        return unpack_answer(entry, request) if entry else None
+
+    def record(self, answer: Generation) -> None:
+        """Keep an answer."""
+        self._add(answer.request.job, "answer", lambda: pack_answer(answer))
+
+    # For who takes the engine's events.
+
+    def finish(self, job: Job, result: Result, warnings: Sequence[str]) -> Result:
+        """Keep a result and close the journal; return the result as it will be found again."""
+        entry = {**pack_result(result), "warnings": list(warnings)}
+        self._add(job.index, "done", lambda: entry)
+        self.leave(job)
+        return as_kept(result)
+
+    def leave(self, job: Job) -> None:
+        """Close the journal of a recording that comes to nothing now."""
+        if volume := self._open.pop(job.index, None):
+            volume.journal.close()
+
+    def close(self) -> None:
+        """Close the journals of all recordings under way."""
+        for volume in [*self._open.values()]:
+            volume.journal.close()
+        self._open.clear()
+
+    def _read(self, job: Job, journal: Journal, header: Identity) -> _Volume:
+        pages = journal.pages
+        if self._fresh or pages.header != header:
+            journal.restart(header)
+            return _Volume(journal, {})
+        if _finished(pages) is not None:
+            journal.close()
+            raise ClaimedError("another job has done it meanwhile", str(job.source))
+        if pages.done is not None:  # of another shape than results have now
+            journal.restart(header)
+        return _Volume(journal, journal.pages.answers())
+
+    def _add(self, index: int, kind: str, entry: Callable[[], Mapping[str, Any]]) -> None:
+        volume = self._open.get(index)
+        if volume is None:
+            return
+        try:
+            volume.journal.add(kind, entry())
+        except OSError as error:
+            # A line may be torn now, and nothing behind it would be believed.
+            self._open.pop(index).journal.close()
+            self._say(error)
+
+    def _say(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            why = error.strerror or error
+            self._on_note(f"no journal can be kept ({why}): what is cut off now starts over later")
+
+
+def journal_path(job: Job, task: str) -> Path:
+    """Return where a recording's journal lies: beside its first output, in a folder of ours."""
+    key, path = next(iter(job.outputs.items()))
+    if path.name.endswith(f".{key}"):
+        stem = path.name.removesuffix(f".{key}")
+    else:  # a name that the user made; it need not tell recordings apart without its format
+        stem = f"{job.source.name}-{_short_hash(os.path.abspath(job.source))}"  # noqa: PTH100
+    variants = dict.fromkeys(name.rpartition(".")[0] for name in job.outputs)
+    parts = [stem, "+".join(filter(None, variants)), task.lower()]
+    name = ".".join(filter(None, parts))
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        start = os.fsdecode(os.fsencode(name)[: LONGEST_NAME - 20])
+        name = f"{start}-{_short_hash(name)}"
+    return path.parent / HOME / f"{name}.journal"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+
+
+def _finished(pages: Pages) -> Finished | None:
+    done = pages.done
+    if done is None:
+        return None
+    try:
+        return Finished(unpack_result(done), tuple(done["warnings"]))
+    except (KeyError, ValueError):  # another shape; versions tell most of them apart
+        return None
