@@ -80,6 +80,7 @@ class Decoder:
         self._hang_seconds = hang_seconds
         self._memory = memory
         self._process: DecoderProcess | None = None
+        self._opened = False
         self._ended = False
 
     def __enter__(self) -> Decoder:
@@ -110,7 +111,10 @@ class Decoder:
         Raises:
             AudioError: Not a readable file, an empty one, one without audio in it, or without the
                 channel or track; or its decoder crashed, hangs, or takes too much memory.
+            RuntimeError: Another recording is open.
         """
+        if self._opened:
+            raise RuntimeError("a decoder opens one recording at a time")
         with _telling(path):
             process = self._running()
 
@@ -121,9 +125,11 @@ class Decoder:
                 raise reply
             return reply
 
+        self._opened = True
         try:
             yield RecordingApart(ask(Order(path, channel, track)), lambda: ask(NEXT))
         finally:
+            self._opened = False
             if process.alive:
                 with contextlib.suppress(LostError):
                     process.ask(LEAVE, LEAVE_SECONDS)

@@ -163,6 +163,16 @@ def test_a_recording_that_nobody_wants_any_more_is_left(scripted: Decoder) -> No
     assert scripted.pid == pid
 
 
+def test_one_recording_at_a_time(scripted: Decoder) -> None:
+    with scripted.open(Path("block-block.wav")) as recording:
+        with (
+            pytest.raises(RuntimeError, match="one recording"),
+            scripted.open(Path("block.wav")),
+        ):
+            pass
+        assert len(list(recording.blocks())) == 2
+
+
 def test_one_that_hangs_or_dies_when_it_is_left_harms_no_other(scripted: Decoder) -> None:
     for name in ("block-block-hang.wav", "block-block-segfault.wav"):
         with scripted.open(Path(name)) as recording:
