@@ -118,7 +118,7 @@ class _Finder:
 
     def _identity(self, file: File) -> str:
         # A link is another name of what it leads to.
-        return os.path.realpath(file.path) if file.is_link else str(self._places.file(file.path))
+        return os.path.realpath(file.path) if file.is_link else self._places.file(file.path)
 
 
 def _list_named(name: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -79,14 +80,16 @@ class Places:
     """The one name of each file; a folder is looked up once, however many files it has."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, Path] = {}
+        self._folders: dict[str, str] = {}
 
-    def folder(self, path: Path) -> Path:
+    def folder(self, path: Path | str) -> str:
         """Return a folder's one name; it need not be there."""
-        if path not in self._folders:
-            self._folders[path] = path.resolve()
-        return self._folders[path]
+        name = os.fspath(path)
+        if name not in self._folders:
+            self._folders[name] = os.path.realpath(name)
+        return self._folders[name]
 
-    def file(self, path: Path) -> Path:
+    def file(self, path: Path) -> str:
         """Return the one name of a file that need not be there; a link stays one."""
-        return self.folder(path.parent) / path.name
+        folder, name = os.path.split(path)
+        return f"{self.folder(folder)}/{name}"

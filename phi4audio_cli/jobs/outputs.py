@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
-from phi4audio_cli.jobs.inputs import Input
+from phi4audio_cli.jobs.inputs import Input, Places, shown
+from phi4audio_cli.jobs.naming import name_outputs
+from phi4audio_cli.jobs.template import fill_template
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.types import Job, Metadata, Result, document_of
 from phi4audio_cli.writers import check_format, expand_formats, render
+
+_TEMPORARY = re.compile(r"\.phi4audio-[0-9a-f]{16}\.tmp")
 
 
 def plan_jobs(
@@ -25,103 +29,69 @@ def plan_jobs(
 
     `talk.mp3` gives `talk.txt`, beside it or in `output_dir`. Recordings of one folder that differ
     only in their extension keep it (`talk.mp3.txt`). Recordings of several folders that would meet
-    in `output_dir` are kept apart by the folders below their common parent.
+    in `output_dir` are kept apart by the folders below the one the user named, or below their
+    common parent. What is fetched, without `output_dir`, goes to the current folder. A name longer
+    than 255 bytes, which no file system takes, is cut and ends in `~` and a short hash of it all.
 
     Args:
         inputs: The recordings.
         formats: Names of formats, with a variant before them where a result has several
             (`fr.srt`); `all` stands for every one, and a name given twice counts once.
         output_dir: None puts the outputs beside their recordings.
-        template: How to name the outputs instead, as `{parent}/{stem}.{format}`.
+        template: How to name the outputs instead, as `{parent}/{stem}.{format}`
+            (`template.fill_template` says what may stand in it).
 
     Raises:
-        UsageError: An unknown format, or names that can't be kept apart.
+        UsageError: An unknown format, a template that can't be used, or names that can't be kept
+            apart.
         OutputError: A folder that can't be made or written to.
     """
-    sources = [each.path for each in inputs]
     formats = expand_formats(formats)
     for name in formats:
         check_format(name.rpartition(".")[2])
-    folders = _folders(sources, output_dir)
-    stems = _stems(sources, folders, formats)
+    places = Places()
+    if template is None:
+        outputs = name_outputs(inputs, formats, output_dir, places)
+    else:
+        outputs = fill_template(template, inputs, formats, output_dir)
     jobs = [
-        Job(index, source, {name: folder / f"{stem}.{name}" for name in formats})
-        for index, (source, folder, stem) in enumerate(zip(sources, folders, stems, strict=True))
+        Job(index, each.path, paths, each.language, each.url)
+        for index, (each, paths) in enumerate(zip(inputs, outputs, strict=True))
     ]
-    _check_apart(jobs)
+    _check_apart(jobs, template, places)
+    folders = (os.path.split(path)[0] for paths in outputs for path in paths.values())
     for folder in dict.fromkeys(folders):
-        _check_folder(folder)
+        _check_folder(Path(folder))
     return jobs
 
 
-def _real(path: Path) -> Path:
-    """Return the one name of a file that need not be there; a link at its end stays one."""
-    return path.parent.resolve() / path.name
-
-
-def _key(path: Path) -> str:
-    """Return what two names of the same file have in common, on any file system."""
-    return str(_real(path)).casefold()
-
-
-def _folders(sources: Sequence[Path], output_dir: Path | None) -> list[Path]:
-    """Return the output folder of each source."""
-    parents = [source.parent.resolve() for source in sources]
-    if output_dir is None:
-        return [source.parent for source in sources]
-    homes: dict[str, set[Path]] = {}
-    for source, parent in zip(sources, parents, strict=True):
-        homes.setdefault(source.stem.casefold(), set()).add(parent)
-    if all(len(places) == 1 for places in homes.values()):
-        return [output_dir] * len(sources)
-    try:
-        common = os.path.commonpath(parents)
-    except ValueError as error:  # drives of Windows
-        raise UsageError(
-            "recordings of the same name on different drives",
-            f"--output-dir {output_dir}",
-            "transcribe one drive at a time, into folders of their own",
-        ) from error
-    return [output_dir / parent.relative_to(common) for parent in parents]
-
-
-def _stems(sources: Sequence[Path], folders: Sequence[Path], formats: Sequence[str]) -> list[str]:
-    """Return each output's name without the format: the source's stem, or all of its name."""
-    stems = [source.stem for source in sources]
-    recordings = {_key(source) for source in sources}
-    while True:
-        bases = [_key(folder / stem) for folder, stem in zip(folders, stems, strict=True)]
-        count = Counter(bases)
-        changed = False
-        for index, base in enumerate(bases):
-            hits = any(f"{base}.{name}" in recordings for name in formats)
-            if (count[base] > 1 or hits) and stems[index] != sources[index].name:
-                stems[index] = sources[index].name
-                changed = True
-        if not changed:
-            return stems
-
-
-def _check_apart(jobs: Sequence[Job]) -> None:
-    """Refuse what full names could not keep apart."""
-    taken = {_real(job.source): "the recording" for job in jobs}
+def _check_apart(jobs: Sequence[Job], template: str | None, places: Places) -> None:
+    """Refuse what full names, or a template, could not keep apart."""
+    remedy = "give another --output-dir, or rename one of them"
+    if template is not None:
+        remedy = "add {parent}, {ext} or {index} to --output-template"
+    taken = {_key(job.source, template, places): "the recording" for job in jobs if not job.url}
     for job in jobs:
         for path in job.outputs.values():
-            # Names that differ in case only are left alone here: the sources differ so too.
-            real = _real(path)
-            if real in taken:
-                raise UsageError(
-                    f"its output would overwrite {taken[real]} {path}",
-                    str(job.source),
-                    "give another --output-dir, or rename one of them",
-                )
-            taken[real] = f"the output of {job.source},"
+            key = _key(path, template, places)
+            if key in taken:
+                what = f"its output would overwrite {taken[key]} {path}"
+                raise UsageError(what, shown(job.url) if job.url else str(job.source), remedy)
+            taken[key] = "the output of another,"
+
+
+def _key(path: Path, template: str | None, places: Places) -> str:
+    """Return what two names of the same file have in common."""
+    # Names that differ in case only are left alone where the recordings' names differ so too; a
+    # template may bring together what no folder holds.
+    name = places.file(path)
+    return name if template is None else name.casefold()
 
 
 def _check_folder(folder: Path) -> None:
     """Check that a folder can be written to, or made, without making it."""
     place = folder.resolve()
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
         raise OutputError("a file is where a folder must be", str(place), "give another folder")
@@ -184,3 +154,23 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clean_leftovers(folders: Iterable[Path]) -> list[Path]:
+    """Remove the temporary files of a run that was killed, and return them.
+
+    Only call this where no other run writes into these folders: its files look the same.
+
+    Args:
+        folders: Output folders; those that aren't there yet are left out.
+    """
+    removed = []
+    for folder in folders:
+        try:
+            leftovers = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
+            for path in leftovers:
+                path.unlink()
+                removed.append(path)
+        except OSError:
+            continue  # a leftover does no harm
+    return removed
