@@ -18,8 +18,10 @@ LENGTH_UNKNOWN = 0x7FFF_0000
 """Programs that write to a pipe put this or more as the length of a WAV, bytes."""
 
 # Lines of libsndfile's log.
-SAMPLES = re.compile(r"(?:data|SSND) : (\d+)(?: \(should be (\d+)\))?")
-"""Bytes of samples by the header of a WAV or AIFF, and what there is where that is less."""
+CUT_OFF = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
+"""Bytes by the header of a WAV, AIFF, AU, W64 or RF64, and what there is."""
+SAMPLES = re.compile(r"data : (\d+)")
+"""Bytes of samples by the header of a WAV."""
 LENGTH = re.compile(r"^Length : (\d+)", re.MULTILINE)
 """Bytes of the file."""
 NO_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
@@ -88,15 +90,13 @@ def wrong_header(log: str, seconds: float) -> str | None:
         log: What libsndfile noted when it opened the file.
         seconds: What it decodes of it.
     """
+    if cut := CUT_OFF.search(log):
+        promised, there = int(cut[1]), int(cut[2])
+        known = there and promised < LENGTH_UNKNOWN
+        return shortfall(seconds, seconds * promised / there) if known else None
     samples, length, after = SAMPLES.search(log), LENGTH.search(log), NO_CHUNK.search(log)
-    if samples is None or int(samples[1]) == 0 or int(samples[1]) >= LENGTH_UNKNOWN:
-        return None
-    promised = int(samples[1])
-    if samples[2]:
-        there = int(samples[2])
-        return shortfall(seconds, seconds * promised / there) if there else None
-    if length and after:
-        more = seconds * (int(length[1]) - int(after[1])) / promised
+    if samples and length and after and int(samples[1]):
+        more = seconds * (int(length[1]) - int(after[1])) / int(samples[1])
         if more > HEADER_SLACK:
             return f"its header says {seconds:.1f} s, but {more:.1f} s more may follow"
     return None

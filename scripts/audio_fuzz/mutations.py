@@ -28,12 +28,12 @@ def mutate(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
 
 
 def flip_bits(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Flip up to 16 bits anywhere."""
+    """Flip up to 4 bits anywhere."""
     return _flipped(data, len(data), random)
 
 
 def flip_header_bits(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Flip up to 16 bits where headers are."""
+    """Flip up to 4 bits where headers are."""
     return _flipped(data, min(HEADER, len(data)), random)
 
 
@@ -100,7 +100,7 @@ WAYS: list[Way] = [flip_bits, flip_header_bits, flip_header_bits, set_number, se
 
 def _flipped(data: bytes, stop: int, random: np.random.Generator) -> bytes:
     flipped = bytearray(data)
-    for place in random.integers(0, stop, random.integers(1, 17)):
+    for place in random.integers(0, stop, random.integers(1, 5)):
         flipped[place] ^= 1 << random.integers(8)
     return bytes(flipped)
 

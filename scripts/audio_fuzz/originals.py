@@ -11,6 +11,9 @@ import soundfile
 
 SECONDS = 0.6
 
+OGG_SECONDS = 4.0
+"""A page of an Ogg holds more than a second, and is lost as a whole."""
+
 SOUNDFILE = [
     ("wav", "PCM_16", 16000, 1),
     ("wav", "PCM_U8", 8000, 2),
@@ -48,7 +51,8 @@ def originals(folder: Path) -> dict[str, bytes]:
     path = folder / "original"
     made: dict[str, bytes] = {}
     for kind, subtype, rate, channels in SOUNDFILE:
-        soundfile.write(path, _voice(rate, channels), rate, format=kind, subtype=subtype)
+        wave = _voice(seconds(kind), rate, channels)
+        soundfile.write(path, wave, rate, format=kind, subtype=subtype)
         made[f"{kind}-{subtype}".lower()] = path.read_bytes()
     for container, codec, rate, picture in FFMPEG:
         _encode(path, container, codec, rate, picture)
@@ -56,9 +60,14 @@ def originals(folder: Path) -> dict[str, bytes]:
     return made
 
 
-def _voice(rate: int, channels: int) -> np.ndarray:
+def seconds(name: str) -> float:
+    """Return the length of a recording."""
+    return OGG_SECONDS if name.startswith("ogg") else SECONDS
+
+
+def _voice(duration: float, rate: int, channels: int) -> np.ndarray:
     """Return something of all frequencies, float32 of shape (length, channels)."""
-    length = int(SECONDS * rate)
+    length = int(duration * rate)
     wave = np.random.default_rng(0).normal(0, 0.05, (length, channels))
     wave += 0.3 * np.sin(2 * np.pi * 440 * np.arange(length) / rate)[:, None]
     return wave.astype(np.float32)
@@ -72,7 +81,7 @@ def _encode(path: Path, container: str, codec: str, rate: int, picture: bool) ->
         audio.bit_rate = 64_000
         if video is not None:
             _show(output, video)
-        frame = av.AudioFrame.from_ndarray(_voice(rate, 1).T.copy(), "fltp", "mono")
+        frame = av.AudioFrame.from_ndarray(_voice(SECONDS, rate, 1).T.copy(), "fltp", "mono")
         frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
         output.mux([*audio.encode(frame), *audio.encode(None)])
 

@@ -83,7 +83,7 @@ def write(path: Path, wave: Array) -> None:
         soundfile.write(path, wave, 16000)
 
 
-@pytest.mark.parametrize("kind", ["wav", "aiff", "flac", "mp3", "mkv", "m4a"])
+@pytest.mark.parametrize("kind", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3", "mkv", "m4a"])
 def test_of_a_truncated_file_comes_what_decodes(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
