@@ -10,6 +10,7 @@ from typing import Any
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.discover import find_inputs
+from phi4audio_cli.jobs.inputs import Input, shown
 
 AUDIO_KEYS = ("audio", "audio_filepath", "path")
 """What manifests call the recording: ours, NeMo's, and the plain word."""
@@ -44,9 +45,9 @@ def find_references(
     """Find recordings with their references.
 
     Args:
-        inputs: Manifests (JSON lines), recordings, folders of recordings. The reference of
-            talk.wav lies beside it as talk.ref.txt, that of its French translation as
-            talk.fr.ref.txt.
+        inputs: Manifests (JSON lines), recordings, folders and lists of recordings. The reference
+            of talk.wav stands in the list or lies beside it as talk.ref.txt, that of its French
+            translation as talk.fr.ref.txt.
         code: Of the language of translations; None for transcripts.
         recursive: Look into the folders of folders too.
 
@@ -63,9 +64,23 @@ def find_references(
         if problems:
             raise problems[0]
         for recording in recordings:
-            source = recording.path
-            found.append(Reference(source, _beside(source, source.stem, code)))
+            found.append(_reference(recording, code))
     return found
+
+
+def _reference(recording: Input, code: str | None) -> Reference:
+    """Take the reference that a list gives, else the one that lies beside the recording.
+
+    Raises:
+        UsageError: There is none, or the recording isn't on this machine.
+    """
+    if recording.url:
+        remedy = "download it first, and put its reference beside it"
+        raise UsageError("only files can be scored", shown(recording.url), remedy)
+    source = recording.path
+    if code is None and recording.reference is not None:
+        return Reference(source, recording.reference)
+    return Reference(source, _beside(source, source.stem, code))
 
 
 def read_manifest(path: Path, *, code: str | None = None) -> list[Reference]:

@@ -119,7 +119,7 @@ def test_all_outputs_differ_and_none_is_an_input(sources: list[str], beside: boo
     root = Path("/nowhere")
     inputs = [root / each for each in sources]
     try:
-        jobs = _plan_without_folders(inputs, None if beside else root)
+        jobs = _plan([local(each) for each in inputs], None if beside else root)
     except UsageError:
         return
     outputs = [path for job in jobs for path in job.outputs.values()]
@@ -128,10 +128,45 @@ def test_all_outputs_differ_and_none_is_an_input(sources: list[str], beside: boo
     assert not {str(path) for path in outputs} & {str(path) for path in inputs}
 
 
-def _plan_without_folders(inputs: list[Path], output_dir: Path | None) -> list[Job]:
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["file", "found", "url"]),
+            st.sampled_from(["", "x/", "y/", "x/y/"]),
+            st.sampled_from(["a", "A", "b", "c" * 252]),
+            st.sampled_from(["", ".wav", ".txt", "?id=1", "?id=2"]),
+        ),
+        unique=True,
+        min_size=1,
+    ),
+    st.booleans(),
+)
+def test_they_differ_wherever_recordings_come_from(
+    sources: list[tuple[str, str, str, str]], beside: bool
+) -> None:
+    inputs = [_source(Path("/nowhere"), *each) for each in sources]
+    try:
+        jobs = _plan(inputs, None if beside else Path("/nowhere/o"))
+    except UsageError:
+        return
+    outputs = [str(path.absolute()) for job in jobs for path in job.outputs.values()]
+    assert len(set(outputs)) == len(outputs) == 2 * len(sources)
+    assert not set(outputs) & {str(each.path) for each in inputs if not each.url}
+    assert all(len(part) <= 255 for output in outputs for part in Path(output).parts)
+
+
+def _source(root: Path, kind: str, folder: str, stem: str, end: str) -> Input:
+    if kind == "url":
+        return remote(f"https://x.org/{folder}{stem}{end}")
+    path = root / f"{folder}{stem}{end}"
+    return local(path, root) if kind == "found" else local(path)
+
+
+def _plan(inputs: list[Input], output_dir: Path | None) -> list[Job]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("phi4audio_cli.jobs.outputs._check_folder", lambda folder: None)
-        return plan_jobs([local(each) for each in inputs], ["txt", "json"], output_dir)
+        return plan_jobs(inputs, ["txt", "json"], output_dir)
 
 
 def planned(inputs: list[Input], out: Path | None = None, template: str | None = None) -> list[str]:

@@ -55,6 +55,16 @@ def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path:
     assert find_references([str(manifest)], code="fr")[0].text == "un"
 
 
+def test_a_list_of_recordings_gives_references_too(tmp_path: Path):
+    one, two = (write(tmp_path / name) for name in ("one.wav", "two.wav"))
+    write(tmp_path / "two.ref.txt", "beside")
+    listed = write(tmp_path / "list.csv", "path,reference\none.wav,listed\ntwo.wav,\n")
+    found = find_references([f"@{listed}"])
+    assert found == [Reference(one, "listed"), Reference(two, "beside")]
+    with pytest.raises(UsageError, match="only files"):
+        find_references(["memory://calls/talk.mp3"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
