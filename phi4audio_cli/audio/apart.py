@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from phi4audio_cli.audio.decode import OpenAudio, open_audio
-from phi4audio_cli.audio.process import ENDED, DecoderProcess, LostError
-from phi4audio_cli.audio.worker import LEAVE, NEXT, REMEDY, Delivery, Order
+from phi4audio_cli.audio.process import AGAIN, ENDED, DecoderProcess, LostError
+from phi4audio_cli.audio.worker import LEAVE, NEXT, Delivery, Order
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Channel, Samples
 
@@ -136,7 +136,7 @@ class Decoder:
 
     def _running(self) -> DecoderProcess:
         if self._ended:
-            raise LostError(ENDED)
+            raise LostError(ENDED, AGAIN)
         if self._process is None or not self._process.alive:
             if self._process is not None:
                 self._process.close()
@@ -150,4 +150,4 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except LostError as error:
-        raise AudioError(str(error), str(path), REMEDY) from error
+        raise AudioError(str(error), str(path), error.remedy) from error

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from phi4audio_cli.audio.decode import OpenAudio
-from phi4audio_cli.audio.worker import serve
+from phi4audio_cli.audio.worker import REMEDY, serve
 
 START_SECONDS = 120.0
 """How long a process may take to start."""
@@ -22,11 +22,22 @@ END_SECONDS = 2.0
 CRASHED = "the decoder crashed on it"
 HANGS = "decoding it hangs"
 ENDED = "decoding was ended"
+AGAIN = "run the command again"
 NOT_STARTED = "no process could be started for decoding"
+NO_ROOM = "see whether the machine has memory left"
 
 
 class LostError(Exception):
-    """The process is gone; the message says what became of it."""
+    """The process is gone.
+
+    Args:
+        what: What became of it.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, what: str, remedy: str = REMEDY) -> None:
+        self.remedy = remedy
+        super().__init__(what)
 
 
 class DecoderProcess:
@@ -56,7 +67,7 @@ class DecoderProcess:
                     self._process.start()
             except OSError as error:
                 self._ours.close()
-                raise LostError(f"{NOT_STARTED}: {error.strerror or error}") from error
+                raise LostError(f"{NOT_STARTED}: {error.strerror or error}", NO_ROOM) from error
         self.pid = self._process.pid
 
     @property
@@ -76,7 +87,7 @@ class DecoderProcess:
         """
         with self._in_use:
             if self._closed:
-                raise LostError(ENDED)
+                raise LostError(ENDED, AGAIN)
             try:
                 self._wait_for_start()
                 return self._exchange(message, seconds)
@@ -90,10 +101,10 @@ class DecoderProcess:
             return
         try:
             if not self._hears(START_SECONDS):
-                raise LostError(f"{NOT_STARTED} within {START_SECONDS:.0f} s")
+                raise LostError(f"{NOT_STARTED} within {START_SECONDS:.0f} s", NO_ROOM)
             self._ours.recv()
         except (EOFError, OSError):
-            raise LostError(f"{NOT_STARTED}: {self._cause()}") from None
+            raise LostError(f"{NOT_STARTED}: {self._cause()}", NO_ROOM) from None
         self._ready = True
 
     def _exchange(self, message: object, seconds: float) -> Any:
