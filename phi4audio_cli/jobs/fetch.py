@@ -142,7 +142,8 @@ def _options(url: str) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
     # Signed URLs must stay as they are written; those with spaces and accents can't.
     encoded = url.isascii() and not any(char.isspace() for char in url)
-    return {"client_kwargs": {"timeout": timeout}, "encoded": encoded}
+    # trust_env: proxies as the environment names them.
+    return {"client_kwargs": {"timeout": timeout, "trust_env": True}, "encoded": encoded}
 
 
 def _is_final(error: Exception) -> bool:

@@ -31,6 +31,8 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
     return folder
 
 
@@ -151,6 +153,13 @@ def test_a_server_s_file_is_fetched_as_its_url_is_written(server: str) -> None:
     with fetched(remote(f"{server}/caf\xe9 1.mp3")) as path:
         assert path.read_bytes() == b"some sound"
     assert _Handler.asked[-2:] == ["/a%2Fb/talk.mp3?sign=x%2By", "/caf%C3%A9%201.mp3"]
+
+
+def test_a_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server)
+    with fetched(remote("http://elsewhere.invalid/talk.mp3")) as path:
+        assert path.read_bytes() == b"some sound"
+    assert _Handler.asked[-1] == "http://elsewhere.invalid/talk.mp3"
 
 
 def test_a_server_that_is_busy_is_asked_again(server: str) -> None:
