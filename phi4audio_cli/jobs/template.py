@@ -107,6 +107,8 @@ def _filled(template: str, values: dict[str, str | int]) -> PurePath:
         ) from error
     if not values["parent"] and not template.startswith("/"):
         text = text.lstrip("/")  # {parent}/{stem} means {stem} then
+    if "\0" in text:
+        raise _refused(template, "holds what no name can hold", "leave it out")
     path = PurePath(text)
     if path.is_absolute() or ".." in path.parts or not path.name:
         remedy = "give the folder with --output-dir, and a path below it here"

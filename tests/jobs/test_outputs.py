@@ -333,6 +333,7 @@ class TestTemplates:
             ("{stem:d}.{format}", "can't be filled in"),
             ("../{stem}.{format}", "out of the output folder"),
             ("{parent}/x/../../{stem}.{format}", "out of the output folder"),
+            ("{stem}\0.{format}", "no name can hold"),
             ("/{stem}.{format}", "out of the output folder"),
             ("{stem}.{format}", "would overwrite the output of another"),
         ],
