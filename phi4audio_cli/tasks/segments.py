@@ -76,18 +76,17 @@ def _position(one: Kept) -> tuple[int, int]:
 
 
 def _track(kept: Sequence[Kept], make: MakeSegment) -> list[Placed]:
-    chunks = [heard(one.answer) for one in kept]
-    made = [_segment(one, make) for one in kept]
-    apart = set_apart(made, chunks)
-    return [
-        (chunk, segment)
-        for chunk, before, segment in zip(chunks, made, apart, strict=True)
-        if segment.text or (segment.flags and not before.text)
-    ]
+    told = [one for one in kept if one.answer.text]
+    chunks = [heard(one.answer) for one in told]
+    apart = set_apart([_marked(one, make(0, one.answer)) for one in told], chunks)
+    placed = [pair for pair in zip(chunks, apart, strict=True) if pair[1].text]
+    # What has no text but should have some is a segment, too: it says what is missing.
+    missing = [one for one in kept if one.flags and not one.answer.text]
+    placed += [(heard(one.answer), _marked(one, chunk_segment(0, one.answer))) for one in missing]
+    return sorted(placed, key=lambda pair: (pair[0].index, pair[0].start))
 
 
-def _segment(one: Kept, make: MakeSegment) -> Segment:
-    segment = make(0, one.answer) if one.answer.text else chunk_segment(0, one.answer)
+def _marked(one: Kept, segment: Segment) -> Segment:
     return replace(segment, flags=one.flags, tried=one.tried)
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from phi4audio_cli.languages import find_language
+from phi4audio_cli.tasks.ask import Ask
 from phi4audio_cli.tasks.pieces import speech_budget
 from phi4audio_cli.tasks.quality import quality_warnings
 from phi4audio_cli.tasks.repair import PENALTY, halve
+from phi4audio_cli.tasks.summarize import Summarize
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.tasks.transcribe import Transcribe
 from phi4audio_cli.tasks.translate import Translate
@@ -362,3 +364,22 @@ def test_two_speakers_at_once_are_in_order_and_lose_nothing():
     ]  # fmt: skip
     assert [each.id for each in result.segments] == [0, 1, 2]
     assert result.speech == 45
+
+
+def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
+    task = Transcribe("English", align="speech")
+    pieces = [chunk(10, 0, 0), chunk(10, 1, 5)]
+    first, second = (next(iter(task.requests(0, each))) for each in pieces)
+    result = task.assemble([answer(first, TALK), answer(second, "")], 15)
+    assert result.text == TALK
+    assert [(each.text, each.flags) for each in result.segments] == [(TALK, ()), ("", ("empty",))]
+    assert result.uncovered == 5
+
+
+@pytest.mark.parametrize("task", [Summarize(), Ask("What is it about?")])
+def test_a_summary_that_was_cut_short_says_so(task: Task):
+    [request] = task.requests(0, chunk(30))
+    for finish, lines in (("stop", 0), ("length", 1)):
+        result = task.assemble([answer(request, (TALK, finish))], 30)
+        assert result.finish == finish
+        assert len(quality_warnings(result)) == lines
