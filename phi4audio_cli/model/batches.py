@@ -11,15 +11,22 @@ from phi4audio_cli.model.encoder import WINDOW_FRAMES
 from phi4audio_cli.model.generate import embed_audio
 from phi4audio_cli.model.inputs import Pending, Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.types import Unanswered
 
 
-def windows(prepared: Iterable[Pending | None], size: int) -> Iterator[list[Pending]]:
+def windows(
+    prepared: Iterable[Pending | Unanswered | None], size: int
+) -> Iterator[list[Pending] | Unanswered]:
     """Collect requests that are sorted together: about `size`, fewer where None flushes.
 
-    Requests about one chunk, which follow each other, are never divided.
+    Requests about one chunk, which follow each other, are never divided. What is unanswered
+    already is handed on at once.
     """
     held: list[Pending] = []
     for item in prepared:
+        if isinstance(item, Unanswered):
+            yield item
+            continue
         if item is None or (len(held) >= size and not _same_chunk(held[-1], item)):
             if held:
                 yield held

@@ -21,6 +21,7 @@ from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
+from phi4audio_cli.model.preparing import prepare
 from phi4audio_cli.prefetch import prefetch
 from phi4audio_cli.types import Generation, Request, Unanswered
 
@@ -109,9 +110,12 @@ class LocalBackend:
             ModelError: The device is lost.
         """
         window = self.batch_size * BATCHES_SORTED_TOGETHER
-        prepared = prefetch(self.inputs.prepare_all(feed), window)
+        prepared = prefetch(prepare(self.inputs, feed), window)
         for pending in windows(prepared, window):
-            yield from self._answer_window(pending, stop)
+            if isinstance(pending, Unanswered):
+                yield pending
+            else:
+                yield from self._answer_window(pending, stop)
 
     def longest_chunk(self, wanted: float) -> float:
         """Return the longest chunk whose pass fits the free memory, at most `wanted`, in seconds.

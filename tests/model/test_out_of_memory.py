@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,6 +232,45 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
     assert len(lost) == 1
     assert "overflow" in str(found.pop(lost[0]).error)
     assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("no frames")])
+def test_a_request_that_cannot_be_prepared_costs_itself_only(
+    backend, undisturbed, monkeypatch, error
+):
+    hear = backend.inputs.hear
+
+    def fail(of: Chunk) -> torch.Tensor:
+        if of.index == 99:
+            raise error
+        return hear(of)
+
+    monkeypatch.setattr(backend.inputs, "hear", fail)
+    asked = requests()
+    asked.insert(3, Request(99, chunk(99, 0.6), "ABC", 5))
+    found = answers(backend, asked)
+    lost = found.pop(99)
+    assert isinstance(lost, Unanswered)
+    assert isinstance(lost.error, FileError if isinstance(error, MemoryError) else ValueError)
+    assert tokens(found) == undisturbed
+
+
+def test_what_cannot_be_prepared_is_told_although_nothing_else_comes(backend, monkeypatch):
+    def fail(of: Chunk) -> torch.Tensor:
+        raise ValueError("no frames")
+
+    monkeypatch.setattr(backend.inputs, "hear", fail)
+    told = threading.Event()
+
+    def feed() -> Iterator[Request | None]:
+        yield Request(0, chunk(0, 0.6), "ABC", 5)
+        yield None
+        assert told.wait(20), "the flush came and the request was not given back"
+
+    for answer in backend.generate(feed()):
+        assert isinstance(answer, Unanswered)
+        told.set()
+    assert told.is_set()
 
 
 @pytest.mark.parametrize(
