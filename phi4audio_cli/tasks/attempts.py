@@ -45,20 +45,28 @@ def choose(answers: Sequence[Generation], language: str | None) -> list[Kept]:
     Returns:
         One answer, or those about the halves in order.
     """
-    wholes = [answer for answer in answers if answer.request.attempt == "first"]
+    first = _first(answers, language)
     others = [answer for answer in answers if answer.request.attempt != "first"]
-    whole = min((_judged(answer, language) for answer in wholes), key=lambda one: _cost([one]))
     if not others:
-        return [whole]
+        return [Kept(first, problems(first, language))]
     parts = _parts(others, language)
     names = tuple(dict.fromkeys(("first", *(name for part in parts for name in part.tried))))
-    whole = Kept(whole.answer, _settled(whole.answer, parts, language), _last(names, "first"))
+    whole = Kept(first, _settled(first, parts, language), _last(names, "first"))
     if not whole.flags or _cost([whole]) <= _cost(parts):
         return [whole]
     return [
         Kept(part.answer, part.flags, _last(("first", *part.tried), part.answer.request.attempt))
         for part in parts
     ]
+
+
+def _first(answers: Iterable[Generation], language: str | None) -> Generation:
+    """Return the best answer about the whole; there are two where one for both didn't serve."""
+    firsts = [answer for answer in answers if answer.request.attempt == "first"]
+    return min(
+        firsts,
+        key=lambda each: (_cost([Kept(each, suspicions(each, language))]), each.request.label),
+    )
 
 
 def _parts(answers: Iterable[Generation], language: str | None) -> list[Kept]:
@@ -68,7 +76,8 @@ def _parts(answers: Iterable[Generation], language: str | None) -> list[Kept]:
         by_start.setdefault(heard(answer).start, []).append(answer)
     parts = []
     for _, attempts in sorted(by_start.items()):
-        best = min((_judged(each, language) for each in attempts), key=lambda one: _cost([one]))
+        judged = (Kept(each, problems(each, language)) for each in attempts)
+        best = min(judged, key=lambda one: _cost([one]))
         made = {each.request.attempt for each in attempts}
         parts.append(Kept(best.answer, best.flags, tuple(n for n in ATTEMPTS if n in made)))
     return parts
@@ -94,10 +103,6 @@ def _refuted(whole: Generation, parts: Sequence[Kept]) -> set[str]:
     if all(agreement(whole.text, text) < SAYS_THE_SAME for text in texts):
         refuted |= SPOKEN_FOR_ITSELF
     return refuted
-
-
-def _judged(answer: Generation, language: str | None) -> Kept:
-    return Kept(answer, problems(answer, language))
 
 
 def _cost(kept: Sequence[Kept]) -> tuple[float, float, int]:

@@ -301,6 +301,21 @@ def test_a_doubtful_answer_for_both_is_asked_plainly_and_then_in_halves():
     assert quality_warnings(result) == ()
 
 
+def test_a_plain_answer_is_better_than_one_for_both_that_may_loop():
+    task = Translate([FRENCH], "English", with_transcript=True)
+
+    def said(request: Request) -> Said:
+        if "<sep>" in request.prompt:
+            return f"{TALK} <sep> {'un ' * 60}"
+        return TALK if "Transcribe" in request.prompt else "un deux trois"
+
+    answers = ask(task, [chunk()], said)
+    assert attempts(answers) == ["first"] * 3
+    for order in (answers, answers[::-1]):
+        [segment] = task.assemble(order, 40).each[0].segments
+        assert (segment.transcript, segment.text, segment.flags) == (TALK, "un deux trois", ())
+
+
 def test_halves_of_both_stand_beside_each_other():
     task = Translate([FRENCH], "English", with_transcript=True)
 
