@@ -80,10 +80,13 @@ class Shelf:
 
     def finished(self, job: Job) -> Finished | None:
         """Return what an earlier run made of a recording; None where it is not finished."""
-        pages = read_pages(journal_path(job, self._identity_of(job)["task"]))
-        if self._fresh or pages.done is None or pages.header is None:
+        if self._fresh:
             return None
-        if {**pages.header, "input": None} != {**self._identity_of(job), "input": None}:
+        identity = self._identity_of(job)
+        pages = read_pages(journal_path(job, identity["task"]))
+        if pages.header is None or pages.done is None:
+            return None
+        if pages.header != {**identity, "input": pages.header.get("input")}:
             return None
         try:
             with self._fetch(job) as source:
@@ -104,10 +107,7 @@ class Shelf:
         except OSError:
             return  # opening it says why, in better words
         try:
-            journal = Journal.claim(journal_path(job, header["task"]))
-            if journal is None:
-                raise ClaimedError("another job works on it", str(job.source))
-            self._open[job.index] = self._read(job, journal, header)
+            self._open[job.index] = self._claim(job, header)
         except OSError as error:
             self._say(error)
 
@@ -143,13 +143,22 @@ class Shelf:
             volume.journal.close()
         self._open.clear()
 
+    def _claim(self, job: Job, header: Identity) -> _Volume:
+        journal = Journal.claim(journal_path(job, header["task"]))
+        if journal is None:
+            raise ClaimedError("another job works on it", str(job.source))
+        try:
+            return self._read(job, journal, header)
+        except BaseException:
+            journal.close()
+            raise
+
     def _read(self, job: Job, journal: Journal, header: Identity) -> _Volume:
         pages = journal.pages
         if self._fresh or pages.header != header:
             journal.restart(header)
             return _Volume(journal, {})
         if _finished(pages) is not None:
-            journal.close()
             raise ClaimedError("another job has done it meanwhile", str(job.source))
         if pages.done is not None:  # of another shape than results have now
             journal.restart(header)
