@@ -25,7 +25,7 @@ from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.lock import hold
-from phi4audio_cli.jobs.outputs import plan_jobs
+from phi4audio_cli.jobs.outputs import clean_leftovers, plan_jobs
 from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
@@ -70,8 +70,11 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     jobs = plan_jobs(inputs, names, settings.output_dir, settings.output_template)
     if not jobs:
         return ExitCode.USAGE
+    written = dict.fromkeys(path.parent for job in jobs for path in job.outputs.values())
+    # What lies below a folder that the user named belongs to it.
+    held = written if settings.output_dir is None else [settings.output_dir]
     with (
-        hold(_folders(jobs, settings), shared=options.shared),
+        hold(held, shared=options.shared, on_alone=lambda: clean_leftovers({*held, *written})),
         open_display(Tally(len(jobs)), quiet=options.quiet, verbose=options.verbose) as display,
     ):
         if options.verbose:
@@ -88,15 +91,6 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             ),
         )
     return code or (ExitCode.USAGE if missing else ExitCode.OK)
-
-
-def _folders(jobs: Iterable[Job], settings: Settings) -> Iterator[Path]:
-    """Return the folders that the outputs lie in; what is below one given by the user is its."""
-    if settings.output_dir is not None:
-        yield settings.output_dir
-        return
-    for job in jobs:
-        yield from {path.parent: None for path in job.outputs.values()}
 
 
 def task_events(
