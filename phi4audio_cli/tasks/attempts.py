@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phi4audio_cli.tasks.doubts import is_proven_loop, problems, suspicions
 from phi4audio_cli.tasks.pieces import LOGPROB_DIGITS, heard
@@ -35,7 +35,7 @@ class Kept:
 def choose(answers: Sequence[Generation], language: str | None) -> list[Kept]:
     """Choose among the answers about one chunk: the whole, or its parts.
 
-    That with the fewest problems is kept, each weighed by the seconds it spoils; among equals,
+    That with the fewest problems is kept, each weighed by the audio it spoils; among equals,
     that which the model was more sure of. The order of the answers doesn't matter.
 
     Args:
@@ -52,6 +52,7 @@ def choose(answers: Sequence[Generation], language: str | None) -> list[Kept]:
     parts = _parts(others, language)
     names = tuple(dict.fromkeys(("first", *(name for part in parts for name in part.tried))))
     whole = Kept(first, _settled(first, parts, language), _last(names, "first"))
+    parts = _with_loops(whole, parts)
     if not whole.flags or _cost([whole]) <= _cost(parts):
         return [whole]
     return [
@@ -105,14 +106,26 @@ def _refuted(whole: Generation, parts: Sequence[Kept]) -> set[str]:
     return refuted
 
 
-def _cost(kept: Sequence[Kept]) -> tuple[float, float, int]:
-    """Return what speaks against answers: spoiled seconds, doubt of the model, later attempts."""
-    spoiled = sum(len(one.flags) * heard(one.answer).seconds for one in kept)
+def _with_loops(whole: Kept, parts: Sequence[Kept]) -> list[Kept]:
+    """Flag the parts of a loop that each say as much as the whole: no speaker would."""
+    texts = [part.answer.text for part in parts]
+    alike = all(agreement(whole.answer.text, text) >= SAYS_THE_SAME for text in texts)
+    if "loop" not in whole.flags or len(parts) < 2 or not alike:
+        return list(parts)
+    return [
+        part if "loop" in part.flags else replace(part, flags=(*part.flags, "loop"))
+        for part in parts
+    ]
+
+
+def _cost(kept: Sequence[Kept]) -> tuple[int, float, int]:
+    """Return what speaks against answers: spoiled samples, doubt of the model, later attempts."""
+    spoiled = sum(len(one.flags) * len(heard(one.answer).samples) for one in kept)
     logprobs = [value for one in kept for value in one.answer.logprobs]
     doubt = -sum(logprobs) / len(logprobs) if logprobs else float("inf")
     latest = max(ATTEMPTS.index(one.answer.request.attempt) for one in kept)
-    # Further digits depend on how requests were batched, and on how seconds were cut.
-    return round(spoiled, LOGPROB_DIGITS), round(doubt, LOGPROB_DIGITS), latest
+    # Further digits depend on how requests were batched.
+    return spoiled, round(doubt, LOGPROB_DIGITS), latest
 
 
 def _last(names: Sequence[str], kept: str) -> tuple[str, ...]:

@@ -166,6 +166,12 @@ def test_what_the_halves_don_t_say_again_is_a_loop():
     assert {each.flags for each in result.segments} == {()}
 
 
+def test_a_loop_that_is_as_long_in_every_half_is_flagged():
+    """Slow enough to be said, but forty words in forty seconds and in twenty."""
+    result = transcript(lambda request: "seven " * 40)
+    assert {each.flags for each in result.segments} == {("loop",)}
+
+
 def test_what_nobody_can_say_so_fast_is_a_loop():
     """Two hundred words in a second of speech, though the halves say them again."""
     piece = chunk(speech=(Span(RATE, 2 * RATE), Span(30 * RATE, 30 * RATE + 1)))
