@@ -350,11 +350,12 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes() -> None:
     total = len(list(answers("whole")))
     assert total > 8
     chance = random.Random(7)
-    for share in (chance.uniform(0, 0.5), chance.uniform(0.5, 1)):
-        with demo("out") as process:
-            while process.poll() is None and len(list(answers("out"))) < share * total:
-                time.sleep(0.01)
-            time.sleep(chance.uniform(0, 0.05))
+    # scripts/torture.py kills more often.
+    share = chance.uniform(0.3, 0.9)
+    with demo("out") as process:
+        while process.poll() is None and len(list(answers("out"))) < share * total:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.05))
     with demo("out") as process:
         assert process.wait() == 0
     assert outputs("out") == outputs("whole")

@@ -1,0 +1,92 @@
+"""A job of many recordings, killed again and again, with the bundled demo model."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import phi4audio_cli
+from torturing.outcome import answers, finished, outputs
+
+SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
+SHORTEST, LONGEST = 2.0, 9.0
+"""Lengths of the recordings, seconds."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One run that was killed, and how far it had come."""
+
+    seconds: float
+    answers: int
+    files: int
+
+
+def make_recordings(folder: Path, count: int, chance: random.Random) -> list[Path]:
+    """Cut recordings out of the bundled samples."""
+    import soundfile
+
+    folder.mkdir(parents=True)
+    sources = [soundfile.read(path) for path in sorted(SAMPLES.glob("*.flac"))]
+    made = []
+    for number in range(count):
+        samples, rate = chance.choice(sources)
+        length = min(len(samples), int(chance.uniform(SHORTEST, LONGEST) * rate))
+        start = chance.randint(0, len(samples) - length)
+        path = folder / f"{number:02}.flac"
+        soundfile.write(path, samples[start : start + length], rate)
+        made.append(path)
+    return made
+
+
+def start(recordings: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Start the job."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "phi4audio_cli", "transcribe", str(recordings), "-o", str(out),
+         "--model", "demo", "--offline", "--device", "cpu", "--chunk-seconds", "3",
+         "--batch-size", "4"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def killed(
+    recordings: Path, out: Path, total: int, times: int, chance: random.Random
+) -> Iterator[Kill]:
+    """Run the job and kill it, so often, at random moments of its way.
+
+    Args:
+        recordings: Their folder.
+        out: Where the outputs go.
+        total: Answers that the whole job takes.
+        times: How often.
+        chance: Decides.
+    """
+    for place in sorted(chance.uniform(0, total) for _ in range(times)):
+        process = start(recordings, out)
+        began = time.monotonic()
+        while process.poll() is None and sum(1 for _ in answers(out)) < place:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.2))  # between answers, while outputs are written
+        process.kill()
+        process.wait()
+        yield Kill(time.monotonic() - began, sum(1 for _ in answers(out)), finished(out))
+
+
+def differences(whole: Path, out: Path) -> list[str]:
+    """Return what the killed job did otherwise than the undisturbed one; nothing is right."""
+    found = []
+    if (theirs := outputs(out)) != (ours := outputs(whole)):
+        names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+        found.append(f"outputs differ: {', '.join(sorted(names))}")
+    count = Counter(answers(out))
+    if twice := [key for key, number in count.items() if number > 1]:
+        found.append(f"{len(twice)} chunks were answered twice")
+    if set(count) != set(answers(whole)):
+        found.append("other chunks were answered")
+    return found
