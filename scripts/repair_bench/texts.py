@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.text.units import word_count
 from phi4audio_cli.types import Chunk, FinishReason, Generation, Request, Span
 
 from .asking import ask
@@ -62,7 +63,7 @@ def really_said(rng: np.random.Generator, count: int) -> Iterator[Case]:
         phrase = str(rng.choice(PHRASES))
         length = max(1, len(phrase.split()))
         times = int(rng.integers(12, 61)) // length + 3
-        seconds = max(2.0, times * length / rng.uniform(1, FASTEST))
+        seconds = max(2.0, times * max(1.0, word_count(phrase)) / rng.uniform(1, FASTEST))
         left = times // 2
         heard, first, second = (_miscounted(rng, n) for n in (times, left, times - left))
         yield Case(
