@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import portalocker
 from portalocker import LockFlags
@@ -27,7 +27,7 @@ class ClaimedError(FileError):
     """Another job works on this recording, or has done it meanwhile."""
 
 
-def try_lock(file: BinaryIO, *, shared: bool = False) -> bool:
+def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
     """Lock an open file for this process, without waiting; a dead process holds no lock.
 
     Returns:
@@ -76,9 +76,9 @@ def _hold(folder: Path, held: ExitStack, shared: bool) -> None:
     if not try_lock(file, shared=shared):
         raise _taken(folder, _owner(file))
     if not shared:
-        file.truncate(0)
-        file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
-        file.flush()
+        with contextlib.suppress(OSError):  # the lock holds, whether or not it says who holds it
+            file.truncate(0)
+            file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
 
 
 def _check_nobody_shares(folders: Iterable[Path]) -> None:
@@ -88,11 +88,12 @@ def _check_nobody_shares(folders: Iterable[Path]) -> None:
                 raise _taken(folder, "a job with --shared")
 
 
-def _open(folder: Path, name: str) -> BinaryIO:
+def _open(folder: Path, name: str) -> IO[bytes]:
     home = folder / HOME
     try:
         home.mkdir(parents=True, exist_ok=True)
-        return (home / name).open("a+b")
+        # Unbuffered: closing it has nothing to write, and so can't fail on a full disk.
+        return (home / name).open("a+b", buffering=0)
     except OSError as error:
         raise OutputError(
             f"can't be written to: {error.strerror or error}",
@@ -101,7 +102,7 @@ def _open(folder: Path, name: str) -> BinaryIO:
         ) from error
 
 
-def _owner(file: BinaryIO) -> str:
+def _owner(file: IO[bytes]) -> str:
     """Say who holds a lock; Windows doesn't let others read it."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         file.seek(0)
