@@ -47,16 +47,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recordings", type=int, default=40, help="of kills")
     parser.add_argument("--times", type=int, default=20, help="of kills")
+    parser.add_argument("--every", type=int, default=1, help="of faults: take each N-th")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         if arguments.what == "faults":
-            return torture_by_faults(Path(folder))
+            return torture_by_faults(Path(folder), arguments.every)
         return torture_by_kills(
             Path(folder), arguments.recordings, arguments.times, random.Random(arguments.seed)
         )
 
 
-def torture_by_faults(home: Path) -> int:
+def torture_by_faults(home: Path, every: int) -> int:
     """Let each operation of a small job go wrong in turn; then run it again, undisturbed."""
     recordings = home / "recordings"
     recordings.mkdir()
@@ -71,7 +72,7 @@ def torture_by_faults(home: Path) -> int:
     operations = told.read_text().splitlines()
     for mode in MODES:
         for place, usual in enumerate(operations):
-            if mode == "torn" and not usual.startswith("write"):
+            if place % every or (mode == "torn" and not usual.startswith("write")):
                 continue
             operation, code, wrong = one_fault(home, Faults(place, mode))
             row = rows[operation, mode]

@@ -141,3 +141,41 @@ def test_the_display_fits_standard_error(capsys, monkeypatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with open_display(Tally(1), quiet=False, verbose=False) as display:
         assert type(display) is LiveDisplay
+
+
+ROWS = [("[bold]a\n.wav", "failed", "is torn"), ("b.wav", "warnings", "looks [red]odd")]
+
+
+@pytest.mark.parametrize("kind", ["quiet", "plain", "live"])
+def test_the_table_names_what_failed_and_is_left_out_where_it_is_quiet(
+    kind: str, console: Console, capsys
+) -> None:
+    display = {
+        "quiet": lambda: Display(Tally(2)),
+        "plain": lambda: PlainDisplay(Tally(2)),
+        "live": lambda: LiveDisplay(Tally(2), console),
+    }[kind]()
+    with display:
+        display.table(ROWS)
+    shown = capsys.readouterr().err + written(console)
+    told = [r"[bold]a\n.wav", "failed", "is torn", "looks [red]odd"]
+    assert all((each in shown) == (kind != "quiet") for each in told)
+
+
+def test_a_very_long_table_is_cut(capsys) -> None:
+    PlainDisplay(Tally(1)).table([(f"{n}.wav", "failed", "torn") for n in range(1000)])
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) < 70
+    assert "and 950 more" in shown
+
+
+def test_a_recording_that_is_done_is_named_and_counted(capsys) -> None:
+    display = PlainDisplay(Tally(2))
+    display.skip(job(0, NAME), "done before")
+    display.warn(job(1, "b.wav"), "is doubtful")
+    display.summary()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        r"phi4audio: [1/2] [bold]talk\n.wav: done before", "phi4audio: b.wav: is doubtful"
+    ]  # fmt: skip
+    assert "0 of 2 done, 1 skipped" in lines[2]

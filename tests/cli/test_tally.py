@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from phi4audio_cli.cli.tally import Tally
@@ -74,3 +76,29 @@ def test_a_header_that_says_too_little_never_makes_the_time_left_negative() -> N
     tally.take(chunk_done(job(), 40.0))
     assert tally.total_audio == 40
     assert tally.seconds_left == 0
+
+
+def test_what_an_earlier_run_did_is_no_speed() -> None:
+    clock = Clock()
+    tally = Tally(3, clock)
+    tally.begin()
+    clock.time += 10
+    tally.skip()
+    tally.take(FileStarted(job(0), 60.0))
+    tally.take(replace(chunk_done(job(0), 30.0), recalled=True))
+    assert (tally.audio, tally.rtfx) == (30, None)
+    tally.take(chunk_done(job(0), 30.0, index=1))
+    assert tally.rtfx == pytest.approx(3)
+    tally.take(file_done(job(0), 60.0))
+    assert (tally.finished, tally.total_audio) == (2, 120)  # two recordings like the one measured
+
+
+def test_of_two_channels_each_is_half_of_the_recording() -> None:
+    tally = Tally(1)
+    for index, speaker in enumerate(("left", "right")):
+        done = chunk_done(job(), 30.0, index=index)
+        request = done.generation.request
+        chunk = replace(request.chunk, speaker=speaker)
+        heard = replace(done.generation, request=replace(request, chunk=chunk))
+        tally.take(replace(done, generation=heard))
+    assert tally.heard(0) == 30
