@@ -61,7 +61,8 @@ def work(
     delivery = Delivery(settings, display, shelf, report, rules, stop)
     try:
         with stop.listening(display.line):
-            if left := list(_left(jobs, shelf, delivery, stop)):
+            left = list(_left(jobs, shelf, delivery, stop))
+            if left and not stop():
                 for event in do(left, shelf, stop):
                     delivery.take(event)
     except KeyboardInterrupt:
