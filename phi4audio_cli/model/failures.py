@@ -12,8 +12,14 @@ from phi4audio_cli.errors import FileError, ModelError
 from phi4audio_cli.model.memory import ENCODER_SECONDS
 from phi4audio_cli.types import Request
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""In torch's messages, lower case: GPUs, the CPU's allocator, the same on Windows, cuBLAS."""
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "unable to allocate",
+)
+"""In messages, lower case: of GPUs, torch on the CPU and on Windows, cuBLAS, NumPy inside others."""
 
 _DEVICE_LOST = ("cuda error", "device-side assert", "illegal memory access", "hip error")
 """After these every further call on the device fails, until the process ends."""
@@ -35,10 +41,9 @@ def understand(error: Exception, device: torch.device) -> Failure:
         ModelError: The device is lost; there is no use in going on.
     """
     _let_go(error)
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or _says(error, text, _NO_MEMORY):
+    if is_of_memory(error):
         return Failure(error, of_memory=True)
-    if _says(error, text, _DEVICE_LOST):
+    if isinstance(error, RuntimeError) and _says(error, _DEVICE_LOST):
         raise ModelError(
             f"the device failed: {_first_line(error)}",
             where=str(device),
@@ -46,6 +51,11 @@ def understand(error: Exception, device: torch.device) -> Failure:
             "if it happens again, try --device cpu",
         ) from error
     return Failure(error, of_memory=False)
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether there was not enough memory, whoever says so."""
+    return isinstance(error, MemoryError) or _says(error, _NO_MEMORY)
 
 
 def release_memory() -> None:
@@ -89,8 +99,9 @@ def _let_go(error: BaseException | None) -> None:
         error = error.with_traceback(below).__context__
 
 
-def _says(error: Exception, text: str, phrases: tuple[str, ...]) -> bool:
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
+def _says(error: Exception, phrases: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(phrase in text for phrase in phrases)
 
 
 def _first_line(error: Exception) -> str:

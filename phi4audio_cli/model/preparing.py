@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from phi4audio_cli.errors import ModelError
-from phi4audio_cli.model.failures import too_large
+from phi4audio_cli.model.failures import is_of_memory, too_large
 from phi4audio_cli.model.inputs import InputBuilder, Pending
 from phi4audio_cli.types import Request, Unanswered
 
@@ -41,6 +41,6 @@ def prepare(
 
 
 def _worded(request: Request, error: Exception) -> Exception:
-    if isinstance(error, MemoryError):
+    if is_of_memory(error):
         return too_large(request, torch.device("cpu"), torch.bfloat16)
     return error
