@@ -19,7 +19,7 @@ _NO_MEMORY = (
     "alloc_failed",
     "unable to allocate",
 )
-"""In messages, lower case: of GPUs, torch on the CPU and on Windows, cuBLAS, NumPy inside others."""
+"""In messages, lower case: GPUs, torch on the CPU and on Windows, cuBLAS, NumPy inside others."""
 
 _DEVICE_LOST = ("cuda error", "device-side assert", "illegal memory access", "hip error")
 """After these every further call on the device fails, until the process ends."""
