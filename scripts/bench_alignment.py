@@ -31,7 +31,7 @@ from phi4audio_cli.audio.packing import cut_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.resolve import resolve
 from phi4audio_cli.model import align as aligning
-from phi4audio_cli.model import local
+from phi4audio_cli.model import answering
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
 from phi4audio_cli.types import Chunk, Word
@@ -113,7 +113,7 @@ def hide(heads: set[tuple[int, int]]) -> None:
 def share_of_the_pass(backend: LocalBackend, recordings: list[Recording]) -> float:
     """Return the time of the extra pass as a share of all, VAD and features included."""
     spent = 0.0
-    run = local.align
+    run = answering.align
 
     def timed(*args: object, **kwargs: object) -> object:
         nonlocal spent
@@ -122,11 +122,11 @@ def share_of_the_pass(backend: LocalBackend, recordings: list[Recording]) -> flo
         spent += time.perf_counter() - begun
         return found
 
-    local.align = timed  # type: ignore[assignment]
+    answering.align = timed  # type: ignore[assignment]
     begun = time.perf_counter()
     for recording in recordings:
         words_of(backend, recording, "attention")
-    local.align = run
+    answering.align = run
     return spent / (time.perf_counter() - begun)
 
 

@@ -22,8 +22,10 @@ from phi4audio_cli.audio.vad import (
     LEAVE,
     QUIET_WINDOWS,
     SPEECH_WINDOWS,
+    STRETCH_WINDOWS,
     SileroDetector,
     SpeechMarks,
+    made_loud,
     stretches,
 )
 
@@ -54,9 +56,14 @@ def test_the_probabilities_are_silero_s(wide: Array, voices: Array, rate: int) -
     torch.set_num_threads(threads)
     samples = wide if rate == 16000 else voices[: 8000 * 20]
     size = silero.window_length(rate)
+    loud = np.concatenate(
+        [
+            made_loud(np.pad(part, (0, -len(part) % size)), size)
+            for part in stretches([samples], STRETCH_WINDOWS * size)
+        ]
+    )
     wanted = [
-        theirs(torch.from_numpy(np.pad(part, (0, size - len(part)))), rate).item()
-        for part in np.split(samples, range(size, len(samples), size))
+        theirs(torch.from_numpy(part), rate).item() for part in np.split(loud, len(loud) // size)
     ]
     heard = list(SileroDetector().listen([samples], rate))
     np.testing.assert_array_equal(np.concatenate([part for part, _ in heard]), samples)
@@ -73,10 +80,27 @@ def test_blocks_don_t_matter(wide: Array) -> None:
         np.testing.assert_array_equal(scores, scored)
 
 
+@pytest.mark.parametrize("loudness", [1.0, 0.1, 0.01])
+def test_quiet_voices_are_heard_like_loud_ones(wide: Array, loudness: float) -> None:
+    def spoken(samples: Array) -> float:
+        heard = SileroDetector().listen([samples], 16000)
+        return float((np.concatenate([scores for _, scores in heard]) >= ENTER).mean())
+
+    assert spoken(loudness * wide) == pytest.approx(spoken(wide), abs=0.03)
+
+
+def test_loud_stretches_stay_as_they_are_and_nothing_leaves_its_range() -> None:
+    noise = np.random.default_rng(0).standard_normal(512 * 50).astype("f4")
+    np.testing.assert_array_equal(made_loud(0.3 * noise, 512), 0.3 * noise)
+    assert np.abs(made_loud(0.01 * noise, 512)).max() <= 1
+    assert made_loud(np.zeros(512 * 4, "f4"), 512).max() == 0
+
+
 def test_silence_and_tones_are_no_speech() -> None:
     time = np.arange(16000 * 10) / 16000
     music = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 330)) / 10
-    for samples in (np.zeros(16000 * 10), music):
+    hiss = np.random.default_rng(0).standard_normal(16000 * 10) / 1000
+    for samples in (np.zeros(16000 * 10), music, hiss):
         for _, scores in SileroDetector().listen([samples.astype("f4")], 16000):
             assert (scores[10:] < ENTER).mean() > 0.95
 
