@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Shelf:
         self._fresh = fresh
         self._on_note = on_note
         self._open: dict[int, _Volume] = {}
+        self._closing = threading.Lock()
+        self._closed = False
         self._told = False
 
     def finished(self, job: Job) -> Finished | None:
@@ -107,9 +110,14 @@ class Shelf:
         except OSError:
             return  # opening it says why, in better words
         try:
-            self._open[job.index] = self._claim(job, header)
+            volume = self._claim(job, header)
         except OSError as error:
             self._say(error)
+            return
+        with self._closing:
+            self._open[job.index] = volume
+            if self._closed:  # the run was ended, and the thread that reads ahead not told yet
+                self.leave(job)
 
     def recall(self, request: Request) -> Generation | None:
         """Return what was answered to a request in an earlier run."""
@@ -138,10 +146,12 @@ class Shelf:
             volume.journal.close()
 
     def close(self) -> None:
-        """Close the journals of all recordings under way."""
-        for volume in [*self._open.values()]:
-            volume.journal.close()
-        self._open.clear()
+        """Close the journals of all recordings under way; none is opened any more."""
+        with self._closing:
+            self._closed = True
+            for volume in self._open.values():
+                volume.journal.close()
+            self._open.clear()
 
     def _claim(self, job: Job, header: Identity) -> _Volume:
         journal = Journal.claim(journal_path(job, header["task"]))

@@ -219,6 +219,16 @@ def test_a_recording_is_claimed_by_one_and_free_when_it_is_done(job: Job) -> Non
         begun(job)
 
 
+def test_a_recording_that_is_begun_after_the_end_is_claimed_by_nobody(job: Job) -> None:
+    first = shelf()
+    first.close()
+    first.begin(job, job.source)
+    first.record(answer(request()))
+    other = begun(job)
+    assert other.recall(request()) is None
+    other.close()
+
+
 # Where it can't be written.
 
 
