@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
         "--phases", nargs="+", choices=["encoder", "decoder"], default=["encoder", "decoder"]
     )
     parser.add_argument("--encoder-minutes", type=float, default=38.0, help="time for phase 1")
-    parser.add_argument("--decoder-minutes", type=float, default=69.0, help="time for phase 2")
+    parser.add_argument("--decoder-minutes", type=float, default=141.0, help="time for phase 2")
     parser.add_argument("--decoder-rate", type=float, default=1.5e-3, help="learning rate, phase 2")
     parser.add_argument("--processes", type=int, default=2, help="processes that train together")
     parser.add_argument("--seed", type=int, default=1)
