@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Speed of phi4audio beside the ways people run this model today, on the same clips and weights.
+
+    python scripts/bench.py                        # the mid-size random checkpoint, forced lengths
+    python scripts/bench.py --model DIR            # a stripped checkpoint, or `demo`
+
+One process a variant and round, variants in turn: `card` is the model card's loop, one clip at a
+time; `leaderboard` padded, unsorted batches; both with transformers' class and its generate. `ours`
+is the engine without word times, `ours+words` with them. Prints a table, writes JSON with --json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+VARIANTS = ("card", "leaderboard", "ours", "ours+words")
+BUILT = Path(__file__).resolve().parents[1] / "build" / "bench"
+
+
+def main() -> None:
+    """Run one variant, or all of them in processes of their own."""
+    options = parse()
+    if options.one:
+        print(json.dumps(run_one(options)))
+        return
+    options.model = checkpoint(options.model)
+    with tempfile.TemporaryDirectory() as scratch:
+        table = compare(options, Path(scratch))
+    show(table)
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", default="mid", help="mid, demo, or a stripped checkpoint")
+    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def checkpoint(name: str) -> str:
+    """Return the folder of a checkpoint; the mid-size one is made where it isn't there yet."""
+    if name == "demo":
+        from phi4audio_cli.checkpoint.resolve import resolve
+
+        return str(resolve("demo", offline=True))
+    if name != "mid":
+        return name
+    folder = BUILT / "mid"
+    if not folder.is_dir():
+        from make_checkpoint import make
+        from random_checkpoint.sizes import SIZES
+
+        make(BUILT / "native", "native", SIZES["mid"])
+        command = [sys.executable, "-m", "phi4audio_cli", "strip-export", "--no-verify"]
+        subprocess.run([*command, "--source", BUILT / "native", "--out", folder], check=True)
+    return str(folder)
+
+
+def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Measure all variants, in turn, and what the machine could do."""
+    import torch
+    from benchmark.clips import make_work, read_clip, save_work
+    from benchmark.limits import measure_cost, measure_machine, shares
+
+    forced = "demo" not in Path(options.model).parts
+    work = make_work(scratch, options.clips, options.seed, forced=forced)
+    save_work(work, scratch / "work.json")
+    seconds = sum(each.seconds for each in work)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.variants}
+    for _ in range(options.rounds):
+        for name, found in runs.items():
+            found.append(apart(options, name, scratch / "work.json"))
+            print(f"{name}: RTFx {seconds / found[-1]['seconds']:.2f}", file=sys.stderr)
+    machine = measure_machine(options.device, getattr(torch, options.dtype))
+    longest = max(work, key=lambda each: each.seconds)
+    cost = measure_cost(Path(options.model), read_clip(longest.path), options.device, options.dtype)
+    tokens = next(iter(runs.values()))[0]["tokens"]
+    return {
+        "audio_seconds": seconds,
+        "clips": len(work),
+        "batch": options.batch,
+        "machine": {"flops": machine.flops, "bandwidth": machine.bandwidth},
+        "limit_seconds": shares(machine, cost, seconds, tokens, options.batch),
+        "runs": runs,
+    }
+
+
+def apart(options: argparse.Namespace, name: str, work: Path) -> dict[str, Any]:
+    """Run one variant in a process of its own."""
+    command = [sys.executable, __file__, "--one", name, "--work", str(work)]
+    for option in ("model", "batch", "device", "dtype"):
+        command += [f"--{option}", str(getattr(options, option))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def run_one(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one variant in this process."""
+    import torch
+    from benchmark.clips import load_work
+    from benchmark.ours import run_ours
+    from benchmark.plain import run_plain
+
+    folder, work = Path(options.model), load_work(options.work)
+    if options.one.startswith("ours"):
+        align = "attention" if options.one == "ours+words" else "none"
+        found = run_ours(
+            folder,
+            work,
+            batch=options.batch,
+            device=options.device,
+            dtype=options.dtype,
+            align=align,
+        )
+    else:
+        batch = 1 if options.one == "card" else options.batch
+        dtype = getattr(torch, options.dtype)
+        found = run_plain(folder, work, batch=batch, device=options.device, dtype=dtype)
+    if options.device.startswith("cuda"):
+        found["peak_memory"] = torch.cuda.max_memory_allocated()
+    else:
+        found["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return found
+
+
+def show(table: dict[str, Any]) -> None:
+    """Print the variants, their ratios, and our stages beside their limits."""
+    audio, runs = table["audio_seconds"], table["runs"]
+    print(f"{table['clips']} clips, {audio:.0f} s of audio, batch {table['batch']}")
+    print(f"{'':12} {'RTFx':>7} {'spread':>13} {'tokens/s':>9} {'padding':>8} {'memory GB':>10}")
+    for name, found in runs.items():
+        speeds = [audio / run["seconds"] for run in found]
+        rate = statistics.median(run["tokens"] / run["seconds"] for run in found)
+        spread = f"{min(speeds):.2f}-{max(speeds):.2f}"
+        memory = max(run["peak_memory"] for run in found) / 1e9
+        print(
+            f"{name:12} {statistics.median(speeds):7.2f} {spread:>13} {rate:9.1f}"
+            f" {100 * found[0]['padding']:7.1f}% {memory:10.2f}"
+        )
+    for base in ("card", "leaderboard"):
+        if base in runs and "ours" in runs:
+            pairs = zip(runs[base], runs["ours"], strict=True)
+            ratios = [slow["seconds"] / fast["seconds"] for slow, fast in pairs]
+            print(
+                f"ours / {base}: {statistics.median(ratios):.2f} x"
+                f" ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+    if "ours" in runs:
+        show_stages(runs["ours"], table["limit_seconds"])
+
+
+def show_stages(found: list[dict[str, Any]], limits: dict[str, float]) -> None:
+    """Print the seconds of each stage, and how far they are from what the machine allows."""
+    wall = statistics.median(run["seconds"] for run in found)
+    print(f"{'stage':14} {'s':>8} {'of wall':>8} {'limit s':>8} {'x limit':>8}")
+    for stage in found[0]["stages"]:
+        spent = statistics.median(run["stages"].get(stage, 0.0) for run in found)
+        limit = limits.get(stage)
+        far = f"{limit:8.2f} {spent / limit:8.2f}" if limit else ""
+        print(f"{stage:14} {spent:8.2f} {100 * spent / wall:7.1f}% {far}")
+    print(f"{'wall':14} {wall:8.2f} {'':8} {sum(limits.values()):8.2f}")
+
+
+if __name__ == "__main__":
+    main()

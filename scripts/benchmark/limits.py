@@ -1,0 +1,100 @@
+"""What the machine could do: operations over matrix throughput, bytes over bandwidth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from phi4audio_cli.model.generate import embed_audio, embed_prompts
+from phi4audio_cli.model.inputs import Prepared
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.types import WIDE_BAND, Chunk, Request, Samples
+
+SIDE = 2048
+COPIED_BYTES = 1 << 28
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Measured on this machine, in the checkpoint's dtype."""
+
+    flops: float
+    """Operations a second of a product of large matrices."""
+    bandwidth: float
+    """Bytes read a second by a product of a large matrix with a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a checkpoint's stages must do."""
+
+    encoder: float
+    """Operations for a second of audio."""
+    prefill: float
+    """Operations for a second of audio."""
+    step: float
+    """Bytes of weights that every decode step reads."""
+
+
+def measure_machine(device: str, dtype: torch.dtype) -> Machine:
+    """Measure matrix throughput and bandwidth; the best of some rounds."""
+    matrix = torch.randn(SIDE, SIDE, device=device).to(dtype)
+    vector = torch.randn(SIDE, device=device).to(dtype)
+    tall = matrix.repeat(COPIED_BYTES // matrix.nbytes, 1)
+    product = _fastest(lambda: matrix @ matrix, device)
+    reading = _fastest(lambda: tall @ vector, device)
+    return Machine(2 * SIDE**3 / product, tall.nbytes / reading)
+
+
+def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> Cost:
+    """Count the operations of one chunk in encoder and prefill, and the bytes of a step."""
+    backend = open_local_backend(folder, device=device, dtype=dtype)
+    seconds = len(samples) / WIDE_BAND
+    row = backend.inputs.prepare(Request(0, Chunk(0, samples, WIDE_BAND, 0), "Transcribe.", 1))
+    with torch.inference_mode():
+        encoder = _operations(lambda: embed_audio(backend.model, [row]))
+        prefill = _operations(lambda: _prefill(backend, [row])) - encoder
+    decoder = [backend.model.model.layers, backend.model.lm_head]
+    weights = [each for part in decoder for each in part.parameters()]
+    step = sum(weight.nbytes for weight in weights)
+    return Cost(encoder / seconds, prefill / seconds, float(step))
+
+
+def shares(
+    machine: Machine, cost: Cost, seconds: float, tokens: int, batch: int
+) -> dict[str, float]:
+    """Return the least seconds each stage needs for so much audio and so many tokens."""
+    return {
+        "encoder": seconds * cost.encoder / machine.flops,
+        "prefill": seconds * cost.prefill / machine.flops,
+        "decode steps": tokens / batch * cost.step / machine.bandwidth,
+    }
+
+
+def _prefill(backend: LocalBackend, rows: Sequence[Prepared]) -> Any:
+    prompts, mask = embed_prompts(backend.model, rows, embed_audio(backend.model, rows))
+    return backend.model(inputs_embeds=prompts, attention_mask=mask, logits_to_keep=1)
+
+
+def _operations(run: Callable[[], Any]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def _fastest(run: Callable[[], Any], device: str) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        run()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times)

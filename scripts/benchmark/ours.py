@@ -1,0 +1,129 @@
+"""The same clips through phi4audio's engine, with its stages timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.clips import Work
+from benchmark.stopwatch import Stopwatch
+from phi4audio_cli.audio import decode
+from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.engine import run
+from phi4audio_cli.model import generate
+from phi4audio_cli.model.answering import Answering
+from phi4audio_cli.model.inputs import InputBuilder
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.tasks.transcribe import Align, Transcribe
+from phi4audio_cli.types import Chunk, FileDone, FileFailed, Job, Request
+
+STAGES = (
+    (decode.Recording, "blocks", "decode"),
+    (SileroDetector, "listen", "vad"),
+    (InputBuilder, "hear", "features"),
+    (generate, "_encode", "encoder"),
+    (generate._Decoding, "_prefill", "prefill"),
+    (generate._Decoding, "_step", "decode steps"),
+    (InputBuilder, "decode", "text"),
+    (Answering, "_align", "align"),
+)
+
+
+class Forced(Transcribe):
+    """Transcribes with answers of given lengths, by the job's index; they end nowhere else."""
+
+    def __init__(self, lengths: Sequence[int | None], align: Align) -> None:
+        super().__init__("English", align=align)
+        self.lengths = lengths
+
+    def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
+        """Ask for as many tokens as were drawn for the clip; its later chunks get one."""
+        for request in super().requests(job, chunk):
+            drawn = self.lengths[job]
+            wanted = drawn if chunk.index == 0 else 1
+            yield request if drawn is None else replace(request, max_new_tokens=wanted or 1)
+
+    def repair(self, answer: object) -> Sequence[Request]:
+        """Leave nonsense as it is."""
+        return ()
+
+
+class Padding:
+    """Counts what share of the encoder's and the prompts' positions is padding."""
+
+    def __init__(self) -> None:
+        self.all = self.real = 0
+
+    def watch(self) -> None:
+        """Look at every batch of prompts."""
+        original = generate.embed_prompts
+
+        def counted(model: Phi4AudioForCausalLM, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            prompts, mask = original(model, *args)
+            self.all += mask.numel()
+            self.real += int(mask.sum())
+            return prompts, mask
+
+        generate.embed_prompts = counted
+
+
+def run_ours(
+    folder: Path, work: Sequence[Work], *, batch: int, device: str, dtype: str, align: Align
+) -> dict[str, Any]:
+    """Transcribe all clips; the load is not counted."""
+    watch, padding = Stopwatch(), Padding()
+    backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
+    lengths = [each.tokens for each in work]
+    if any(lengths):
+        backend._answering.stop_tokens = frozenset()
+    _transcribe(backend, work[:1], Forced(lengths, align))
+    for owner, attribute, name in STAGES:
+        watch.watch(owner, attribute, name)
+    padding.watch()
+    began = time.perf_counter()
+    tokens = _transcribe(backend, work, Forced(lengths, align))
+    return {
+        "seconds": time.perf_counter() - began,
+        "tokens": tokens,
+        "padding": 1 - padding.real / max(padding.all, 1),
+        "stages": dict(watch.seconds),
+    }
+
+
+def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced) -> int:
+    """Run the engine; return the tokens of all answers."""
+    counted = _Counted(backend)
+    jobs = [Job(index, each.path) for index, each in enumerate(work)]
+    cut = partial(cut_speech, detector=SileroDetector())
+    for event in run(jobs, task, counted, chunk_seconds=task.max_chunk_seconds, cut=cut):
+        if isinstance(event, FileFailed):
+            raise event.error
+        if isinstance(event, FileDone):
+            counted.done += 1
+    if counted.done != len(work):
+        raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
+    return counted.tokens
+
+
+class _Counted:
+    """A backend whose tokens are counted on the way."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+        self.tokens = self.done = 0
+
+    def generate(self, *feed: Any) -> Any:
+        for answer in self.backend.generate(*feed):
+            self.tokens += len(answer.tokens)
+            yield answer
+
+    def longest_chunk(self, wanted: float) -> float:
+        return self.backend.longest_chunk(wanted)

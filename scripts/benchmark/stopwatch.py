@@ -1,0 +1,56 @@
+"""Time by stage: functions are wrapped where they live, and their own seconds added up."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Stopwatch:
+    """Adds up the seconds spent in stages, those of nested stages taken off the outer one.
+
+    Each thread counts for itself, so stages that overlap add up to more than the wall time.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._inner = threading.local()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of a block."""
+        outer = getattr(self._inner, "spent", 0.0)
+        self._inner.spent = 0.0
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            self.seconds[name] += spent - self._inner.spent
+            self._inner.spent = outer + spent
+
+    def watch(self, owner: Any, attribute: str, name: str) -> None:
+        """Wrap a function, or a generator's every step, where it lives."""
+        original: Callable[..., Any] = getattr(owner, attribute)
+
+        @functools.wraps(original)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                result = original(*args, **kwargs)
+            return self._steps(result, name) if isinstance(result, Iterator) else result
+
+        setattr(owner, attribute, timed)
+
+    def _steps(self, items: Iterator[Any], name: str) -> Iterator[Any]:
+        while True:
+            with self.stage(name):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
