@@ -102,7 +102,8 @@ class AvSource:
             samples = _as_float(frame)
             seconds += len(samples) / frame.sample_rate
             yield frame.sample_rate, samples
-        self.damage = self.damage or shortfall(seconds, self._own_seconds)
+        problems = (self.damage, shortfall(seconds, self._own_seconds))
+        self.damage = "; ".join(filter(None, problems)) or None
 
     def _sane(self, frames: Iterable[Any]) -> Iterator[Any]:
         for frame in frames:

@@ -1,0 +1,195 @@
+"""The fault table: what was injected into a job, and what came out; docs/batch-jobs.md shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.cli import run
+from phi4audio_cli.cli.app import main
+from phi4audio_cli.engine import ScriptedBackend, Stop, never
+from phi4audio_cli.errors import FileError
+from phi4audio_cli.jobs.lock import HOME
+from phi4audio_cli.types import Generation, Request, Unanswered
+from tests.audio.openers import opened
+
+from .faults import FAULTS, SAMPLES, TEXT, Fault, same, wav
+from .samples import write_tone
+
+GOOD = "good.wav"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job that is over."""
+
+    code: int
+    err: str
+    files: Mapping[str, Mapping[str, Any]]
+    """The report's entries by the recording's name."""
+    totals: Mapping[str, Any]
+
+    def text(self, name: str) -> str:
+        [path] = (path for path in self.files[name]["outputs"] if path.endswith(".txt"))
+        return Path(path).read_text(encoding="utf-8").strip()
+
+
+@contextmanager
+def job(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the real command with the demo; a recording can be piped into it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "phi4audio_cli", "transcribe", "-o", "out",
+         "--model", "demo", "--offline", "--device", "cpu", *arguments],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PHI4AUDIO_VAD": "true", "COLUMNS": "400"},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """One job over all of them, good ones among them; standard input is one."""
+    folder = tmp_path_factory.mktemp("faults")
+    for fault in FAULTS:
+        fault.make(folder / fault.name)
+    wav(same)(folder / GOOD)
+    names = [fault.name for fault in FAULTS]
+    with job(folder, "--", "-", *names, GOOD) as process:
+        # The job waits for its standard input: what vanishes now was there when it began.
+        while not (folder / "out" / HOME / "lock").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        (folder / "vanishes.wav").unlink()
+        _, err = process.communicate((SAMPLES / "short.flac").read_bytes())
+    report = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))
+    files = {each["source"]: each for each in report["files"]}
+    for each in files.values():
+        each["outputs"] = [str(folder / path) for path in each["outputs"]]
+    return Ran(process.returncode, err.decode(), files, report["totals"])
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.injected)
+def test_what_comes_of(fault: Fault, ran: Ran) -> None:
+    if fault.outcome == "refused":
+        assert any(fault.name in line and fault.says in line for line in ran.err.splitlines())
+        return
+    entry = ran.files[fault.name]
+    assert entry["status"] == fault.outcome, entry
+    assert fault.says in (entry["error"] or "; ".join(entry["warnings"])), entry
+    if fault.outcome == "failed":
+        assert not entry["outputs"]
+        return
+    assert all(Path(path).stat().st_size or fault.text == "" for path in entry["outputs"])
+    assert ran.text(fault.name) == fault.text or (fault.text is None and ran.text(fault.name))
+
+
+def test_the_others_are_done_and_the_exit_code_says_that_some_failed(ran: Ran) -> None:
+    assert ran.code == 10
+    assert ran.text(GOOD) == ran.text("standard input") == TEXT
+    expected = {fault.outcome for fault in FAULTS} - {"refused"}
+    for status in expected:
+        good = 2 if status == "done" else 0
+        assert ran.totals[status] == good + sum(f.outcome == status for f in FAULTS)
+    assert "Traceback" not in ran.err
+
+
+def test_each_that_failed_has_one_line_and_its_place_in_the_table(ran: Ran) -> None:
+    for fault in FAULTS:
+        if fault.outcome == "failed":
+            assert sum(line.startswith(f"phi4audio: {fault.name}: ") for line in
+                       ran.err.splitlines()) == 1  # fmt: skip
+
+
+# What recordings can't bring about: here the answers come from a script.
+
+
+def transcribe(
+    names: Sequence[str], backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, Mapping[str, Mapping[str, Any]]]:
+    """Do a job on tones; return its exit code and the report's entries."""
+    monkeypatch.setattr(run, "open_backend", lambda settings, display: backend)
+    for name in names:
+        write_tone(Path(name), 4.0)
+    with pytest.raises(SystemExit) as caught:
+        main(["transcribe", *names, "-o", "out"])
+    report = json.loads(Path("out/report.json").read_text(encoding="utf-8"))
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, {each["source"]: each for each in report["files"]}
+
+
+def test_a_decoder_that_crashes_costs_its_recording_only(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "Decoder", partial(Decoder, open_audio=opened))
+    # They do what their names say; those that give blocks only say that as their damage.
+    names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
+    code, files = transcribe(names, ScriptedBackend(lambda request: "well"), monkeypatch)
+    assert code == 10
+    assert [files[name]["status"] for name in names] == ["warnings", "failed", "failed", "warnings"]
+    assert "the decoder crashed on it" in files["block-segfault-block.wav"]["error"]
+    assert "memory" in files["allocate.wav"]["error"]
+
+
+class Small(ScriptedBackend):
+    """Has no memory for the second recording, not even alone."""
+
+    def generate(self, feed: Iterable[Request | None], stop: Stop = never):
+        for answer in super().generate(feed, stop):
+            error = FileError("it doesn't fit the memory", remedy="a smaller --chunk-seconds")
+            yield Unanswered(answer.request, error) if answer.request.job == 1 else answer
+
+
+def test_what_never_fits_the_memory_costs_its_recording_only(tmp_path, monkeypatch) -> None:
+    # How batches are halved: tests/model/test_out_of_memory.py.
+    monkeypatch.chdir(tmp_path)
+    names = ["a.wav", "b.wav", "c.wav"]
+    code, files = transcribe(names, Small(lambda request: "well"), monkeypatch)
+    assert code == 10
+    assert [files[name]["status"] for name in names] == ["done", "failed", "done"]
+    assert "--chunk-seconds" in files["b.wav"]["error"]
+
+
+LOOP = "and then " * 200
+
+
+@pytest.mark.parametrize(
+    ("again", "status", "flags", "tried"),
+    [
+        ("so it goes on", "done", [], ["first", "halves"]),
+        (LOOP, "warnings", ["loop", "length"], ["first", "halves", "penalty"]),
+    ],
+)
+def test_a_loop_is_repaired_or_flagged(
+    tmp_path, monkeypatch, again: str, status: str, flags: list[str], tried: list[str]
+) -> None:
+    def answer(request: Request) -> Generation:
+        text = LOOP if request.attempt == "first" else again
+        return Generation(request, text, (1,), (-1.0,), "length" if text == LOOP else "stop")
+
+    monkeypatch.chdir(tmp_path)
+    code, files = transcribe(["a.wav"], ScriptedBackend(answer), monkeypatch)
+    assert code == 0
+    assert files["a.wav"]["status"] == status
+    assert files["a.wav"]["retries"] == (2 if status == "done" else 4)
+    segments = json.loads(Path("out/a.json").read_text(encoding="utf-8"))["segments"]
+    for segment in segments:
+        assert segment.get("flags", []) == flags
+        assert sorted(segment["tried"]) == sorted(tried)
