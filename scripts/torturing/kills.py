@@ -50,7 +50,7 @@ def start(recordings: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "phi4audio_cli", "transcribe", str(recordings), "-o", str(out),
          "--model", "demo", "--offline", "--device", "cpu", "--chunk-seconds", "3",
-         "--batch-size", "4"],
+         "--batch-size", "1"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
