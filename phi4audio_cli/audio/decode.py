@@ -11,6 +11,8 @@ import numpy as np
 
 from phi4audio_cli.audio.channels import pick
 from phi4audio_cli.audio.ffmpeg import AvSource
+from phi4audio_cli.audio.mp4 import lacks_index
+from phi4audio_cli.audio.ogg import ends_inside_page
 from phi4audio_cli.audio.resample import output_rate, resample
 from phi4audio_cli.audio.rescue import RescuedSource
 from phi4audio_cli.audio.sources import RATES, NoAudioError, NoTrackError, Source
@@ -63,16 +65,19 @@ class Recording:
             be decoded was delivered.
     """
 
-    def __init__(self, path: Path, source: Source, channel: Channel) -> None:
+    def __init__(
+        self, path: Path, source: Source, channel: Channel, cut_off: str | None = None
+    ) -> None:
         self._path = path
         self._source = source
         self._channel = channel
+        self._cut_off = cut_off
         self.info = AudioInfo(output_rate(source.rate), source.seconds)
 
     @property
     def damage(self) -> str | None:
         """What went wrong while decoding, so far."""
-        return self._source.damage
+        return self._source.damage or self._cut_off
 
     def blocks(self) -> Iterator[Samples]:
         """Decode, once.
@@ -125,6 +130,7 @@ def open_audio(
             channel or track.
     """
     with _open_file(path) as file, closing(_open_source(path, file, track)) as source:
+        cut_off = "cut off in the midst of an Ogg page" if ends_inside_page(file) else None
         if source.rate not in RATES:
             raise AudioError(
                 f"its header says a sample rate of {source.rate} Hz: damaged",
@@ -135,7 +141,7 @@ def open_audio(
             raise AudioError(
                 f"it is mono: there is no {channel} channel", str(path), "leave out --channel"
             )
-        yield Recording(path, source, channel)
+        yield Recording(path, source, channel, cut_off)
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -169,11 +175,11 @@ def _open_source(path: Path, file: BinaryIO, track: int | None) -> Source:
             f"tracks count from 0: give --track 0 to {last}" if last else "leave out --track",
         ) from error
     except NoAudioError as error:
-        raise AudioError(
-            f"no audio that can be decoded: {error}",
-            str(path),
-            f"give a recording: {FORMATS_KNOWN}",
-        ) from error
+        why, remedy = str(error), f"give a recording: {FORMATS_KNOWN}"
+        if lacks_index(file):
+            why = "the file was cut off or never finished, its index is missing"
+            remedy = "get the whole file from where it came from"
+        raise AudioError(f"no audio that can be decoded: {why}", str(path), remedy) from error
 
 
 def _first_source(file: BinaryIO, track: int | None) -> Source:
