@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -115,7 +114,7 @@ class Answering:
 
 def _is_sound(heard: torch.Tensor, answer: Answer) -> bool:
     """Whether a row's numbers stayed finite. One row's don't touch the others in its batch."""
-    return bool(heard.isfinite().all()) and all(map(math.isfinite, answer.logprobs))
+    return bool(heard.isfinite().all()) and answer.sound
 
 
 def _rounded(word: Word, offset: float) -> Word:

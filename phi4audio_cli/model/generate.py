@@ -6,6 +6,7 @@ are exact in batches, and rows that may cross LongRoPE's switch are not batched 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ class Answer:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: FinishReason = "length"
+    sound: bool = True
+    """Whether its numbers stayed finite; the tokens end where they did not."""
 
 
 def generate(
@@ -227,6 +230,9 @@ class _Decoding:
 
     def _goes_on(self, row: int, token: int, logprob: float) -> bool:
         answer = self.answers[row]
+        if not math.isfinite(logprob):  # the token is none that was meant, not even a stop
+            answer.sound = False
+            return False
         if token in self.stop_tokens:
             answer.finish = "stop"
             return False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from phi4audio_cli.errors import FileError, ModelError
 from phi4audio_cli.model.inputs import InputBuilder
@@ -233,6 +234,29 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
     assert len(lost) == 1
     assert "overflow" in str(found.pop(lost[0]).error)
     assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
+
+
+@pytest.mark.parametrize("step", [0, 2], ids=["first token", "third token"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_overflow_in_the_decoder_are_no_end_of_an_answer(shared, step, value):
+    # The best of numbers that are none is token 0, and that ends an answer in this model.
+    backend = LocalBackend(shared.model, shared.inputs, frozenset({0, 1}), 8)
+    expected = tokens(answers(backend, requests()))
+    steps = 0
+
+    def overflow(module: torch.nn.Module, args: tuple, output: CausalLMOutputWithPast) -> None:
+        nonlocal steps
+        if steps == step:
+            output.logits[2] = value
+        steps += 1
+
+    handle = shared.model.register_forward_hook(overflow)
+    found = answers(backend, requests())
+    handle.remove()
+    [lost] = [job for job, each in found.items() if isinstance(each, Unanswered)]
+    assert "overflow" in str(found.pop(lost).error)
+    del expected[lost]
+    assert tokens(found) == expected
 
 
 @pytest.mark.parametrize("error", [MemoryError(), NUMPY, ValueError("no frames")])
