@@ -92,6 +92,8 @@ class Shelf:
         if pages.header != {**identity, "input": pages.header.get("input")}:
             return None
         try:
+            # What has changed elsewhere is fetched again when its turn comes: to keep it until then
+            # would fill the disk, for all recordings are looked through before the first is done.
             with self._fetch(job) as source:
                 return _finished(pages) if file_digest(source) == pages.header["input"] else None
         except (OSError, Phi4AudioError):
@@ -198,7 +200,8 @@ def journal_path(job: Job, task: str) -> Path:
     if path.name.endswith(f".{key}"):
         stem = path.name.removesuffix(f".{key}")
     else:  # a name that the user made; it need not tell recordings apart without its format
-        stem = f"{job.source.name}-{_short_hash(os.path.abspath(job.source))}"  # noqa: PTH100
+        place = job.url or os.path.abspath(job.source)  # noqa: PTH100
+        stem = f"{job.source.name}-{_short_hash(place)}"
     variants = dict.fromkeys(name.rpartition(".")[0] for name in job.outputs)
     parts = [stem, "+".join(filter(None, variants)), task.lower()]
     name = ".".join(filter(None, parts))

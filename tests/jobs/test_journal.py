@@ -287,4 +287,8 @@ def test_names_of_the_users_own_making_keep_recordings_apart(tmp_path: Path) -> 
         Job(index, Path(folder) / "x.wav", {"txt": tmp_path / f"{index}-as-txt"})
         for index, folder in enumerate("ab")
     ]
-    assert len({journal_path(job, "Transcribe") for job in jobs}) == 2
+    jobs += [
+        Job(2 + index, Path("x.wav"), {"txt": tmp_path / f"{2 + index}-as-txt"}, url=url)
+        for index, url in enumerate(["https://a.org/x.wav", "https://b.org/x.wav?v=1"])
+    ]
+    assert len({journal_path(job, "Transcribe") for job in jobs}) == len(jobs)
