@@ -90,7 +90,8 @@ def read_manifest(path: Path, *, code: str | None = None) -> list[Reference]:
         UsageError: It can't be read, or a line can't be used.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines: a text in JSON may hold U+2028 and others that it takes for line ends.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"can't be read: {error}", str(path), "give JSON lines, UTF-8") from error
     found = [_row(line, path, number, code) for number, line in enumerate(lines, 1) if line.strip()]

@@ -55,6 +55,15 @@ def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path:
     assert find_references([str(manifest)], code="fr")[0].text == "un"
 
 
+def test_a_text_may_hold_what_unicode_calls_a_line_end(tmp_path: Path):
+    text = "one\u2028two\u0085three"
+    rows = [{"audio": f"{number}.wav", "reference": text} for number in range(2)]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_bytes(lines.encode())
+    assert [each.text for each in find_references([str(manifest)])] == [text] * 2
+
+
 def test_a_list_of_recordings_gives_references_too(tmp_path: Path):
     one, two = (write(tmp_path / name) for name in ("one.wav", "two.wav"))
     write(tmp_path / "two.ref.txt", "beside")
