@@ -19,6 +19,7 @@ def render(
     transcripts: Transcripts,
     formats: options.Formats = None,
     output_dir: options.OutputDir = None,
+    output_template: options.OutputTemplate = None,
     max_line_width: options.MaxLineWidth = None,
     max_lines: options.MaxLines = None,
     max_cue_seconds: options.MaxCueSeconds = None,
@@ -27,7 +28,8 @@ def render(
 ) -> None:
     """Make any format again from transcripts in JSON, without the model.
 
-    A transcript that can't be read is told, and the others are done.
+    A transcript that can't be read is told, and the others are done. In --output-template {stem}
+    and {name} are the JSON file's.
     """
     from phi4audio_cli.cli.messages import complain
     from phi4audio_cli.errors import ExitCode, UsageError
@@ -39,6 +41,7 @@ def render(
     flags = {
         "formats": formats,
         "output_dir": output_dir,
+        "output_template": output_template,
         "max_line_width": max_line_width,
         "max_lines": max_lines,
         "max_cue_seconds": max_cue_seconds,
@@ -49,7 +52,7 @@ def render(
     wanted = [name for name in settings.formats if name != "json" or formats]
     code = ExitCode.OK
     inputs = [Input(path, path.name) for path in transcripts]
-    for job in plan_jobs(inputs, wanted, settings.output_dir):
+    for job in plan_jobs(inputs, wanted, settings.output_dir, settings.output_template):
         try:
             transcript, metadata = read_transcript(job.source)
         except UsageError as error:

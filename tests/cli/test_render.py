@@ -74,6 +74,20 @@ def test_one_bad_file_costs_itself_only(transcript: Path, capsys: pytest.Capture
     assert Path("talk.tsv").exists()
 
 
+def test_names_by_a_template(transcript: Path, monkeypatch: pytest.MonkeyPatch):
+    assert (
+        render("talk.json", "-f", "srt", "--output-template", "subs/{index}-{stem}.{format}") == 0
+    )
+    assert Path("subs/1-talk.srt").is_file()
+    monkeypatch.setenv("PHI4AUDIO_OUTPUT_TEMPLATE", "{parent}/{stem}/said.{format}")
+    assert render("talk.json", "-f", "txt", "-o", "out") == 0
+    assert Path("out/talk/said.txt").is_file()
+    before = transcript.read_bytes()
+    monkeypatch.setenv("PHI4AUDIO_OUTPUT_TEMPLATE", "{stem}.{format}")
+    assert render("talk.json", "-f", "json") == 2
+    assert transcript.read_bytes() == before
+
+
 def test_it_never_writes_over_what_it_reads(transcript: Path):
     before = transcript.read_bytes()
     assert render("talk.json", "-f", "json") == 0
