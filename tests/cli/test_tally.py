@@ -58,6 +58,13 @@ def test_a_finished_recording_counts_with_its_decoded_length() -> None:
     assert tally.length(0) is None
 
 
+def test_half_a_chunk_that_is_asked_again_adds_and_takes_nothing() -> None:
+    tally = Tally(1)
+    for seconds in (40.0, 22.0, 18.0):
+        tally.take(chunk_done(job(), seconds))
+    assert tally.heard(0) == 40
+
+
 def test_a_failed_recording_counts_no_audio() -> None:
     tally = Tally(2)
     tally.begin()
