@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.progress import Display
 from phi4audio_cli.cli.stopping import Stopper
-from phi4audio_cli.cli.transcripts import OrderedOutput
+from phi4audio_cli.cli.transcripts import OrderedOutput, printed
 from phi4audio_cli.errors import ExitCode, FileError, OutputError, Phi4AudioError
 from phi4audio_cli.jobs.current import stale
+from phi4audio_cli.jobs.inputs import name_of
 from phi4audio_cli.jobs.lock import ClaimedError
 from phi4audio_cli.jobs.outputs import write_outputs
 from phi4audio_cli.jobs.report import Report, Status
@@ -105,7 +106,7 @@ class Delivery:
             self._report.settle(job, status, seconds=result.duration, warnings=warnings)
             if warnings and self._rules.strict:
                 self._raise_to(ExitCode.FILES_FAILED)
-        self._printed.put(job, result.text)
+        self._printed.put(job, printed(result))
 
     def _tell(self, job: Job, warnings: Sequence[str], *, written: Job, anew: bool) -> None:
         if anew:
@@ -138,8 +139,11 @@ class Delivery:
 
 
 def explained(error: Exception, job: Job) -> Exception:
-    """Put an unforeseen exception into the words of a failed recording."""
+    """Put an exception into the words of a failed recording, and name the recording.
+
+    The backend knows of no files, so what it raises doesn't name any.
+    """
     if isinstance(error, Phi4AudioError):
-        return error
+        return type(error)(error.what, error.where or name_of(job), error.remedy)
     what = f"failed with {type(error).__name__}: {error}"
-    return FileError(what, str(job.source), "report it if the recording plays elsewhere")
+    return FileError(what, name_of(job), "report it if the recording plays elsewhere")

@@ -18,18 +18,22 @@ from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
-from phi4audio_cli.cli.work import work
+from phi4audio_cli.cli.work import work, write_report
 from phi4audio_cli.engine import Backend, Cutter, Intake, Memory, run
-from phi4audio_cli.errors import ExitCode
+from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.lock import hold
 from phi4audio_cli.jobs.outputs import clean_leftovers, plan_jobs
+from phi4audio_cli.jobs.report import Report
 from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, Job
+
+MISSING_TOLD = 10
+"""Inputs that can't be used, each of which is told; the report has the others too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +65,18 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     """
     options = call.options
     settings = load_settings(call.flags, config=options.config)
-    inputs, missing = find_inputs(call.inputs, recursive=options.recursive)
-    for error in missing:
-        complain(str(error))
+    inputs, missing = find_inputs(
+        call.inputs, recursive=options.recursive, offline=settings.offline
+    )
+    _tell_missing(missing)
     tasks = Tasks(settings, make_task)
     formats = formats_of(tasks.usual, settings, asked=options.formats is not None)
     names = output_names(tasks.usual, formats)
     jobs = plan_jobs(inputs, names, settings.output_dir, settings.output_template)
+    report = Report(jobs, type(tasks.usual).__name__.lower(), settings.model, missing)
     if not jobs:
-        return ExitCode.USAGE
+        told = write_report(report, options.report, complain)
+        return ExitCode.USAGE if told else ExitCode.OUTPUT
     written = dict.fromkeys(path.parent for job in jobs for path in job.outputs.values())
     # What lies below a folder that the user named belongs to it.
     held = written if settings.output_dir is None else [settings.output_dir]
@@ -85,12 +92,21 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             options,
             settings,
             display,
+            report,
             identify_model=lambda: identify_model(settings, display),
             do=lambda left, memory, stop: task_events(
                 left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
             ),
         )
     return code or (ExitCode.USAGE if missing else ExitCode.OK)
+
+
+def _tell_missing(missing: Sequence[UsageError]) -> None:
+    """Complain of inputs that can't be used; of a long list's, the first tell enough."""
+    for error in missing[:MISSING_TOLD]:
+        complain(str(error))
+    if len(missing) > MISSING_TOLD:
+        complain(f"... of {len(missing)} inputs that can't be used: --report FILE lists them all")
 
 
 def task_events(

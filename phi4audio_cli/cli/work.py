@@ -29,6 +29,7 @@ def work(
     options: TaskOptions,
     settings: Settings,
     display: Display,
+    report: Report,
     *,
     identify_model: Callable[[], str],
     do: Do,
@@ -41,6 +42,7 @@ def work(
         options: Of the command line.
         settings: Of the run.
         display: What the user sees.
+        report: On these jobs.
         identify_model: Returns the model's fingerprint; nothing is loaded for it.
         do: Does what no earlier run did. Not called where nothing is left.
 
@@ -48,7 +50,6 @@ def work(
         Phi4AudioError: Nothing more can be done: the model can't be loaded, its device is lost.
     """
     stop = Stopper()
-    report = Report(jobs, type(tasks.usual).__name__.lower(), settings.model)
     path = report_path(jobs, settings.output_dir, options.report, shared=options.shared)
     model = identify_model()
     shelf = Shelf(
@@ -69,7 +70,7 @@ def work(
         stop.interrupted = True
     finally:
         shelf.close()
-        written = _write(report, path, display)
+        written = write_report(report, path, display.line)
     return _end(delivery.exit_code if written else ExitCode.OUTPUT, stop, report, display)
 
 
@@ -84,13 +85,13 @@ def _left(jobs: Sequence[Job], shelf: Shelf, delivery: Delivery, stop: Stopper) 
             yield job
 
 
-def _write(report: Report, path: Path | None, display: Display) -> bool:
-    """Write the report; return False where it was wanted and can't be."""
+def write_report(report: Report, path: Path | None, say: Callable[[str], None]) -> bool:
+    """Write the report, if it is wanted; return False where it can't be, and say so."""
     try:
         if path is not None:
             report.write(path)
     except OSError as error:
-        display.line(f"{path}: the report can't be written: {error.strerror or error}")
+        say(f"{path}: the report can't be written: {error.strerror or error}")
         return False
     return True
 

@@ -16,7 +16,7 @@ from phi4audio_cli.jobs.manifest import JSON_LINES, Entry, read_entries
 
 
 def find_inputs(
-    inputs: Sequence[str], *, recursive: bool = False
+    inputs: Sequence[str], *, recursive: bool = False, offline: bool = False
 ) -> tuple[list[Input], list[UsageError]]:
     """Find the recordings that are meant.
 
@@ -26,12 +26,13 @@ def find_inputs(
             be left out before `.jsonl`). Paths in a list count from its folder. A file that is
             called so itself is written `./-`; one called `@list.txt` goes before the list.
         recursive: Look into the folders of folders too.
+        offline: Refuse URLs.
 
     Returns:
         The recordings in the order of the inputs (a folder's by name), none twice, and a problem
         for each input, line or file that can't be used. Only lists are opened, nothing is fetched.
     """
-    finder = _Finder(recursive)
+    finder = _Finder(recursive, offline)
     for each in inputs:
         finder.take(each)
     return list(finder.found.values()), finder.problems
@@ -40,10 +41,11 @@ def find_inputs(
 class _Finder:
     """Collects recordings, each once, and problems."""
 
-    def __init__(self, recursive: bool) -> None:
+    def __init__(self, recursive: bool, offline: bool) -> None:
         self.found: dict[str, Input] = {}
         self.problems: list[UsageError] = []
         self._recursive = recursive
+        self._offline = offline
         self._places = Places()
         self._schemes: dict[str, UsageError | None] = {}
 
@@ -80,6 +82,9 @@ class _Finder:
         Raises:
             UsageError: It can't be fetched.
         """
+        if self._offline:
+            remedy = "leave out --offline, or download it first"
+            raise UsageError("is not fetched offline", shown(url), remedy)
         scheme = scheme_of(url)
         if scheme not in self._schemes:
             try:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.types import Job
 
 STDIN = "-"
 """Stands for standard input where a URL could stand."""
@@ -74,6 +75,11 @@ def shown(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def name_of(job: Job) -> str:
+    """Return what the user called a job's recording, for messages and reports."""
+    return shown(job.url) if job.url else str(job.source)
 
 
 class Places:

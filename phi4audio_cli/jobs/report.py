@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from phi4audio_cli import __version__
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.jobs.inputs import shown
+from phi4audio_cli.jobs.inputs import name_of
 from phi4audio_cli.jobs.lock import HOME
 from phi4audio_cli.jobs.outputs import write_atomically
 from phi4audio_cli.types import Job
@@ -42,7 +42,7 @@ class Entry:
     @property
     def source(self) -> str:
         """What the user called it."""
-        return shown(self.job.url) if self.job.url else str(self.job.source)
+        return name_of(self.job)
 
     @property
     def why(self) -> str:
@@ -72,12 +72,15 @@ class Report:
     Attributes:
         task: What was done.
         model: As the user named it.
+        missing: What is wrong with inputs that are no recordings: files that aren't there, lines
+            of lists that can't be used.
         now: A clock, in seconds.
     """
 
     jobs: Sequence[Job]
     task: str
     model: str
+    missing: Sequence[UsageError] = ()
     now: Callable[[], float] = time.monotonic
     entries: dict[int, Entry] = field(init=False)
     began: float = field(init=False)
@@ -123,6 +126,7 @@ class Report:
         worked = sum(each.seconds or 0.0 for each in entries if each.took is not None)
         totals: dict[str, Any] = {"files": len(entries)}
         totals |= {status: count[status] for status in get_args(Status)}
+        totals["missing"] = len(self.missing)
         totals["retries"] = sum(each.retries for each in entries)
         totals["seconds"] = _rounded(sum(each.seconds or 0.0 for each in entries))
         totals["elapsed"] = _rounded(elapsed)
@@ -134,6 +138,7 @@ class Report:
             "model": self.model,
             "totals": totals,
             "files": [each.as_json() for each in entries],
+            "missing": [{"source": each.where, "error": str(each)} for each in self.missing],
         }
 
     def write(self, path: Path) -> None:

@@ -30,7 +30,8 @@ class Clock:
 
 
 def filled(clock: Clock) -> Report:
-    report = Report(JOBS, "transcribe", "demo", now=clock)
+    missing = UsageError("no such file", "list.txt, line 7", "check the path")
+    report = Report(JOBS, "transcribe", "demo", [missing], now=clock)
     report.start(JOBS[0])
     report.retry(JOBS[0])
     clock.time += 4
@@ -50,7 +51,7 @@ def test_every_recording_has_its_line_and_the_totals_add_up(tmp_path: Path) -> N
     totals = written["totals"]
     assert totals == {
         "files": 6, "done": 1, "skipped": 1, "warnings": 1, "failed": 1, "interrupted": 2,
-        "retries": 1, "seconds": 1080.0, "elapsed": 10.0,
+        "missing": 1, "retries": 1, "seconds": 1080.0, "elapsed": 10.0,
         "rtfx": 8.0,  # what was skipped took no time and counts for no speed
     }  # fmt: skip
     assert sum(totals[each] for each in list(totals)[1:6]) == totals["files"]
@@ -64,6 +65,10 @@ def test_every_recording_has_its_line_and_the_totals_add_up(tmp_path: Path) -> N
     assert (fourth["rtfx"], fourth["outputs"]) == (None, ["out/d.txt"])
     assert fifth["status"] == "interrupted"
     assert last["source"] == "https://example.org/f.wav"
+    [missing] = written["missing"]
+    assert missing == {
+        "source": "list.txt, line 7", "error": "list.txt, line 7: no such file (check the path)",
+    }  # fmt: skip
 
 
 def test_troubles_are_failures_then_warnings() -> None:

@@ -1,0 +1,86 @@
+"""Inputs that can't be used: each is told, or, of many, counted and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi4audio_cli.cli import run
+from phi4audio_cli.cli.app import main
+from phi4audio_cli.cli.run import MISSING_TOLD
+from phi4audio_cli.engine import ScriptedBackend
+
+from .samples import write_tone
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scripted = ScriptedBackend(lambda request: "hello")
+    monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+    write_tone(Path("talk.wav"))
+
+
+def transcribe(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["transcribe", *arguments])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def report(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    return found
+
+
+def write_list(missing: int, *others: str) -> None:
+    names = [*others, *(f"gone-{number}.wav" for number in range(missing))]
+    Path("list.txt").write_text("\n".join(names), encoding="utf-8")
+
+
+def test_of_many_the_first_are_told_and_all_are_in_the_report(capsys) -> None:
+    write_list(1000, "talk.wav")
+    assert transcribe("@list.txt", "-o", "out") == 2
+    err = capsys.readouterr().err
+    assert err.count("gone-") == MISSING_TOLD
+    assert "... of 1000 inputs that can't be used: --report FILE lists them all" in err
+    found = report("out/report.json")
+    assert (found["totals"]["files"], found["totals"]["missing"]) == (1, 1000)
+    assert found["missing"][999]["source"] == "list.txt, line 1001"
+    assert "gone-999.wav" in found["missing"][999]["error"]
+    assert Path("out/talk.txt").is_file()
+
+
+def test_a_few_are_told_each(capsys) -> None:
+    write_list(MISSING_TOLD, "talk.wav")
+    assert transcribe("@list.txt") == 2
+    err = capsys.readouterr().err
+    assert err.count("gone-") == MISSING_TOLD
+    assert "..." not in err
+
+
+def test_where_nothing_is_left_to_do_the_report_asked_for_is_written(capsys) -> None:
+    write_list(12)
+    assert transcribe("@list.txt", "-o", "out", "--report", "r.json") == 2
+    assert len(report("r.json")["missing"]) == 12
+    assert not Path("out").exists()
+    assert transcribe("@list.txt", "--report", ".") == 4
+    assert "the report can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_offline_urls_are_refused_and_files_are_done(how, monkeypatch, capsys) -> None:
+    if how == "environment":
+        monkeypatch.setenv("PHI4AUDIO_OFFLINE", "1")
+    urls = ["https://example.org/a.mp3?key=secret", "s3://calls/b.mp3"]
+    Path("list.txt").write_text("\n".join([*urls, "talk.wav"]), encoding="utf-8")
+    options = ["--offline"] if how == "option" else []
+    assert transcribe(urls[0], "@list.txt", *options) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "hello\n"
+    assert "phi4audio: https://example.org/a.mp3: is not fetched offline" in captured.err
+    assert "phi4audio: list.txt, line 2: is not fetched offline: s3://calls/b.mp3" in captured.err
+    assert "secret" not in captured.err
