@@ -30,11 +30,11 @@ from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.packing import cut_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.resolve import resolve
-from phi4audio_cli.model import align as aligning
 from phi4audio_cli.model import answering
+from phi4audio_cli.model.heads import BestHeads
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
-from phi4audio_cli.types import Chunk, Word
+from phi4audio_cli.types import Chunk, Generation, Unanswered, Word
 
 ROOT = Path(__file__).resolve().parents[1]
 Truth = list[tuple[str, float, float]]
@@ -72,9 +72,20 @@ def words_of(backend: LocalBackend, recording: Recording, align: Align) -> list[
     task = Transcribe("English", align=align)
     chunks: list[Chunk] = list(cut_speech([audio], rate, 40.0, SileroDetector()))
     feed = [request for chunk in chunks for request in task.requests(0, chunk)]
-    answers = sorted(backend.generate(feed), key=lambda a: a.request.chunk.index)
+    answers = sorted(map(_answered, backend.generate(feed)), key=_place)
     result = task.assemble(answers, len(audio) / rate)
     return [word for segment in result.segments for word in segment.words]
+
+
+def _answered(answer: Generation | Unanswered) -> Generation:
+    if isinstance(answer, Unanswered):
+        raise answer.error
+    return answer
+
+
+def _place(answer: Generation) -> int:
+    assert answer.request.chunk is not None
+    return answer.request.chunk.index
 
 
 def errors(heard: list[Word], truth: Truth) -> tuple[list[float], list[float]]:
@@ -99,21 +110,21 @@ def percentiles(values: list[float]) -> str:
 
 def hide(heads: set[tuple[int, int]]) -> None:
     """Take heads from what the aligner sees."""
-    see = aligning.BestHeads.offer
+    see = BestHeads.offer
     layer_of: dict[int, int] = {}
 
-    def offer(self: aligning.BestHeads, weights: object) -> None:
+    def offer(self: BestHeads, weights: object) -> None:
         layer = layer_of[id(self)] = layer_of.get(id(self), -1) + 1
         kept = [head for head in range(len(weights)) if (layer, head) not in heads]  # type: ignore[arg-type]
         see(self, weights[kept])  # type: ignore[index]
 
-    aligning.BestHeads.offer = offer  # type: ignore[method-assign]
+    BestHeads.offer = offer  # type: ignore[method-assign]
 
 
 def share_of_the_pass(backend: LocalBackend, recordings: list[Recording]) -> float:
     """Return the time of the extra pass as a share of all, VAD and features included."""
     spent = 0.0
-    run = answering.align
+    run = answering.align  # type: ignore[attr-defined]
 
     def timed(*args: object, **kwargs: object) -> object:
         nonlocal spent
@@ -122,11 +133,11 @@ def share_of_the_pass(backend: LocalBackend, recordings: list[Recording]) -> flo
         spent += time.perf_counter() - begun
         return found
 
-    answering.align = timed  # type: ignore[assignment]
+    answering.align = timed  # type: ignore[attr-defined, assignment]
     begun = time.perf_counter()
     for recording in recordings:
         words_of(backend, recording, "attention")
-    answering.align = run
+    answering.align = run  # type: ignore[attr-defined]
     return spent / (time.perf_counter() - begun)
 
 

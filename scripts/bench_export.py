@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def lora_arithmetic(source: Path) -> float:
     checkpoint = open_checkpoint(source)
     lora = checkpoint.adapter
     spent = 0.0
-    for module in lora.pairs if lora else ():
+    if lora is None:
+        return spent
+    for module in lora.pairs:
         base = read_tensor(checkpoint.stored[f"{module}.weight"])
         began = time.monotonic()
         lora.merged(module, base)
@@ -191,7 +194,11 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-COMMANDS = {"export": measure_export, "chunk": measure_chunk, "load": measure_load}
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "export": measure_export,
+    "chunk": measure_chunk,
+    "load": measure_load,
+}
 
 if __name__ == "__main__":
     main()

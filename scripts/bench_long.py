@@ -66,8 +66,9 @@ def between(rng: np.random.Generator) -> np.ndarray:
 
 def transcribe(path: Path, model: str, folder: Path) -> tuple[float, float]:
     """Run the command; return its seconds and its peak memory in GB."""
-    command = [sys.executable, "-m", "phi4audio_cli", "transcribe", path, "--model", model]
-    command += ["--offline", "--device", "cpu", "-o", folder, "-f", "json,srt", "-l", "English"]
+    command: list[str | Path] = [sys.executable, "-m", "phi4audio_cli", "transcribe", path]
+    command += ["--model", model, "--offline", "--device", "cpu"]
+    command += ["-o", folder, "-f", "json,srt", "-l", "English"]
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - begun

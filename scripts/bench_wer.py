@@ -25,7 +25,7 @@ from demo_training.recordings import Spoken, studios
 from phi4audio_cli.checkpoint.resolve import resolve
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.tasks.transcribe import Transcribe
-from phi4audio_cli.types import Chunk, Generation, Request
+from phi4audio_cli.types import Chunk, Generation, Request, Unanswered
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,8 +43,14 @@ def requests_of(clips: list[Spoken]) -> list[Request]:
 def transcribe(backend: LocalBackend, clips: list[Spoken], batch_size: int) -> list[Generation]:
     """Transcribe clips in batches; the answers come back in the clips' order."""
     backend.batch_size = batch_size
-    answers = backend.generate(requests_of(clips))
+    answers = map(_answered, backend.generate(requests_of(clips)))
     return sorted(answers, key=lambda answer: answer.request.job)
+
+
+def _answered(answer: Generation | Unanswered) -> Generation:
+    if isinstance(answer, Unanswered):
+        raise answer.error
+    return answer
 
 
 def clip_sets(fsdd: Path, split: str, short: int, full: int) -> dict[str, list[Spoken]]:

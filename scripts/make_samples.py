@@ -110,7 +110,8 @@ def make_sample(plan: Plan, folder: Path, seed: int) -> None:
     rng = np.random.default_rng([seed, *plan.name.encode()])
     mono, words = place_words(plan, rng)
     channels = np.stack([mono * np.float32(level) for level in plan.levels], axis=1)
-    channels += plan.noise * rng.standard_normal(channels.shape).astype(np.float32)
+    hiss: Floats = np.asarray(rng.standard_normal(channels.shape)).astype(np.float32)
+    channels += plan.noise * hiss
     soundfile.write(folder / f"{plan.name}.flac", channels, plan.rate, subtype="PCM_16")
     text = say([word.digit for word in words], "English")
     reference = {

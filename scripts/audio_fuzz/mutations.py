@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -40,9 +41,9 @@ def flip_header_bits(data: bytes, _: bytes, random: np.random.Generator) -> byte
 def set_number(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
     """Put an extreme number into the header, of 1, 2, 4 or 8 bytes and either order."""
     width = int(random.choice([1, 2, 4, 8]))
-    place = random.integers(min(HEADER, len(data)))
-    number = int(random.choice(EXTREMES)) & (256**width - 1)
-    order = "little" if random.integers(2) else "big"
+    place = int(random.integers(min(HEADER, len(data))))
+    number: int = int(random.choice(EXTREMES)) & (256**width - 1)
+    order: Literal["little", "big"] = "little" if random.integers(2) else "big"
     return data[:place] + number.to_bytes(width, order) + data[place + width :]
 
 

@@ -152,7 +152,8 @@ def _attention_loss(
     looks = batch.looks[:, :, list(heads.values())].transpose(1, 2)  # rows, heads, queries, 3
     looked = scores.gather(-1, looks) @ scores.new_tensor([0.2, 0.6, 0.2])
     real = (batch.asked > 0)[:, None].expand_as(looked)
-    return -looked[real].mean()
+    loss: Tensor = -looked[real].mean()
+    return loss
 
 
 def _rows_of_heads(
@@ -166,7 +167,8 @@ def _rows_of_heads(
         picked = [offset + head // attention.num_key_value_groups for head in heads]
     else:
         picked = list(heads)
-    return rows[picked].flatten(0, 1)
+    found: Tensor = rows[picked].flatten(0, 1)
+    return found
 
 
 class Average:
@@ -241,7 +243,7 @@ def _step(
     batch = lay_out(clips, [draw_lessons(heard.digits, rng) for heard in clips])
     clock.set_rate(optimizer, rate)
     loss, language = pupil.loss(batch)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     clock.agree(team.average_gradients(pupil, clock.elapsed))
     nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
     optimizer.step()

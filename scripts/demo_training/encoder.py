@@ -66,7 +66,8 @@ class Knowledge(nn.Module):
         miss = (self.count(hidden[asked]) - count_code(count[asked])).square().mean()
         logits = self.latest(hidden).unflatten(-1, (4, 11))[:, first:]
         digits = functional.cross_entropy(logits.flatten(0, 1), latest[:, first:].flatten())
-        return 1.5 * miss + 0.4 * digits
+        loss: Tensor = 1.5 * miss + 0.4 * digits
+        return loss
 
 
 class EncoderPupil(nn.Module):
@@ -215,7 +216,7 @@ def train_encoder(
     for batch in team.prepare(lessons):
         clock.set_rate(optimizer, rate)
         loss = pupil.loss(batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         clock.agree(team.average_gradients(pupil, clock.elapsed))
         nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
         optimizer.step()

@@ -168,7 +168,8 @@ class Composer:
         noise *= swell.astype(np.float32)[:, None]
         phases = rng.standard_normal(power.shape, dtype=np.float32) * _band_spread()
         # |a + b|^2: the product of the two amplitudes has a random sign in every band.
-        return np.maximum(power + noise + 2.0 * np.sqrt(power * noise) * phases, 0.0)
+        mixed: Floats = np.maximum(power + noise + 2.0 * np.sqrt(power * noise) * phases, 0.0)
+        return mixed
 
 
 def _swell(rng: np.random.Generator, frames: int) -> tuple[Floats, Floats]:
@@ -182,7 +183,8 @@ def _smooth(rng: np.random.Generator, strength: float) -> Floats:
     """Draws a smooth random tone curve over the mel bands, as power factors."""
     knots = rng.normal(0.0, strength, 6)
     curve = np.interp(np.linspace(0, 5, MEL_BANDS), np.arange(6), knots)
-    return np.exp(curve).astype(np.float32)
+    factors: Floats = np.exp(curve).astype(np.float32)
+    return factors
 
 
 @cache
@@ -195,21 +197,24 @@ def _raw_white_noise() -> Floats:
 def _white_noise() -> Floats:
     """Returns the white noise with mean one in every band."""
     power = _raw_white_noise()
-    return power / power.mean(axis=0)
+    level: Floats = power / power.mean(axis=0)
+    return level
 
 
 @cache
 def _white_colour() -> Floats:
     """Returns the mean power of white noise in every band: pre-emphasis makes it very bright."""
     power = _raw_white_noise().mean(axis=0)
-    return power / power.mean()
+    colour: Floats = power / power.mean()
+    return colour
 
 
 @cache
 def _band_spread() -> Floats:
     """Returns how far the phases of a band's bins spread its cross term, shape (80,)."""
     bins = np.maximum(mel_filters().sum(axis=0), 1.0)
-    return (0.7 / np.sqrt(bins)).astype(np.float32)
+    spread: Floats = (0.7 / np.sqrt(bins)).astype(np.float32)
+    return spread
 
 
 @cache

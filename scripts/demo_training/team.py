@@ -27,7 +27,8 @@ def run_team(work: Callable[..., None], size: int, meeting: Path, *arguments: An
         arguments: for `work`.
     """
     meeting.unlink(missing_ok=True)
-    multiprocessing.spawn(_member, args=(size, meeting, work, arguments), nprocs=size)
+    team = (size, meeting, work, arguments)
+    multiprocessing.spawn(_member, args=team, nprocs=size)  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _member(

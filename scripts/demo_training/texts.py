@@ -180,4 +180,6 @@ def answer_ids(answer: str) -> list[int]:
 @cache
 def separator_id() -> int:
     """Returns the separator's id."""
-    return int(build_tokenizer().token_to_id(SEPARATOR))
+    found = build_tokenizer().token_to_id(SEPARATOR)
+    assert found is not None, SEPARATOR
+    return found

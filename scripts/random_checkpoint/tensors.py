@@ -54,7 +54,7 @@ def random_tensor(planned: Planned, seed: int) -> torch.Tensor:
     start = zlib.crc32(canonical(planned.name).encode()) % TILE
     tile = noise(seed).roll(start).mul(0.7 / math.sqrt(fan_in)).add_(mean).to(planned.dtype)
     result = torch.empty(planned.shape, dtype=planned.dtype)
-    for part in result.view(-1).split(TILE):
+    for part in torch.split(result.view(-1), TILE):
         part.copy_(tile[: part.numel()])
     return result
 

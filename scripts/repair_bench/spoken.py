@@ -73,7 +73,7 @@ def _repeated(
 ) -> Spoken:
     parts, spans, used = [np.zeros(2000, np.float32)], [], 2000
     for _ in range(times):
-        word = takes[rng.integers(len(takes))]
+        word = takes[int(rng.integers(len(takes)))]
         gap = np.zeros(int(rng.uniform(0.1, 0.5) * PHONE_RATE), np.float32)
         parts += [word, gap]
         spans.append((used / PHONE_RATE, (used + len(word)) / PHONE_RATE))

@@ -92,18 +92,19 @@ def not_said(rng: np.random.Generator, count: int) -> Iterator[Case]:
         half = _times(phrase, int(7 * seconds))
         twice = _times(phrase, len(some.split()) // max(1, len(phrase.split())) // 2)
         bad = frozenset({full, f"{talk} {full}", some, half, twice, REFUSAL})
-        for kind, whole, halves, *ends in (
-            ("loop to the budget", full, (talk, more), "length"),
-            ("talk, then a loop", f"{talk} {full}", (talk, more), "length"),
-            ("loop that stops, too fast", full, (talk, more)),
-            ("loop that stops, in time", some, (talk, more)),
+        rows: tuple[tuple[str, str, tuple[str, str], FinishReason, FinishReason], ...] = (
+            ("loop to the budget", full, (talk, more), "length", "stop"),
+            ("talk, then a loop", f"{talk} {full}", (talk, more), "length", "stop"),
+            ("loop that stops, too fast", full, (talk, more), "stop", "stop"),
+            ("loop that stops, in time", some, (talk, more), "stop", "stop"),
             ("a half loops, too", full, (talk, half), "length", "length"),
-            ("all loop, in time", some, (some, some)),
-            ("all loop, as if said", some, (twice, twice)),
-            ("refusal", REFUSAL, (talk, more)),
-            ("refusal of all", REFUSAL, (REFUSAL, REFUSAL)),
-        ):
-            yield Case(kind, False, seconds, whole, halves, *ends, bad=bad)
+            ("all loop, in time", some, (some, some), "stop", "stop"),
+            ("all loop, as if said", some, (twice, twice), "stop", "stop"),
+            ("refusal", REFUSAL, (talk, more), "stop", "stop"),
+            ("refusal of all", REFUSAL, (REFUSAL, REFUSAL), "stop", "stop"),
+        )
+        for kind, whole, halves, end, half_end in rows:
+            yield Case(kind, False, seconds, whole, halves, end, half_end, bad)
 
 
 def measure(cases: Sequence[Case]) -> dict[str, Counts]:

@@ -170,7 +170,7 @@ def _job(recordings: Path, out: Path, faults: Faults) -> int:
     from phi4audio_cli.cli.app import main
     from phi4audio_cli.engine import ScriptedBackend
 
-    run.Decoder = _Here  # type: ignore[misc, assignment]
+    run.Decoder = _Here  # type: ignore[attr-defined, assignment]
     run.identify_model = lambda settings, display: "stand-in"
     run.open_backend = lambda settings, display: ScriptedBackend(_say, window=2)
     arguments = ["transcribe", str(recordings), "-o", str(out), "--no-vad", "--chunk-seconds", "1"]
@@ -179,7 +179,6 @@ def _job(recordings: Path, out: Path, faults: Faults) -> int:
             main(arguments)
     except SystemExit as request:
         return int(request.code or 0)
-    return 1
 
 
 def _say(request: Any) -> str:
