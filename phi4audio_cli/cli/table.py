@@ -29,6 +29,7 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
     """Print rows, the first ones where there are very many."""
     table = Table("recording", "", "why", show_lines=False)
     for source, status, why in rows[:MOST_ROWS]:
+        why = why.removeprefix(f"{source}: ")  # it stands in the first column
         table.add_row(
             Text(printable(source)), Text(status, STYLES.get(status, "")), Text(printable(why))
         )

@@ -162,6 +162,13 @@ def test_the_table_names_what_failed_and_is_left_out_where_it_is_quiet(
     assert all((each in shown) == (kind != "quiet") for each in told)
 
 
+def test_the_table_names_a_recording_once_a_row(capsys) -> None:
+    PlainDisplay(Tally(1)).table([("a.wav", "failed", "a.wav: is torn")])
+    shown = capsys.readouterr().err
+    assert "is torn" in shown
+    assert shown.count("a.wav") == 1
+
+
 def test_a_very_long_table_is_cut(capsys) -> None:
     PlainDisplay(Tally(1)).table([(f"{n}.wav", "failed", "torn") for n in range(1000)])
     shown = capsys.readouterr().err
