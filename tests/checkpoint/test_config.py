@@ -25,7 +25,9 @@ def test_the_published_configuration_gives_the_published_size(reference):
 def test_the_full_size_maker_has_the_real_shapes(maker, reference):
     config = json.loads((reference.parent / "original-config.json").read_text())
     real = expected_tensors(native_config(config, "original", ""), "")
-    made = expected_tensors(native_config(maker.original_config(maker.FULL), "original", ""), "")
+    made = expected_tensors(
+        native_config(maker.original_config(maker.SIZES["full"]), "original", ""), ""
+    )
     assert made.shapes == real.shapes
 
 
