@@ -34,11 +34,17 @@ class TaskOptions:
     config: options.Config = None
     fresh: options.Fresh = False
     shared: options.Shared = False
+    shard: options.Shard = None
     fail_fast: options.FailFast = False
     strict: options.Strict = False
     report: options.ReportFile = None
     quiet: options.Quiet = False
     verbose: options.Verbose = False
+
+    @property
+    def beside_others(self) -> bool:
+        """Whether other jobs may work on the same output folder."""
+        return self.shared or self.shard is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,6 +227,14 @@ Shared = Annotated[
     bool,
     typer.Option("--shared", help="Work beside other jobs on the same output folder."),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="PART",
+        help="3/16: do the third of sixteen parts, cut evenly by bytes; implies --shared.",
+    ),
+]
 FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop at the first recording that fails."),

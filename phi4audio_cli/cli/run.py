@@ -27,6 +27,7 @@ from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.lock import hold
 from phi4audio_cli.jobs.outputs import clean_leftovers, plan_jobs
 from phi4audio_cli.jobs.report import Report
+from phi4audio_cli.jobs.shard import Shard
 from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
@@ -64,6 +65,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
         Phi4AudioError: Nothing can be done at all: settings, output names, model or device.
     """
     options = call.options
+    shard = Shard.parse(options.shard) if options.shard else None
     settings = load_settings(call.flags, config=options.config)
     inputs, missing = find_inputs(
         call.inputs, recursive=options.recursive, offline=settings.offline
@@ -73,6 +75,11 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     formats = formats_of(tasks.usual, settings, asked=options.formats is not None)
     names = output_names(tasks.usual, formats)
     jobs = plan_jobs(inputs, names, settings.output_dir, settings.output_template)
+    if shard and jobs:
+        jobs = shard.of(jobs)
+        if not jobs:
+            complain(f"--shard {options.shard}: there are fewer recordings than parts")
+            return ExitCode.OK
     report = Report(jobs, type(tasks.usual).__name__.lower(), settings.model, missing)
     if not jobs:
         told = write_report(report, options.report, complain)
@@ -81,7 +88,9 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     # What lies below a folder that the user named belongs to it.
     held = written if settings.output_dir is None else [settings.output_dir]
     with (
-        hold(held, shared=options.shared, on_alone=lambda: clean_leftovers({*held, *written})),
+        hold(
+            held, shared=options.beside_others, on_alone=lambda: clean_leftovers({*held, *written})
+        ),
         open_display(Tally(len(jobs)), quiet=options.quiet, verbose=options.verbose) as display,
     ):
         if options.verbose:

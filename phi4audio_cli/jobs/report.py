@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -151,7 +150,7 @@ class Report:
 
 
 def report_path(
-    jobs: Sequence[Job], output_dir: Path | None, asked: Path | None, *, shared: bool
+    jobs: Sequence[Job], output_dir: Path | None, asked: Path | None, *, suffix: str = ""
 ) -> Path | None:
     """Return where the report goes; None: nowhere.
 
@@ -159,7 +158,7 @@ def report_path(
         jobs: None of their outputs may be it.
         output_dir: It lies there where nothing else was asked for.
         asked: What the user wants.
-        shared: Whether other jobs write reports there; then this one's has the process's number.
+        suffix: Tells it from the reports that other jobs write there.
 
     Raises:
         UsageError: The one asked for is a recording or an output.
@@ -173,8 +172,7 @@ def report_path(
         return asked
     if output_dir is None:
         return None
-    number = f"-{os.getpid()}" if shared else ""
-    usual = output_dir / f"report{number}.json"
+    usual = output_dir / f"report-{suffix}.json" if suffix else output_dir / "report.json"
     return usual if _real(usual) not in taken else output_dir / HOME / usual.name
 
 

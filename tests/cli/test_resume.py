@@ -289,6 +289,16 @@ def test_a_second_job_on_the_folder_refuses_before_a_model_is_loaded(answer, cap
     assert "--shared" in capsys.readouterr().err
 
 
+def test_shards_together_do_everything_once(answer, capsys) -> None:
+    answer()
+    for number in (1, 2, 3, 4):
+        assert transcribe("-o", "out", "--shard", f"{number}/4") == 0
+    assert sorted(path.name for path in Path("out").glob("*.txt")) == ["a.txt", "b.txt", "c.txt"]
+    reports = [json.loads(path.read_text()) for path in Path("out").glob("report-*-of-4.json")]
+    assert [report["totals"]["done"] for report in reports] == [1, 1, 1]
+    assert "fewer recordings than parts" in capsys.readouterr().err
+
+
 def test_with_shared_what_another_job_works_on_is_left_to_it(answer, capsys) -> None:
     answer()
     with hold([Path("out")], shared=True):

@@ -80,13 +80,13 @@ def test_troubles_are_failures_then_warnings() -> None:
 
 
 def test_where_it_lies() -> None:
-    def where(jobs=JOBS, folder=Path("out"), asked=None, shared=False) -> Path | None:
-        return report_path(jobs, folder, asked, shared=shared)
+    def where(jobs=JOBS, folder=Path("out"), asked=None, suffix="") -> Path | None:
+        return report_path(jobs, folder, asked, suffix=suffix)
 
     assert where() == Path("out/report.json")
     assert where(folder=None) is None
     assert where(folder=None, asked=Path("r.json")) == Path("r.json")
-    assert where(shared=True) != Path("out/report.json")
+    assert where(suffix="3-of-16") == Path("out/report-3-of-16.json")
     mine = Job(0, Path("report.wav"), {"json": Path("out/report.json")})
     assert where([mine]) == Path("out/.phi4audio/report.json")
     with pytest.raises(UsageError, match="is a recording or an output"):
