@@ -116,6 +116,8 @@ class LocalBackend:
                 yield pending
             else:
                 yield from self._answer_window(pending, stop)
+            if stop():
+                return  # the feed may wait for answers that are not given any more
 
     def longest_chunk(self, wanted: float) -> float:
         """Return the longest chunk whose pass fits the free memory, at most `wanted`, in seconds.
