@@ -46,7 +46,7 @@ def test_of_many_the_first_are_told_and_all_are_in_the_report(capsys) -> None:
     assert transcribe("@list.txt", "-o", "out") == 2
     err = capsys.readouterr().err
     assert err.count("gone-") == MISSING_TOLD
-    assert "... of 1000 inputs that can't be used: --report FILE lists them all" in err
+    assert "... of 1000 inputs that can't be used: the report lists them all (--report FILE)" in err
     found = report("out/report.json")
     assert (found["totals"]["files"], found["totals"]["missing"]) == (1, 1000)
     assert found["missing"][999]["source"] == "list.txt, line 1001"
