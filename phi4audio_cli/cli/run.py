@@ -115,7 +115,8 @@ def _tell_missing(missing: Sequence[UsageError]) -> None:
     for error in missing[:MISSING_TOLD]:
         complain(str(error))
     if len(missing) > MISSING_TOLD:
-        complain(f"... of {len(missing)} inputs that can't be used: the report lists them all (--report FILE)")
+        count = f"... of {len(missing)} inputs that can't be used"
+        complain(f"{count}: the report lists them all (--report FILE)")
 
 
 def task_events(
