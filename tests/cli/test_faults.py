@@ -40,6 +40,8 @@ class Ran:
     files: Mapping[str, Mapping[str, Any]]
     """The report's entries by the recording's name."""
     totals: Mapping[str, Any]
+    missing: Mapping[str, str]
+    """What is wrong with inputs that are no recordings, by their names."""
 
     def text(self, name: str) -> str:
         [path] = (path for path in self.files[name]["outputs"] if path.endswith(".txt"))
@@ -84,13 +86,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     files = {each["source"]: each for each in report["files"]}
     for each in files.values():
         each["outputs"] = [str(folder / path) for path in each["outputs"]]
-    return Ran(process.returncode, err.decode(), files, report["totals"])
+    missing = {each["source"]: each["error"] for each in report["missing"]}
+    return Ran(process.returncode, err.decode(), files, report["totals"], missing)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.injected)
 def test_what_comes_of(fault: Fault, ran: Ran) -> None:
     if fault.outcome == "refused":
-        assert any(fault.name in line and fault.says in line for line in ran.err.splitlines())
+        assert fault.says in ran.missing[fault.name]
+        assert ran.missing[fault.name] in ran.err
         return
     entry = ran.files[fault.name]
     assert entry["status"] == fault.outcome, entry
@@ -105,6 +109,7 @@ def test_what_comes_of(fault: Fault, ran: Ran) -> None:
 def test_the_others_are_done_and_the_exit_code_says_that_some_failed(ran: Ran) -> None:
     assert ran.code == 10
     assert ran.text(GOOD) == ran.text("standard input") == TEXT
+    assert ran.totals["missing"] == sum(fault.outcome == "refused" for fault in FAULTS)
     expected = {fault.outcome for fault in FAULTS} - {"refused"}
     for status in expected:
         good = 2 if status == "done" else 0
