@@ -125,9 +125,11 @@ def run_one(options: argparse.Namespace) -> dict[str, Any]:
     from benchmark.ours import run_ours
     from benchmark.plain import run_plain
 
+    from phi4audio_cli.tasks.transcribe import Align
+
     folder, work = Path(options.model), load_work(options.work)
     if options.one.startswith("ours"):
-        align = "attention" if options.one == "ours+words" else "none"
+        align: Align = "attention" if options.one == "ours+words" else "none"
         found = run_ours(
             folder,
             work,

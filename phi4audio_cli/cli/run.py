@@ -79,7 +79,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
         jobs = shard.of(jobs)
         if not jobs:
             complain(f"--shard {options.shard}: there are fewer recordings than parts")
-            return ExitCode.OK
+            return ExitCode.USAGE if missing else ExitCode.OK
     report = Report(jobs, type(tasks.usual).__name__.lower(), settings.model, missing)
     if not jobs:
         told = write_report(report, options.report, complain)

@@ -19,11 +19,11 @@ from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.engine import run
 from phi4audio_cli.model import generate
 from phi4audio_cli.model.answering import Answering
-from phi4audio_cli.model.inputs import InputBuilder
+from phi4audio_cli.model.inputs import InputBuilder, Prepared
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
-from phi4audio_cli.types import Chunk, FileDone, FileFailed, Job, Request
+from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
 STAGES = (
     (decode.Recording, "blocks", "decode"),
@@ -66,8 +66,10 @@ class Padding:
         """Look at every batch of prompts."""
         original = generate.embed_prompts
 
-        def counted(model: Phi4AudioForCausalLM, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            prompts, mask = original(model, *args)
+        def counted(
+            model: Phi4AudioForCausalLM, batch: Sequence[Prepared], heard: Sequence[torch.Tensor]
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            prompts, mask = original(model, batch, heard)
             self.all += mask.numel()
             self.real += int(mask.sum())
             return prompts, mask
@@ -122,7 +124,8 @@ class _Counted:
 
     def generate(self, *feed: Any) -> Any:
         for answer in self.backend.generate(*feed):
-            self.tokens += len(answer.tokens)
+            if isinstance(answer, Generation):
+                self.tokens += len(answer.tokens)
             yield answer
 
     def longest_chunk(self, wanted: float) -> float:
