@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from typing import Any
 
+from phi4audio_cli.errors import FileError
 from phi4audio_cli.languages import LANGUAGES
 
 SURE_ENOUGH = 0.5
@@ -12,7 +14,11 @@ SURE_ENOUGH = 0.5
 
 
 def detect_language(text: str) -> str | None:
-    """Return the English name of the language, among those the model hears; None if unsure."""
+    """Return the English name of the language, among those the model hears; None if unsure.
+
+    Raises:
+        FileError: No temporary file can be written; the detector is unpacked into one.
+    """
     if not text.strip():
         return None
     code, probability = _identifier().classify(text)
@@ -24,6 +30,14 @@ def detect_language(text: str) -> str | None:
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    try:
+        identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    except OSError as error:
+        raise FileError(
+            "its language can't be detected, for no temporary file can be written: "
+            f"{error.strerror or error}",
+            remedy=f"make room in {tempfile.gettempdir()}, set TMPDIR to a folder that has it, "
+            "or give --language",
+        ) from error
     identifier.set_languages([language.code for language in LANGUAGES if language.audio])
     return identifier

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+
 import pytest
 
+from phi4audio_cli.errors import FileError
+from phi4audio_cli.text import language as room
 from phi4audio_cli.text.language import detect_language
 
 
@@ -22,3 +27,15 @@ from phi4audio_cli.text.language import detect_language
 )
 def test_languages(text, language):
     assert detect_language(text) == language
+
+
+def test_a_full_disk_says_what_to_do_and_is_not_remembered(monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    room._identifier.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", full)
+        with pytest.raises(FileError, match=r"No space left on device.*--language"):
+            detect_language("Guten Morgen, wie geht es Ihnen heute?")
+    assert detect_language("Guten Morgen, wie geht es Ihnen heute?") == "German"
