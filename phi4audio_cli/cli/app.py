@@ -15,6 +15,7 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.ask import ask
+from phi4audio_cli.cli.bench import bench
 from phi4audio_cli.cli.doctor import doctor
 from phi4audio_cli.cli.evaluate import evaluate
 from phi4audio_cli.cli.messages import complain, discard_stdout
@@ -42,6 +43,7 @@ app.command()(render)
 app.command()(strip_export)
 app.command()(doctor)
 app.command()(samples)
+app.command()(bench)
 
 
 def _show_version(asked: bool) -> None:

@@ -1,0 +1,82 @@
+"""`phi4audio bench`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phi4audio_cli.cli import options
+
+if TYPE_CHECKING:
+    from phi4audio_cli.checks.speed import Speed
+
+Minutes = Annotated[
+    float,
+    typer.Option("--minutes", metavar="MINUTES", min=0.1, max=600, help="How much audio."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+def bench(
+    model: options.Model = None,
+    adapter: options.Adapter = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    attention: options.Attention = None,
+    batch_size: options.BatchSize = None,
+    chunk_seconds: options.ChunkSeconds = None,
+    minutes: Minutes = 5.0,
+    offline: options.Offline = None,
+    config: options.Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast a model is on this machine, and what memory it takes.
+
+    Bundled speech is transcribed again and again. Compare figures of a quiet machine only.
+    """
+    from phi4audio_cli.checkpoint.resolve import resolve
+    from phi4audio_cli.settings import load_settings
+
+    flags = {
+        "model": model,
+        "adapter": adapter,
+        "device": device,
+        "dtype": dtype,
+        "attention": attention,
+        "batch_size": batch_size,
+        "chunk_seconds": chunk_seconds,
+        "offline": offline,
+    }
+    settings = load_settings(flags, config=config)
+    folder = resolve(settings.model, offline=settings.offline)
+    from phi4audio_cli.checks.speed import measure
+
+    found = measure(folder, settings, minutes)
+    typer.echo(_as_json(found) if as_json else _as_lines(found))
+
+
+def _as_json(found: Speed) -> str:
+    import json
+    from dataclasses import asdict
+
+    from phi4audio_cli import __version__
+
+    return json.dumps({"version": __version__, **asdict(found)}, indent=2, ensure_ascii=False)
+
+
+def _as_lines(found: Speed) -> str:
+    from phi4audio_cli.cli.messages import clock, printable
+
+    memory = "unknown" if found.peak_memory is None else f"{found.peak_memory / 1e9:.2f} GB"
+    rows = {
+        "model": printable(found.model),
+        "device": f"{found.device}, {found.dtype}",
+        "parameters": f"{found.parameters:,}",
+        "weights": f"{found.weight_bytes / 1e9:.2f} GB, loaded in {found.load_seconds:.1f} s",
+        "peak memory": memory,
+        "tokens/s": f"{found.tokens_per_second:.1f}, one answer alone, warm",
+        "RTFx": f"{found.rtfx:.1f}, {clock(found.audio_seconds)} of audio, "
+        f"at most {found.batch_size} chunks at once",
+    }
+    return "\n".join(f"{name:<12}  {figure}" for name, figure in rows.items())
