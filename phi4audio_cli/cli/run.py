@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -102,6 +103,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             settings,
             display,
             report,
+            suffix=shard.name if shard else str(os.getpid()) if options.shared else "",
             identify_model=lambda: identify_model(settings, display),
             do=lambda left, memory, stop: task_events(
                 left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -15,7 +14,6 @@ from phi4audio_cli.engine import Memory
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.report import Report, report_path
-from phi4audio_cli.jobs.shard import Shard
 from phi4audio_cli.jobs.shelf import Shelf
 from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.settings import Settings
@@ -33,6 +31,7 @@ def work(
     display: Display,
     report: Report,
     *,
+    suffix: str,
     identify_model: Callable[[], str],
     do: Do,
 ) -> ExitCode:
@@ -45,6 +44,7 @@ def work(
         settings: Of the run.
         display: What the user sees.
         report: On these jobs.
+        suffix: Tells the report's file from those of the jobs that work beside it; empty: none do.
         identify_model: Returns the model's fingerprint; nothing is loaded for it.
         do: Does what no earlier run did. Not called where nothing is left.
 
@@ -52,7 +52,7 @@ def work(
         Phi4AudioError: Nothing more can be done: the model can't be loaded, its device is lost.
     """
     stop = Stopper()
-    path = report_path(jobs, settings.output_dir, options.report, suffix=_suffix(options))
+    path = report_path(jobs, settings.output_dir, options.report, suffix=suffix)
     model = identify_model()
     shelf = Shelf(
         lambda job: tasks.identity_of(job, model),
@@ -74,13 +74,6 @@ def work(
         shelf.close()
         written = write_report(report, path, display.line)
     return _end(delivery.exit_code if written else ExitCode.OUTPUT, stop, report, display)
-
-
-def _suffix(options: TaskOptions) -> str:
-    """Return what tells this job's report from those of the others that work beside it."""
-    if options.shard:
-        return Shard.parse(options.shard).name
-    return str(os.getpid()) if options.shared else ""
 
 
 def _left(jobs: Sequence[Job], shelf: Shelf, delivery: Delivery, stop: Stopper) -> Iterator[Job]:
