@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 import pytest
 
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.cli import run
+from phi4audio_cli.engine import ScriptedBackend
+
+from .runs import Answer, say_length
+from .samples import write_tone
 
 
 class Here:
@@ -42,3 +48,31 @@ def _decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def _any_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is looked for: tests that load one do so by `open_backend`."""
     monkeypatch.setattr(run, "identify_model", lambda settings, display: settings.model)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("TERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for index, name in enumerate(("a.wav", "b.wav", "c.wav"), 1):
+        write_tone(tmp_path / name, float(index))
+    return tmp_path
+
+
+@pytest.fixture
+def answer(monkeypatch) -> Callable[..., ScriptedBackend]:
+    """Answers by a function from now on; nobody loads a model otherwise."""
+
+    def refuse(settings, display) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(run, "open_backend", refuse)
+
+    def use(function: Answer = say_length, window: int | None = 1) -> ScriptedBackend:
+        scripted = ScriptedBackend(function, window=window)
+        monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+        return scripted
+
+    use.nobody = lambda: monkeypatch.setattr(run, "open_backend", refuse)  # type: ignore[attr-defined]
+    return use

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -11,80 +10,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import phi4audio_cli
-from phi4audio_cli.cli import delivery, run
-from phi4audio_cli.cli.app import main
-from phi4audio_cli.engine import ScriptedBackend
-from phi4audio_cli.jobs.journal import Journal, read_pages
+from phi4audio_cli.jobs.journal import read_pages
 from phi4audio_cli.jobs.lock import HOME, hold
 from phi4audio_cli.types import Request
 
+from .runs import outputs, phi4audio, say_length, statuses, transcribe
 from .samples import write_tone
 
+pytestmark = pytest.mark.usefixtures("home")
+
 SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
-Answer = Callable[[Request], str]
-
-
-def say_length(request: Request) -> str:
-    assert request.chunk is not None
-    return f"{len(request.chunk.samples)} samples"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("TERM", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    for index, name in enumerate(("a.wav", "b.wav", "c.wav"), 1):
-        write_tone(tmp_path / name, float(index))
-    return tmp_path
-
-
-@pytest.fixture
-def answer(monkeypatch) -> Callable[..., ScriptedBackend]:
-    """Answers by a function from now on; nobody loads a model otherwise."""
-
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(run, "open_backend", refuse)
-
-    def use(function: Answer = say_length, window: int | None = 1) -> ScriptedBackend:
-        scripted = ScriptedBackend(function, window=window)
-        monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
-        return scripted
-
-    use.nobody = lambda: monkeypatch.setattr(run, "open_backend", refuse)  # type: ignore[attr-defined]
-    return use
-
-
-def phi4audio(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main([*map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
-
-
-def transcribe(*arguments: str | Path) -> int:
-    return phi4audio("transcribe", "a.wav", "b.wav", "c.wav", "--chunk-seconds", "1", *arguments)
-
-
-def outputs(folder: Path | str) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(folder).iterdir())
-        if path.is_file() and not path.name.startswith("report")
-    }
-
-
-def statuses(path: str = "out/report.json") -> list[str]:
-    return [each["status"] for each in json.loads(Path(path).read_text("utf-8"))["files"]]
 
 
 # What is done needs no model.
@@ -224,102 +166,6 @@ def test_what_a_killed_run_left_half_written_is_cleaned_away(answer) -> None:
     assert torn.exists(), "it may be another job's"
     assert transcribe("-o", "out") == 0
     assert not torn.exists()
-
-
-# Rules, report, locks.
-
-
-def test_fail_fast_stops_at_the_first_failure(answer) -> None:
-    Path("a.wav").write_text("not audio", encoding="utf-8")
-    backend = answer(window=None)
-    assert transcribe("-o", "out") == 10
-    assert statuses() == ["failed", "done", "done"]
-    Path("out/report.json").unlink()
-    backend = answer()
-    assert transcribe("-o", "out", "--fresh", "--fail-fast") == 10
-    assert statuses()[0] == "failed"
-    assert "interrupted" in statuses()
-    assert len(backend.requests) < 5
-
-
-def test_warnings_are_told_reported_and_with_strict_an_exit_code(
-    answer, monkeypatch, capsys
-) -> None:
-    def warn(result, max_uncovered: float) -> tuple[str, ...]:
-        return (f"over {max_uncovered}",) if result.duration == 2.0 else ()
-
-    monkeypatch.setattr(delivery, "quality_warnings", warn)
-    answer()
-    assert transcribe("-o", "out", "--max-uncovered", "25") == 0
-    err = capsys.readouterr().err
-    assert "b.wav: over 0.25" in err
-    assert "recording" in err, "a table at the end"
-    assert statuses() == ["done", "warnings", "done"]
-    answer.nobody()
-    assert transcribe("-o", "out", "--strict") == 10
-    written = json.loads(Path("out/report.json").read_text("utf-8"))
-    assert written["files"][1]["warnings"] == ["over 0.05"]
-
-
-def test_a_damaged_recording_is_done_with_a_warning_then_and_later(answer, capsys) -> None:
-    whole = Path("c.wav").read_bytes()
-    Path("c.wav").write_bytes(whole[: len(whole) // 2])
-    answer()
-    for _ in range(2):
-        assert transcribe("-o", "out", "--strict") == 10
-        assert "c.wav: " in capsys.readouterr().err
-        answer.nobody()
-
-
-def test_a_report_only_where_it_is_wanted_and_one_that_cannot_be_written(answer, capsys) -> None:
-    answer()
-    assert transcribe() == 0
-    assert not Path("report.json").exists()
-    assert transcribe("--report", "there/r.json") == 0
-    assert statuses("there/r.json") == ["skipped"] * 3
-    Path("there/folder").mkdir()
-    assert transcribe("--report", "there/folder") == 4
-    assert "the report can't be written" in capsys.readouterr().err
-
-
-def test_a_second_job_on_the_folder_refuses_before_a_model_is_loaded(answer, capsys) -> None:
-    answer.nobody()
-    with hold([Path("out")], shared=False):
-        assert transcribe("-o", "out") == 2
-    assert "--shared" in capsys.readouterr().err
-
-
-def test_shards_together_do_everything_once(answer, capsys) -> None:
-    answer()
-    for number in (1, 2, 3, 4):
-        assert transcribe("-o", "out", "--shard", f"{number}/4") == 0
-    assert sorted(path.name for path in Path("out").glob("*.txt")) == ["a.txt", "b.txt", "c.txt"]
-    reports = [json.loads(path.read_text()) for path in Path("out").glob("report-*-of-4.json")]
-    assert [report["totals"]["done"] for report in reports] == [1, 1, 1]
-    assert "fewer recordings than parts" in capsys.readouterr().err
-
-
-def test_with_shared_what_another_job_works_on_is_left_to_it(answer, capsys) -> None:
-    answer()
-    with hold([Path("out")], shared=True):
-        theirs = Journal.claim(Path("out", HOME, "b.transcribe.journal"))
-        assert transcribe("-o", "out", "--shared") == 0
-        theirs.close()
-    assert "b.wav: another job works on it" in capsys.readouterr().err
-    assert not Path("out/b.txt").exists()
-    [report] = Path("out").glob("report-*.json")
-    assert statuses(str(report)) == ["done", "skipped", "done"]
-
-
-def test_a_run_without_a_journal_is_a_run_all_the_same(answer, monkeypatch, capsys) -> None:
-    def refuse(path: Path) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Journal, "claim", refuse)
-    answer()
-    assert transcribe("-o", "out") == 0
-    assert len(outputs("out")) == 9
-    assert capsys.readouterr().err.count("no journal can be kept") == 1
 
 
 # The real thing.

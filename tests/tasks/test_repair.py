@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -11,75 +10,26 @@ import numpy as np
 import pytest
 
 from phi4audio_cli.languages import find_language
-from phi4audio_cli.tasks.ask import Ask
 from phi4audio_cli.tasks.pieces import speech_budget
 from phi4audio_cli.tasks.quality import quality_warnings
 from phi4audio_cli.tasks.repair import PENALTY, halve
-from phi4audio_cli.tasks.summarize import Summarize
-from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.tasks.transcribe import Transcribe
 from phi4audio_cli.tasks.translate import Translate
-from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript, Word
+from phi4audio_cli.types import Request, Span
 
-RATE = 8_000
-TALK = "we went to the market and bought bread cheese and some apples for the whole week"
-MORE = "then it began to rain and everybody ran home as fast as their legs could carry them"
-REFUSAL = "I'm sorry, but I can't listen to audio."
-
-
-def chunk(seconds: float = 40, index: int = 0, start: float = 0, **more) -> Chunk:
-    """Return noise with a second of silence in its middle, all of it heard as speech."""
-    samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
-    middle = len(samples) // 2
-    samples[middle - RATE // 2 : middle + RATE // 2] = 0
-    first = int(start * RATE)
-    fields = {"speech": (Span(first, first + len(samples)),)} | more
-    return Chunk(index, samples, RATE, first, **fields)
-
-
-Said = str | tuple[str, str] | Generation
-Script = Callable[[Request], Said]
-
-
-def answer(request: Request, said: Said, logprob: float = -0.2) -> Generation:
-    """Make an answer of its text, or of its text and why it ended."""
-    text, finish = (said, "stop") if isinstance(said, str) else said
-    count = len(text.split())
-    return Generation(request, text, (1,) * count, (logprob,) * count, finish)
-
-
-def ask(task: Task, chunks: list[Chunk], script: Script) -> list[Generation]:
-    """Ask about chunks as the engine does, until the task is content."""
-    waiting = [request for each in chunks for request in task.requests(0, each)]
-    answers = []
-    while waiting:
-        request = waiting.pop(0)
-        answers.append(answer(request, script(request)))
-        waiting += task.repair(answers[-1])
-    return answers
-
-
-def by_part(first: Said, left: Said = "", right: Said = "", again: Said = "") -> Script:
-    """Answer about the whole, the halves, and where a penalty is asked for."""
-
-    def said(request: Request) -> Said:
-        if request.attempt == "first":
-            return first
-        if request.attempt == "penalty":
-            return again
-        return left if request.chunk.start == 0 else right
-
-    return said
-
-
-def attempts(answers: list[Generation]) -> list[str]:
-    return [each.request.attempt for each in answers]
-
-
-def transcript(script: Script, piece: Chunk | None = None) -> Transcript:
-    task = Transcribe("English")
-    return task.assemble(ask(task, [piece or chunk()], script), 40)
-
+from .answers import (
+    MORE,
+    RATE,
+    REFUSAL,
+    TALK,
+    Said,
+    answer,
+    ask,
+    attempts,
+    by_part,
+    chunk,
+    transcript,
+)
 
 DOUBTFUL = {
     "empty": "",
@@ -334,73 +284,3 @@ def test_halves_of_both_stand_beside_each_other():
     [translation] = task.assemble(ask(task, [chunk()], said), 40).each
     beside = [(each.transcript, each.text) for each in translation.segments]
     assert beside == [("one", "un"), ("two", "deux")]
-
-
-# Coverage
-
-
-def words(*times: tuple[float, float]) -> tuple[Word, ...]:
-    return tuple(Word(f" w{n}", a, b) for n, (a, b) in enumerate(times))
-
-
-def test_speech_without_text_is_counted():
-    task = Transcribe("English")
-    chunks = [chunk(10, n, 10 * n) for n in range(3)]
-    first, second, third = (next(iter(task.requests(0, each))) for each in chunks)
-    answers = [
-        replace(answer(first, TALK), words=words((0, 3), (4.5, 5), (9, 10))),
-        answer(second, ""),
-        answer(third, TALK),
-    ]
-    result = task.assemble(answers, 30)
-    assert result.speech == 30
-    assert result.uncovered == 4 + 10
-    assert quality_warnings(result) == (
-        "1 segment is doubtful: empty at 0:10",
-        "14.0 s of 30.0 s of speech have no text",
-    )
-    assert quality_warnings(result, max_uncovered=0.5) == quality_warnings(result)[:1]
-
-
-def test_where_nobody_listened_speech_is_not_known():
-    task = Transcribe("English")
-    [request] = task.requests(0, chunk(speech=()))
-    result = task.assemble([answer(request, "")], 40)
-    assert (result.speech, result.uncovered) == (None, 0)
-    assert task.assemble([], 40).speech == 0  # somebody listened: there was nothing
-
-
-def test_two_speakers_at_once_are_in_order_and_lose_nothing():
-    """Their chunks overlap, but they don't say the same twice."""
-    task = Transcribe("English")
-    pieces = [
-        chunk(10, 0, 0, speaker="left"),
-        chunk(10, 1, 20, speaker="left"),
-        chunk(25, 2, 2, speaker="right"),
-    ]
-    answers = [answer(r, TALK) for each in pieces for r in task.requests(0, each)]
-    result = task.assemble(answers, 30)
-    assert [(each.speaker, each.text) for each in result.segments] == [
-        ("left", TALK), ("right", TALK), ("left", TALK),
-    ]  # fmt: skip
-    assert [each.id for each in result.segments] == [0, 1, 2]
-    assert result.speech == 45
-
-
-def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
-    task = Transcribe("English", align="speech")
-    pieces = [chunk(10, 0, 0), chunk(10, 1, 5)]
-    first, second = (next(iter(task.requests(0, each))) for each in pieces)
-    result = task.assemble([answer(first, TALK), answer(second, "")], 15)
-    assert result.text == TALK
-    assert [(each.text, each.flags) for each in result.segments] == [(TALK, ()), ("", ("empty",))]
-    assert result.uncovered == 5
-
-
-@pytest.mark.parametrize("task", [Summarize(), Ask("What is it about?")])
-def test_a_summary_that_was_cut_short_says_so(task: Task):
-    [request] = task.requests(0, chunk(30))
-    for finish, lines in (("stop", 0), ("length", 1)):
-        result = task.assemble([answer(request, (TALK, finish))], 30)
-        assert result.finish == finish
-        assert len(quality_warnings(result)) == lines
