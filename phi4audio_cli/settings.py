@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_audio_language
+from phi4audio_cli.location import RemotePath, locate_folder
 from phi4audio_cli.text.cues import CueStyle
 
 ENV_PREFIX = "PHI4AUDIO_"
@@ -41,7 +42,7 @@ class Settings(BaseModel):
     language: str | None = None
     """English name of the spoken language; None lets the model find out."""
     formats: tuple[str, ...] = Field(("txt", "json", "srt"), min_length=1)
-    output_dir: Path | None = None
+    output_dir: Path | RemotePath | None = None
     """None: beside each input."""
     output_template: str | None = Field(None, min_length=1)
     """How outputs are named; None: after their recordings."""
@@ -67,6 +68,8 @@ class Settings(BaseModel):
     device: str = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
+    quantize: Literal["none", "int8", "int4"] = "none"
+    """How the decoder's linear layers are stored; none: in `dtype`."""
     offline: bool = False
     """Never touch the network."""
     prompts: dict[str, str] = Field(default_factory=dict)
@@ -103,10 +106,18 @@ class Settings(BaseModel):
         except json.JSONDecodeError as error:
             raise ValueError("must be a JSON object of texts") from error
 
-    @field_validator("adapter", "output_dir")
+    @field_validator("adapter")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
+
+    @field_validator("output_dir", mode="before")
+    @classmethod
+    def _locate(cls, value: object) -> object:
+        try:
+            return locate_folder(value) if isinstance(value, str | Path) else value
+        except UsageError as error:
+            raise ValueError(f"{error.what}; {error.remedy}") from error
 
     @field_validator("language")
     @classmethod

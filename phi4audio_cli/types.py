@@ -1,4 +1,4 @@
-"""The data that flows through the program. Frozen, plain, and importing nothing of ours.
+"""The data that flows through the program. Frozen and plain.
 
 Positions inside audio are whole samples; seconds are derived from them and never stored twice.
 """
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from phi4audio_cli.location import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +47,7 @@ class Job:
 
     index: int
     source: Path
-    outputs: Mapping[str, Path] = field(default_factory=dict)
+    outputs: Mapping[str, Location] = field(default_factory=dict)
     """By the end of its name: a format (`srt`), or a variant of the result and one (`fr.srt`)."""
     language: str | None = None
     """English name of its spoken language, where a manifest gives it; else the run's counts."""

@@ -94,7 +94,7 @@ class Delivery:
         uncovered = self._settings.max_uncovered / 100
         warnings = (*damage, *quality_warnings(result, uncovered))
         try:
-            to_write = stale(job, result, metadata, self._settings.cue_style)
+            to_write = stale(job, result, metadata, self._settings.cue_style, anew=anew)
             write_outputs(to_write, result, metadata, self._settings.cue_style)
         except OutputError as error:
             # The others may have better luck, and the transcript still goes to standard output.

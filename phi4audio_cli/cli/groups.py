@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.location import Location, locate_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class TaskOptions:
     device: options.Device = None
     dtype: options.Dtype = None
     attention: options.Attention = None
+    quantize: options.Quantize = None
     config: options.Config = None
     fresh: options.Fresh = False
     shared: options.Shared = False
@@ -45,6 +47,15 @@ class TaskOptions:
     def beside_others(self) -> bool:
         """Whether other jobs may work on the same output folder."""
         return self.shared or self.shard is not None
+
+    @property
+    def report_file(self) -> Location | None:
+        """Where the report was asked for.
+
+        Raises:
+            UsageError: A URL that names no file.
+        """
+        return locate_file(self.report) if self.report else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -27,6 +26,7 @@ from phi4audio_cli.cli.progress import (
 )
 from phi4audio_cli.cli.table import Row, print_table
 from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.location import Location
 from phi4audio_cli.types import ChunkDone, Event, Job
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class LiveDisplay(Display):
         with self._lock:
             super()._count(event)
 
-    def wrote(self, job: Job, paths: Iterable[Path]) -> None:
+    def wrote(self, job: Job, paths: Iterable[Location]) -> None:
         """Print where the recording's outputs lie."""
         self.note(describe_outputs(self.tally, job, paths))
 

@@ -23,12 +23,12 @@ Recursive = Annotated[
     typer.Option("--recursive", "-r", help="Take the recordings in folders inside folders too."),
 ]
 OutputDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output-dir",
         "-o",
         metavar="DIR",
-        help="Folder for the outputs. Without it they lie beside the inputs.",
+        help="Folder for the outputs, or an s3 or gs URL. Without it they lie beside the inputs.",
     ),
 ]
 Formats = Annotated[
@@ -177,6 +177,15 @@ Attention = Annotated[
         "--attention", metavar="NAME", help="auto, flash_attention_2, sdpa or eager. Default: auto."
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="KIND",
+        help="int8 or int4: weights of the decoder in less memory, answers less exact. "
+        "Default: none.",
+    ),
+]
 Config = Annotated[
     str | None,
     typer.Option(
@@ -244,7 +253,7 @@ Strict = Annotated[
     typer.Option("--strict", help="End with exit code 10 where there are warnings, too."),
 ]
 ReportFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--report",
         metavar="FILE",

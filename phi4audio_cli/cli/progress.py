@@ -10,12 +10,12 @@ import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.location import Location
 from phi4audio_cli.types import ChunkDone, Event, Generation, Job
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Display:
             self._prompt = prompt
             self.note(f"prompt: {prompt}")
 
-    def wrote(self, job: Job, paths: Iterable[Path]) -> None:
+    def wrote(self, job: Job, paths: Iterable[Location]) -> None:
         """Say that a recording is done and where its outputs lie."""
 
     def skip(self, job: Job, why: str) -> None:
@@ -151,7 +151,7 @@ class PlainDisplay(Display):
             of = f" of {clock(length)}" if length else ""
             self.line(f"{job.source.name}: {clock(self.tally.heard(job.index))}{of} done")
 
-    def wrote(self, job: Job, paths: Iterable[Path]) -> None:
+    def wrote(self, job: Job, paths: Iterable[Location]) -> None:
         """Print a line for the recording."""
         self.line(describe_outputs(self.tally, job, paths))
 
@@ -210,13 +210,13 @@ def describe_chunk(job: Job, generation: Generation) -> str:
     return f"{job.source.name} {times}{sure}: {generation.text}"
 
 
-def describe_outputs(tally: Tally, job: Job, paths: Iterable[Path]) -> str:
+def describe_outputs(tally: Tally, job: Job, paths: Iterable[Location]) -> str:
     """Say which recording is done, and where its outputs lie."""
     count = f"[{tally.finished}/{tally.files}]"
     return f"{count} {job.source.name} -> {_joined(list(paths))}"
 
 
-def _joined(paths: list[Path]) -> str:
+def _joined(paths: list[Location]) -> str:
     """Name files shortly: `out/talk.txt .json .srt`."""
     if len({path.with_suffix("") for path in paths}) == 1:
         return " ".join([str(paths[0]), *(path.suffix for path in paths[1:])])

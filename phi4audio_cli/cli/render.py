@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +9,10 @@ import typer
 from phi4audio_cli.cli import options
 
 Transcripts = Annotated[
-    list[Path],
-    typer.Argument(metavar="JSON", help="Transcripts in JSON, as phi4audio writes them."),
+    list[str],
+    typer.Argument(
+        metavar="JSON", help="Transcripts in JSON, files or URLs, as phi4audio writes them."
+    ),
 ]
 
 
@@ -32,9 +33,11 @@ def render(
     and {name} are the JSON file's.
     """
     from phi4audio_cli.cli.messages import complain
-    from phi4audio_cli.errors import ExitCode, UsageError
-    from phi4audio_cli.jobs.inputs import Input
+    from phi4audio_cli.errors import ExitCode, FileError, UsageError
+    from phi4audio_cli.jobs.fetch import fetched
+    from phi4audio_cli.jobs.inputs import input_of
     from phi4audio_cli.jobs.outputs import plan_jobs, write_outputs
+    from phi4audio_cli.jobs.store import check_place
     from phi4audio_cli.jobs.transcripts import read_transcript
     from phi4audio_cli.settings import load_settings
 
@@ -51,11 +54,13 @@ def render(
     # The JSON is there already; it is written again only where it was asked for.
     wanted = [name for name in settings.formats if name != "json" or formats]
     code = ExitCode.OK
-    inputs = [Input(path, path.name) for path in transcripts]
+    check_place(settings.output_dir)
+    inputs = list(map(input_of, transcripts))
     for job in plan_jobs(inputs, wanted, settings.output_dir, settings.output_template):
         try:
-            transcript, metadata = read_transcript(job.source)
-        except UsageError as error:
+            with fetched(job) as file:
+                transcript, metadata = read_transcript(file)
+        except (FileError, UsageError) as error:
             complain(str(error))
             code = ExitCode.USAGE
             continue

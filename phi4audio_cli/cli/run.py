@@ -29,6 +29,7 @@ from phi4audio_cli.jobs.lock import hold
 from phi4audio_cli.jobs.outputs import clean_leftovers, plan_jobs
 from phi4audio_cli.jobs.report import Report
 from phi4audio_cli.jobs.shard import Shard
+from phi4audio_cli.jobs.store import check_place
 from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
@@ -68,6 +69,8 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
     options = call.options
     shard = Shard.parse(options.shard) if options.shard else None
     settings = load_settings(call.flags, config=options.config)
+    for place in (settings.output_dir, options.report_file):
+        check_place(place, offline=settings.offline)
     inputs, missing = find_inputs(
         call.inputs, recursive=options.recursive, offline=settings.offline
     )
@@ -83,7 +86,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             return ExitCode.USAGE if missing else ExitCode.OK
     report = Report(jobs, type(tasks.usual).__name__.lower(), settings.model, missing)
     if not jobs:
-        told = write_report(report, options.report, complain)
+        told = write_report(report, options.report_file, complain)
         return ExitCode.USAGE if told else ExitCode.OUTPUT
     written = dict.fromkeys(path.parent for job in jobs for path in job.outputs.values())
     # What lies below a folder that the user named belongs to it.
@@ -199,6 +202,7 @@ def open_backend(settings: Settings, display: Display) -> Backend:
         device=settings.device,
         dtype=settings.dtype,
         attention=settings.attention,
+        quantize=settings.quantize,
         batch_size=settings.batch_size,
         on_note=display.note,
         on_stage=display.stage,

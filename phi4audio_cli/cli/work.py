@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from phi4audio_cli.cli.delivery import Delivery, Rules
@@ -16,6 +15,8 @@ from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.report import Report, report_path
 from phi4audio_cli.jobs.shelf import Shelf
 from phi4audio_cli.jobs.tasks import Tasks
+from phi4audio_cli.location import Location
+from phi4audio_cli.remote import reason
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.types import Event, Job
 
@@ -52,7 +53,7 @@ def work(
         Phi4AudioError: Nothing more can be done: the model can't be loaded, its device is lost.
     """
     stop = Stopper()
-    path = report_path(jobs, settings.output_dir, options.report, suffix=suffix)
+    path = report_path(jobs, settings.output_dir, options.report_file, suffix=suffix)
     model = identify_model()
     shelf = Shelf(
         lambda job: tasks.identity_of(job, model),
@@ -78,22 +79,22 @@ def work(
 
 def _left(jobs: Sequence[Job], shelf: Shelf, delivery: Delivery, stop: Stopper) -> Iterator[Job]:
     """Yield the jobs that no earlier run has done; bring the outputs of the others up to date."""
-    for job in jobs:
+    for job, finished in shelf.look_through(jobs):
         if stop():
             return
-        if finished := shelf.finished(job):
+        if finished:
             delivery.skip(job, finished)
         else:
             yield job
 
 
-def write_report(report: Report, path: Path | None, say: Callable[[str], None]) -> bool:
+def write_report(report: Report, path: Location | None, say: Callable[[str], None]) -> bool:
     """Write the report, if it is wanted; return False where it can't be, and say so."""
     try:
         if path is not None:
             report.write(path)
     except OSError as error:
-        say(f"{path}: the report can't be written: {error.strerror or error}")
+        say(f"{path}: the report can't be written: {reason(error)}")
         return False
     return True
 

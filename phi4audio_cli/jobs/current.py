@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
+from phi4audio_cli.jobs.outputs import as_bytes
+from phi4audio_cli.jobs.store import read_each
+from phi4audio_cli.location import RemotePath
 from phi4audio_cli.text.cues import CueStyle
 from phi4audio_cli.types import Job, Metadata, Result, document_of
 from phi4audio_cli.writers import render
 
 
-def stale(job: Job, result: Result, metadata: Metadata, style: CueStyle) -> Job:
+def stale(
+    job: Job, result: Result, metadata: Metadata, style: CueStyle, *, anew: bool = False
+) -> Job:
     """Return a job with those of its outputs only that must be written.
 
     An output is current when it holds what would be written now: so the looks of subtitles, names
@@ -21,23 +25,20 @@ def stale(job: Job, result: Result, metadata: Metadata, style: CueStyle) -> Job:
         result: What they should say.
         metadata: What they say of their making.
         style: How subtitles look.
+        anew: Whether the result was made just now. What lies behind a URL is not read then: to
+            put it takes no longer.
     """
+    if anew and any(isinstance(place, RemotePath) for place in job.outputs.values()):
+        return job
+    found = zip(job.outputs.items(), read_each(job.outputs.values()), strict=True)
     outputs = {
         name: path
-        for name, path in job.outputs.items()
-        if _content(path) != _wanted(name, result, metadata, style)
+        for (name, path), content in found
+        if content != _wanted(name, result, metadata, style)
     }
     return replace(job, outputs=outputs)
 
 
 def _wanted(name: str, result: Result, metadata: Metadata, style: CueStyle) -> bytes:
     variant, _, form = name.rpartition(".")
-    text = render(form, document_of(result, variant), metadata, style)
-    return text.encode("utf-8", errors="backslashreplace")
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+    return as_bytes(render(form, document_of(result, variant), metadata, style))

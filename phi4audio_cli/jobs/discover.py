@@ -11,8 +11,9 @@ from pathlib import Path
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.fetch import check_scheme
 from phi4audio_cli.jobs.files import File, find_files
-from phi4audio_cli.jobs.inputs import STDIN, Input, Places, is_url, scheme_of, shown, split_url
+from phi4audio_cli.jobs.inputs import STDIN, Input, Places, input_of, shown
 from phi4audio_cli.jobs.manifest import JSON_LINES, Entry, read_entries
+from phi4audio_cli.location import is_url, scheme_of
 
 
 def find_inputs(
@@ -70,11 +71,11 @@ class _Finder:
     def _take_url(self, url: str, entry: Entry | None = None) -> None:
         try:
             self._check_scheme(url)
-            _, name = split_url(url)
+            found = input_of(url)
         except UsageError as error:
             self.problems.append(_told(error, entry))
         else:
-            self.found.setdefault(url, _said(Input(Path(name), name, url=url), entry))
+            self.found.setdefault(url, _said(found, entry))
 
     def _check_scheme(self, url: str) -> None:
         """Check each scheme once: to look for a package that is missing takes time.

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from phi4audio_cli.errors import FileError, Phi4AudioError, UsageError
-from phi4audio_cli.jobs.inputs import STDIN, scheme_of, shown
+from phi4audio_cli.jobs.inputs import STDIN, shown
+from phi4audio_cli.location import scheme_of
 from phi4audio_cli.types import Job
 
 PAUSES = (1.0, 5.0)

@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.location import Location, RemotePath, is_url, scheme_of, without_secrets
 from phi4audio_cli.types import Job
 
 STDIN = "-"
 """Stands for standard input where a URL could stand."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -36,14 +36,16 @@ class Input:
     """The folder the user named, in which it was found; None: the recording itself was named."""
 
 
-def is_url(text: str) -> bool:
-    """Return whether this is a URL and no path."""
-    return _URL.match(text) is not None
+def input_of(name: str) -> Input:
+    """Return the one recording or transcript that a path or URL names; nothing is looked up.
 
-
-def scheme_of(url: str) -> str:
-    """Return `https` of `HTTPS://example.org`."""
-    return url.partition("://")[0].lower()
+    Raises:
+        UsageError: A URL that names no host.
+    """
+    if not is_url(name):
+        return Input(Path(name), Path(name).name)
+    end = split_url(name)[1]
+    return Input(Path(end), end, url=name)
 
 
 def split_url(url: str) -> tuple[PurePosixPath, str]:
@@ -70,11 +72,7 @@ def split_url(url: str) -> tuple[PurePosixPath, str]:
 
 def shown(url: str) -> str:
     """Return a URL for messages and reports: without user, password and query."""
-    if url == STDIN:
-        return "standard input"
-    scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    return "standard input" if url == STDIN else without_secrets(url)
 
 
 def name_of(job: Job) -> str:
@@ -88,14 +86,18 @@ class Places:
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
 
-    def folder(self, path: Path | str) -> str:
+    def folder(self, path: Location | str) -> str:
         """Return a folder's one name; it need not be there."""
+        if isinstance(path, RemotePath):
+            return str(path)
         name = os.fspath(path)
         if name not in self._folders:
             self._folders[name] = os.path.realpath(name)
         return self._folders[name]
 
-    def file(self, path: Path) -> str:
+    def file(self, path: Location) -> str:
         """Return the one name of a file that need not be there; a link stays one."""
+        if isinstance(path, RemotePath):
+            return str(path)
         folder, name = os.path.split(path)
         return f"{self.folder(folder)}/{name}"

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from phi4audio_cli.jobs.lock import try_lock
+from phi4audio_cli.jobs.store import read
+from phi4audio_cli.location import Location
 
 SYNC_SECONDS = 1.0
 """How much work a power cut may cost; a crash of the program costs none."""
@@ -108,8 +110,7 @@ class Journal:
         Raises:
             OSError: It can't be written; nothing may be added then.
         """
-        content = json.dumps({kind: entry}).encode()
-        self._file.write(b"%08x %s\n" % (zlib.crc32(content), content))
+        self._file.write(as_line(kind, entry))
         self._file.flush()
         if kind == "done" or time.monotonic() - self._synced >= SYNC_SECONDS:
             os.fsync(self._file.fileno())
@@ -123,10 +124,16 @@ class Journal:
             return
 
 
-def read_pages(path: Path) -> Pages:
+def as_line(kind: str, entry: Mapping[str, Any]) -> bytes:
+    """Return an entry as journals hold it."""
+    content = json.dumps({kind: entry}).encode()
+    return b"%08x %s\n" % (zlib.crc32(content), content)
+
+
+def read_pages(place: Location) -> Pages:
     """Read a journal without claiming it; it is empty where there is none, or it can't be read."""
     try:
-        return Pages.of(path.read_bytes())
+        return Pages.of(read(place))
     except OSError:
         return Pages((), 0)
 

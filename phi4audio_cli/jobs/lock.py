@@ -15,9 +15,9 @@ import portalocker
 from portalocker import LockFlags
 
 from phi4audio_cli.errors import FileError, OutputError, UsageError
-
-HOME = ".phi4audio"
-"""Folder for what a job keeps beside its outputs."""
+from phi4audio_cli.location import HOME as HOME
+from phi4audio_cli.location import Location, RemotePath
+from phi4audio_cli.remote import leave_note
 
 MOST_FOLDERS = 200
 """Folders that are locked as a whole; in further ones each recording's own lock must do."""
@@ -45,12 +45,15 @@ def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
 
 @contextmanager
 def hold(
-    folders: Iterable[Path], *, shared: bool, on_alone: Callable[[], object] = lambda: None
+    folders: Iterable[Location], *, shared: bool, on_alone: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
     """Hold output folders for this job.
 
     Jobs that share a folder leave it to the locks of single recordings who does which. A job that
     shares nothing refuses where any other job works; others may join it with `shared`.
+
+    Behind a URL there are no locks. Jobs that meet there do the same twice, and break nothing: each
+    file appears whole, and says the same. A note is written there, which shows that it can be.
 
     Args:
         folders: Of the outputs. They are made where they are missing.
@@ -61,7 +64,13 @@ def hold(
         UsageError: Another job works there.
         OutputError: The folder can't be written to.
     """
-    places = list(dict.fromkeys(folder.resolve() for folder in folders))[:MOST_FOLDERS]
+    here: dict[Path, None] = {}
+    for folder in folders:
+        if isinstance(folder, RemotePath):
+            leave_note(folder)
+        else:
+            here[folder.resolve()] = None
+    places = list(here)[:MOST_FOLDERS]
     with ExitStack() as held:
         for folder in places:
             _hold(folder, held, shared)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.inputs import STDIN, Input, Places, split_url
+from phi4audio_cli.location import Location
 
 LONGEST_NAME = 255
 """Bytes in a file's name, on the file systems of our time."""
@@ -18,8 +19,8 @@ _MARK = 8
 
 
 def name_outputs(
-    inputs: Sequence[Input], formats: Sequence[str], output_dir: Path | None, places: Places
-) -> list[dict[str, Path]]:
+    inputs: Sequence[Input], formats: Sequence[str], output_dir: Location | None, places: Places
+) -> list[dict[str, Location]]:
     """Return the outputs of each recording, by format.
 
     Args:
@@ -54,7 +55,9 @@ def digest(data: bytes) -> str:
     return sha256(data).hexdigest()[:_MARK]
 
 
-def _folders(inputs: Sequence[Input], output_dir: Path | None, places: Places) -> list[Path]:
+def _folders(
+    inputs: Sequence[Input], output_dir: Location | None, places: Places
+) -> list[Location]:
     """Return the output folder of each recording."""
     if output_dir is not None:
         return _gathered(inputs, output_dir, places)
@@ -62,7 +65,7 @@ def _folders(inputs: Sequence[Input], output_dir: Path | None, places: Places) -
     return [next(fetched) if each.url else each.path.parent for each in inputs]
 
 
-def _gathered(inputs: Sequence[Input], output_dir: Path, places: Places) -> list[Path]:
+def _gathered(inputs: Sequence[Input], output_dir: Location, places: Places) -> list[Location]:
     """Return folders below one folder: itself, or the tree where equal names would meet."""
     homes = list(_homes(inputs, places))
     met: dict[str, set[str]] = {}
@@ -114,7 +117,7 @@ def _stem(each: Input) -> str:
 
 
 def _stems(
-    inputs: Sequence[Input], folders: Sequence[Path], formats: Sequence[str], places: Places
+    inputs: Sequence[Input], folders: Sequence[Location], formats: Sequence[str], places: Places
 ) -> list[str]:
     """Return each output's name without the format.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
 from phi4audio_cli.jobs.inputs import Input, Places, shown
 from phi4audio_cli.jobs.naming import name_outputs
+from phi4audio_cli.jobs.store import write_each
 from phi4audio_cli.jobs.template import fill_template
+from phi4audio_cli.location import Location, RemotePath
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
 from phi4audio_cli.types import Job, Metadata, Result, document_of
 from phi4audio_cli.writers import check_format, expand_formats, render
@@ -22,7 +23,7 @@ _TEMPORARY = re.compile(r"\.phi4audio-[0-9a-f]{16}\.tmp")
 def plan_jobs(
     inputs: Sequence[Input],
     formats: Sequence[str],
-    output_dir: Path | None,
+    output_dir: Location | None,
     template: str | None = None,
 ) -> list[Job]:
     """Name every output file; no two jobs write the same one, and none a recording.
@@ -59,8 +60,8 @@ def plan_jobs(
         for index, (each, paths) in enumerate(zip(inputs, outputs, strict=True))
     ]
     _check_apart(jobs, template, places)
-    folders = (os.path.split(path)[0] for paths in outputs for path in paths.values())
-    for folder in dict.fromkeys(folders):
+    here = (path for paths in outputs for path in paths.values() if isinstance(path, Path))
+    for folder in dict.fromkeys(os.path.split(path)[0] for path in here):
         _check_folder(Path(folder))
     return jobs
 
@@ -80,7 +81,7 @@ def _check_apart(jobs: Sequence[Job], template: str | None, places: Places) -> N
             taken[key] = "the output of another,"
 
 
-def _key(path: Path, template: str | None, places: Places) -> str:
+def _key(path: Location, template: str | None, places: Places) -> str:
     """Return what two names of the same file have in common."""
     # Names that differ in case only are left alone where the recordings' names differ so too; a
     # template may bring together what no folder holds.
@@ -119,15 +120,7 @@ def write_outputs(
     """
     # All texts first: what can't be rendered must leave no half of the formats behind.
     texts = {path: _text(name, result, metadata, style) for name, path in job.outputs.items()}
-    for path, text in texts.items():
-        try:
-            write_atomically(path, text)
-        except OSError as error:
-            raise OutputError(
-                f"can't be written: {error.strerror or error}",
-                str(path),
-                "check the space and the permissions there, or give another --output-dir",
-            ) from error
+    write_each({path: as_bytes(text) for path, text in texts.items()})
 
 
 def _text(name: str, result: Result, metadata: Metadata, style: CueStyle) -> str:
@@ -135,37 +128,25 @@ def _text(name: str, result: Result, metadata: Metadata, style: CueStyle) -> str
     return render(form, document_of(result, variant), metadata, style)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file under a temporary name beside it, then rename.
-
-    Raises:
-        OSError: As the system says it; the temporary file is gone then.
-    """
+def as_bytes(text: str) -> bytes:
+    """Return a text as files hold it, in UTF-8."""
     # Names from the file system may hold bytes that are no UTF-8, as lone surrogates.
-    data = text.encode("utf-8", errors="backslashreplace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".phi4audio-{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    return text.encode("utf-8", errors="backslashreplace")
 
 
-def clean_leftovers(folders: Iterable[Path]) -> list[Path]:
+def clean_leftovers(folders: Iterable[Location]) -> list[Path]:
     """Remove the temporary files of a run that was killed, and return them.
 
-    Only call this where no other run writes into these folders: its files look the same.
+    Only call this where no other run writes into these folders: its files look the same. So
+    nothing is removed behind a URL, where nobody can be shut out.
 
     Args:
         folders: Output folders; those that aren't there yet are left out.
     """
     removed = []
     for folder in folders:
+        if isinstance(folder, RemotePath):
+            continue
         try:
             leftovers = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
             for path in leftovers:

@@ -7,14 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from phi4audio_cli import __version__
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.inputs import name_of
 from phi4audio_cli.jobs.lock import HOME
-from phi4audio_cli.jobs.outputs import write_atomically
+from phi4audio_cli.jobs.outputs import as_bytes
+from phi4audio_cli.jobs.store import write
+from phi4audio_cli.location import Location, RemotePath
 from phi4audio_cli.types import Job
 
 SCHEMA_VERSION = "1"
@@ -140,18 +141,18 @@ class Report:
             "missing": [{"source": each.where, "error": str(each)} for each in self.missing],
         }
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Location) -> None:
         """Write it as JSON; it appears complete, or not at all.
 
         Raises:
             OSError: It can't be written.
         """
-        write_atomically(path, json.dumps(self.as_json(), ensure_ascii=False, indent=2) + "\n")
+        write(path, as_bytes(json.dumps(self.as_json(), ensure_ascii=False, indent=2) + "\n"))
 
 
 def report_path(
-    jobs: Sequence[Job], output_dir: Path | None, asked: Path | None, *, suffix: str = ""
-) -> Path | None:
+    jobs: Sequence[Job], output_dir: Location | None, asked: Location | None, *, suffix: str = ""
+) -> Location | None:
     """Return where the report goes; None: nowhere.
 
     Args:
@@ -176,8 +177,8 @@ def report_path(
     return usual if _real(usual) not in taken else output_dir / HOME / usual.name
 
 
-def _real(path: Path) -> str:
-    return str(path.absolute()).casefold()
+def _real(path: Location) -> str:
+    return str(path if isinstance(path, RemotePath) else path.absolute()).casefold()
 
 
 def _rounded(value: float | None) -> float | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from phi4audio_cli.jobs.records import (
     unpack_answer,
     unpack_result,
 )
+from phi4audio_cli.jobs.remote_journal import RemoteJournal
+from phi4audio_cli.jobs.store import AT_ONCE
+from phi4audio_cli.location import Location, RemotePath
+from phi4audio_cli.remote import names, reason
 from phi4audio_cli.types import Generation, Job, Request, Result
 
 LONGEST_NAME = 200
@@ -47,7 +52,7 @@ class Finished:
 class _Volume:
     """An open journal, and the answers that were in it."""
 
-    journal: Journal
+    journal: Journal | RemoteJournal
     answers: Mapping[str, Mapping[str, Any]]
 
 
@@ -77,16 +82,31 @@ class Shelf:
         self._fresh = fresh
         self._on_note = on_note
         self._open: dict[int, _Volume] = {}
+        self._listed: dict[RemotePath, set[str] | None] = {}
         self._closing = threading.Lock()
         self._closed = False
         self._told = False
+
+    def look_through(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Finished | None]]:
+        """Yield each recording with what an earlier run made of it, in order.
+
+        Journals behind a URL are read several at a time: each waits for the network.
+        """
+        if not any(isinstance(place, RemotePath) for job in jobs for place in job.outputs.values()):
+            yield from ((job, self.finished(job)) for job in jobs)
+            return
+        with ThreadPoolExecutor(AT_ONCE) as readers:
+            for start in range(0, len(jobs), AT_ONCE):
+                some = jobs[start : start + AT_ONCE]
+                yield from zip(some, readers.map(self.finished, some), strict=True)
 
     def finished(self, job: Job) -> Finished | None:
         """Return what an earlier run made of a recording; None where it is not finished."""
         if self._fresh:
             return None
         identity = self._identity_of(job)
-        pages = read_pages(journal_path(job, identity["task"]))
+        place = journal_path(job, identity["task"])
+        pages = read_pages(place) if self._may_be_there(place) else Pages((), 0)
         if pages.header is None or pages.done is None:
             return None
         if pages.header != {**identity, "input": pages.header.get("input")}:
@@ -156,7 +176,10 @@ class Shelf:
             self._open.clear()
 
     def _claim(self, job: Job, header: Identity) -> _Volume:
-        journal = Journal.claim(journal_path(job, header["task"]))
+        place = journal_path(job, header["task"])
+        journal: Journal | RemoteJournal | None = (
+            Journal.claim(place) if isinstance(place, Path) else RemoteJournal.claim(place)
+        )
         if journal is None:
             raise ClaimedError("another job works on it", str(job.source))
         try:
@@ -165,7 +188,7 @@ class Shelf:
             journal.close()
             raise
 
-    def _read(self, job: Job, journal: Journal, header: Identity) -> _Volume:
+    def _read(self, job: Job, journal: Journal | RemoteJournal, header: Identity) -> _Volume:
         pages = journal.pages
         if self._fresh or pages.header != header:
             journal.restart(header)
@@ -175,6 +198,19 @@ class Shelf:
         if pages.done is not None:  # of another shape than results have now
             journal.restart(header)
         return _Volume(journal, journal.pages.answers())
+
+    def _may_be_there(self, place: Location) -> bool:
+        """Return whether there may be a journal: a listing spares asking for each behind a URL."""
+        if not isinstance(place, RemotePath):
+            return True
+        folder = place.parent
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = names(folder)
+            except OSError:
+                self._listed[folder] = None
+        listed = self._listed[folder]
+        return listed is None or place.name in listed
 
     def _add(self, index: int, kind: str, entry: Callable[[], Mapping[str, Any]]) -> None:
         volume = self._open.get(index)
@@ -190,11 +226,11 @@ class Shelf:
     def _say(self, error: OSError) -> None:
         if not self._told:
             self._told = True
-            why = error.strerror or error
+            why = reason(error)
             self._on_note(f"no journal can be kept ({why}): what is cut off now starts over later")
 
 
-def journal_path(job: Job, task: str) -> Path:
+def journal_path(job: Job, task: str) -> Location:
     """Return where a recording's journal lies: beside its first output, in a folder of ours."""
     key, path = next(iter(job.outputs.items()))
     if path.name.endswith(f".{key}"):

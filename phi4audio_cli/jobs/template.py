@@ -11,14 +11,15 @@ from string import Formatter
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.inputs import STDIN, Input, split_url
 from phi4audio_cli.jobs.naming import LONGEST_NAME, fitted
+from phi4audio_cli.location import Location
 
 FIELDS = ("stem", "name", "ext", "parent", "index", "language", "format")
 """What may stand in a template, in {braces}."""
 
 
 def fill_template(
-    template: str, inputs: Sequence[Input], formats: Sequence[str], output_dir: Path | None
-) -> list[dict[str, Path]]:
+    template: str, inputs: Sequence[Input], formats: Sequence[str], output_dir: Location | None
+) -> list[dict[str, Location]]:
     """Return the outputs of each recording, by format.
 
     Of `calls/mon/talk.mp3`, found in `calls`: stem is `talk`, name `talk.mp3`, ext `mp3`, parent
@@ -64,7 +65,7 @@ def _fields(template: str) -> set[str]:
     return names
 
 
-def _base(each: Input, output_dir: Path | None) -> Path:
+def _base(each: Input, output_dir: Location | None) -> Location:
     if output_dir is not None:
         return output_dir
     return Path() if each.url else each.root or each.path.parent

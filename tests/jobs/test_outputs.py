@@ -158,9 +158,9 @@ def _plan(inputs: list[Input], output_dir: Path | None) -> list[Job]:
 def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
     job = make_job(tmp_path)
     script = (
-        "import os, sys, pathlib; from phi4audio_cli.jobs import outputs; "
+        "import os, sys, pathlib; from phi4audio_cli.jobs import store; "
         "os.fsync = lambda number: os._exit(9); "
-        "outputs.write_atomically(pathlib.Path(sys.argv[1]), 'x')"
+        "store.write(pathlib.Path(sys.argv[1]), b'x')"
     )
     killed = [sys.executable, "-c", script, str(job.outputs["txt"])]
     assert subprocess.run(killed, check=False).returncode == 9
