@@ -94,8 +94,7 @@ def locate_file(text: str | Path) -> Location:
         return place
     root, _, name = place.root.rpartition("/")
     if root.endswith(("/", ":")):
-        remedy = f"write {place}/report.json" if "@" not in place.root else "add a name"
-        raise UsageError("this URL names no file", str(place), remedy)
+        raise UsageError("this URL names no file", str(place), f"write {place}/report.json")
     return RemotePath(root) / name
 
 

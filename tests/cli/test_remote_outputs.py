@@ -1,0 +1,252 @@
+"""The command into a URL: what a folder gives, without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phi4audio_cli import remote
+from phi4audio_cli.jobs.journal import Pages
+from phi4audio_cli.types import Request
+
+from .runs import outputs, phi4audio, say_length, transcribe
+
+fsspec = pytest.importorskip("fsspec")
+pytestmark = pytest.mark.usefixtures("home")
+
+OUT = "memory://calls/out"
+
+
+@pytest.fixture(autouse=True)
+def store() -> dict:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem.store.clear()
+    return MemoryFileSystem.store
+
+
+def content(store: dict, folder: str = "/calls/out/") -> dict[str, bytes]:
+    found = {path.removeprefix(folder): file.getvalue() for path, file in sorted(store.items())}
+    return {path: data for path, data in found.items() if not path.startswith(".phi4audio")}
+
+
+def report(store: dict) -> dict:
+    return json.loads(store["/calls/out/report.json"].getvalue())
+
+
+def statuses(store: dict) -> list[str]:
+    return [each["status"] for each in report(store)["files"]]
+
+
+def test_outputs_are_those_of_a_folder(answer, store, capsys) -> None:
+    answer()
+    assert transcribe("-o", "out") == 0
+    shown = capsys.readouterr().out
+    assert transcribe("-o", OUT) == 0
+    captured = capsys.readouterr()
+    assert captured.out == shown
+    assert "a.wav -> memory://calls/out/a.txt .json .srt" in captured.err
+    written = content(store)
+    assert written.pop("report.json")
+    assert set(written) == set(outputs("out"))
+    assert all(Path("out", name).read_bytes() == data for name, data in written.items())
+    assert report(store)["files"][0]["outputs"][0] == f"{OUT}/a.txt"
+    assert not [path for path in Path().rglob("*") if "memory" in str(path) or "calls" in str(path)]
+
+
+def test_a_second_run_loads_no_model_and_writes_what_is_missing(answer, store, capsys) -> None:
+    answer()
+    assert transcribe("-o", OUT) == 0
+    before = content(store)
+    answer.nobody()
+    capsys.readouterr()
+    assert transcribe("-o", OUT) == 0
+    assert statuses(store) == ["skipped"] * 3
+    assert "a.wav: done before, and its outputs are current" in capsys.readouterr().err
+    del store["/calls/out/a.srt"]
+    fsspec.filesystem("memory").pipe_file("/calls/out/b.txt", b"edited")
+    assert transcribe("-o", OUT, "-f", "txt,json,srt,vtt") == 0
+    after = content(store)
+    assert {name: after[name] for name in before if "report" not in name} == {
+        name: data for name, data in before.items() if "report" not in name
+    }
+    assert "c.vtt" in after
+
+
+def test_what_was_cut_off_goes_on(answer, store) -> None:
+    whole = answer()
+    assert transcribe("-o", "out") == 0
+    count = 0
+
+    def fail_late(request: Request) -> str:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return say_length(request)
+
+    answer(fail_late)
+    assert transcribe("-o", OUT) == 130
+    assert "interrupted" in statuses(store)
+    rest = answer()
+    assert transcribe("-o", OUT) == 0
+    assert len(rest.requests) == len(whole.requests) - 3
+    written = content(store)
+    assert all(Path("out", name).read_bytes() == written[name] for name in outputs("out"))
+
+
+def test_one_output_that_cannot_be_put_fails_alone_and_is_written_later(
+    answer, store, monkeypatch, capsys
+) -> None:
+    write = remote.write
+
+    def throttled(place, data: bytes) -> None:
+        if place.name == "b.json":
+            raise OSError("throttled")
+        write(place, data)
+
+    answer()
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "write", throttled)
+        assert transcribe("-o", OUT) == 4
+    assert f"{OUT}/b.json: can't be written: throttled" in capsys.readouterr().err
+    assert statuses(store) == ["done", "failed", "done"]
+    assert "b.json" not in content(store)
+    answer.nobody()
+    assert transcribe("-o", OUT) == 0
+    assert statuses(store) == ["skipped", "done", "skipped"]
+    assert "b.json" in content(store)
+
+
+def test_a_report_may_go_elsewhere(answer, store) -> None:
+    answer()
+    assert transcribe("-o", "out", "--report", "memory://calls/reports/today.json") == 0
+    assert b'"totals"' in store["/calls/reports/today.json"].getvalue()
+    assert not Path("out/report.json").exists()
+
+
+def test_formats_are_made_again_there_and_from_there(answer, store, capsys) -> None:
+    answer()
+    assert transcribe("-o", OUT) == 0
+    capsys.readouterr()
+    assert phi4audio("render", f"{OUT}/a.json", "-f", "vtt", "-o", f"{OUT}/more") == 0
+    assert capsys.readouterr().out == f"{OUT}/more/a.vtt\n"
+    assert store["/calls/out/more/a.vtt"].getvalue().startswith(b"WEBVTT")
+    assert phi4audio("render", f"{OUT}/a.json", f"{OUT}/none.json", "-f", "vtt") == 2
+    assert Path("a.vtt").read_bytes() == store["/calls/out/more/a.vtt"].getvalue()
+    assert f"{OUT}/none.json: there is no such file" in capsys.readouterr().err
+
+
+def test_a_report_whose_place_is_no_good_is_told_before_work(answer, capsys) -> None:
+    answer.nobody()
+    assert transcribe("-o", "out", "--report", "https://example.org/report.json") == 2
+    assert "nothing can be written to https://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", "memory:/calls/out"], 2, "half a URL"),
+        (["-o", "https://example.org/out"], 2, "nothing can be written to https://"),
+        (["-o", OUT, "--offline"], 2, "is not reached offline"),
+    ],
+)
+def test_a_url_that_is_of_no_use_is_told_before_a_model_is_loaded(
+    answer, capsys, arguments, code, message
+) -> None:
+    answer.nobody()
+    assert transcribe(*arguments) == code
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_a_bucket_that_is_not_there_is_told_before_a_model_is_loaded(
+    answer, monkeypatch, capsys
+) -> None:
+    def missing(place, data: bytes) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(remote, "write", missing)
+    answer.nobody()
+    assert transcribe("-o", OUT) == 4
+    assert f"{OUT}: can't be written to: The specified bucket" in capsys.readouterr().err
+
+
+def test_doctor_writes_there_too(store, capsys) -> None:
+    from phi4audio_cli.checks.place import writing
+    from phi4audio_cli.location import RemotePath
+
+    assert writing(RemotePath(OUT)).status == "ok"
+    assert writing(RemotePath("https://example.org")).status == "fail"
+
+
+# A process that is killed puts nothing any more.
+
+KILLED = """
+import os, sys, threading
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from phi4audio_cli.cli import run
+from phi4audio_cli.cli.app import main
+from phi4audio_cli.engine import ScriptedBackend
+from phi4audio_cli.jobs import remote_journal
+from tests.cli.conftest import Here
+from tests.cli.runs import say_length
+
+class Disk(LocalFileSystem):
+    protocol = "disk"
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("disk://"))
+
+fsspec.register_implementation("disk", Disk)
+last, count = int(sys.argv.pop(1)), 0
+if last:
+    remote_journal.PUT_SECONDS = 0.0
+
+def answer(request):
+    global count
+    count += 1
+    if count == last:
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
+        os._exit(9)
+    return say_length(request)
+
+run.Decoder = Here
+run.identify_model = lambda settings, display: settings.model
+run.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
+try:
+    main(sys.argv[1:])
+finally:
+    print(count)
+"""
+
+
+def test_a_killed_process_costs_what_was_not_put_yet(answer) -> None:
+    whole = answer()
+    assert transcribe("-o", "whole") == 0
+    root = Path(__file__).parents[2]
+    place = Path("out").absolute()
+
+    def run(last: int) -> subprocess.CompletedProcess[str]:
+        arguments = ["transcribe", "a.wav", "b.wav", "c.wav", "--chunk-seconds", "1"]
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, str(last), *arguments, "-o", f"disk://{place}"],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert run(5).returncode == 9
+    left = [Pages.of(path.read_bytes()) for path in place.glob(".phi4audio/*.journal")]
+    assert sum(len(pages.answers()) for pages in left) == 4
+    done = run(0)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) == len(whole.requests) - 4
+    assert outputs("out") == outputs("whole")
