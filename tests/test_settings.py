@@ -68,6 +68,7 @@ def test_every_key_can_stand_in_the_environment() -> None:
         "PHI4AUDIO_DEVICE": "cuda:1",
         "PHI4AUDIO_DTYPE": "bfloat16",
         "PHI4AUDIO_ATTENTION": "eager",
+        "PHI4AUDIO_QUANTIZE": "int8",
         "PHI4AUDIO_OFFLINE": "true",
         "PHI4AUDIO_PROMPTS": '{"paragraph": "What is it about?"}',
     }
@@ -92,6 +93,7 @@ def test_every_key_can_stand_in_the_environment() -> None:
         "device": "cuda:1",
         "dtype": "bfloat16",
         "attention": "eager",
+        "quantize": "int8",
         "offline": True,
         "prompts": {"paragraph": "What is it about?"},
     }

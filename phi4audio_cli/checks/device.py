@@ -47,13 +47,15 @@ def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
     from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
     from phi4audio_cli.model.load import build
     from phi4audio_cli.model.memory import PassCost
-    from phi4audio_cli.model.placement import free_memory, place
+    from phi4audio_cli.model.placement import free_memory, place, total_bytes
+    from phi4audio_cli.model.quantize import Quantization
 
     chosen = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, chosen, checkpoint.audio_parameters)
+    quantized = Quantization.of(settings.quantize, chosen, dtype)
     model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
-    note = place(model, chosen, dtype).note()
-    weights = checkpoint.audio_parameters * dtype.itemsize
+    note = place(model, chosen, dtype, quantized).note()
+    weights = total_bytes(model, dtype, quantized)
     one = PassCost.of(model.config, dtype.itemsize).bytes_for(settings.chunk_seconds)
     batch = one * settings.batch_size
     found = (

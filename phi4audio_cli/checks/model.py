@@ -88,6 +88,7 @@ def _listening(folder: Path, settings: Settings) -> Check:
         device=settings.device,
         dtype=settings.dtype,
         attention=settings.attention,
+        quantize=settings.quantize,
     )
     samples, rate = sample(GOLDEN)
     requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))

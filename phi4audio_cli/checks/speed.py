@@ -14,6 +14,7 @@ from phi4audio_cli.audio.chunking import cut_at_quiet
 from phi4audio_cli.checks.listening import sample
 from phi4audio_cli.model.generate import generate
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.quantize import parameter_count, weight_bytes
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.transcribe import Transcribe
 from phi4audio_cli.types import Request, Samples, Unanswered
@@ -32,6 +33,7 @@ class Speed:
     model: str
     device: str
     dtype: str
+    quantize: str
     parameters: int
     weight_bytes: int
     load_seconds: float
@@ -63,6 +65,7 @@ def measure(folder: Path, settings: Settings, minutes: float) -> Speed:
         device=settings.device,
         dtype=settings.dtype,
         attention=settings.attention,
+        quantize=settings.quantize,
         batch_size=settings.batch_size,
     )
     loaded = time.perf_counter() - began
@@ -74,8 +77,9 @@ def measure(folder: Path, settings: Settings, minutes: float) -> Speed:
         model=settings.model,
         device=str(weights[0].device),
         dtype=str(weights[0].dtype).removeprefix("torch."),
-        parameters=sum(weight.numel() for weight in weights),
-        weight_bytes=sum(weight.nbytes for weight in weights),
+        quantize=settings.quantize,
+        parameters=parameter_count(backend.model),
+        weight_bytes=weight_bytes(backend.model),
         load_seconds=loaded,
         tokens_per_second=rate,
         rtfx=seconds / _seconds_of_answers(backend, requests),

@@ -24,6 +24,7 @@ def bench(
     device: options.Device = None,
     dtype: options.Dtype = None,
     attention: options.Attention = None,
+    quantize: options.Quantize = None,
     batch_size: options.BatchSize = None,
     chunk_seconds: options.ChunkSeconds = None,
     minutes: Minutes = 5.0,
@@ -44,6 +45,7 @@ def bench(
         "device": device,
         "dtype": dtype,
         "attention": attention,
+        "quantize": quantize,
         "batch_size": batch_size,
         "chunk_seconds": chunk_seconds,
         "offline": offline,
@@ -71,7 +73,7 @@ def _as_lines(found: Speed) -> str:
     memory = "unknown" if found.peak_memory is None else f"{found.peak_memory / 1e9:.2f} GB"
     rows = {
         "model": printable(found.model),
-        "device": f"{found.device}, {found.dtype}",
+        "device": f"{found.device}, {found.dtype}{_quantized(found.quantize)}",
         "parameters": f"{found.parameters:,}",
         "weights": f"{found.weight_bytes / 1e9:.2f} GB, loaded in {found.load_seconds:.1f} s",
         "peak memory": memory,
@@ -80,3 +82,7 @@ def _as_lines(found: Speed) -> str:
         f"at most {found.batch_size} chunks at once",
     }
     return "\n".join(f"{name:<12}  {figure}" for name, figure in rows.items())
+
+
+def _quantized(kind: str) -> str:
+    return "" if kind == "none" else f", decoder in {kind}"

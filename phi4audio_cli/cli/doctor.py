@@ -20,6 +20,7 @@ def doctor(
     adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     offline: options.Offline = None,
     output_dir: options.OutputDir = None,
     config: options.Config = None,
@@ -39,6 +40,7 @@ def doctor(
         "adapter": adapter,
         "device": device,
         "dtype": dtype,
+        "quantize": quantize,
         "offline": offline,
         "output_dir": output_dir,
     }

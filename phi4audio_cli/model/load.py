@@ -19,6 +19,7 @@ from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
 from phi4audio_cli.errors import CheckpointError
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import Placement
+from phi4audio_cli.model.quantize import Quantization
 
 
 def build(config: Mapping[str, Any], attention: str) -> Phi4AudioForCausalLM:
@@ -47,6 +48,7 @@ def fill(
     tensors: Iterable[tuple[str, torch.Tensor]],
     dtype: torch.dtype,
     placement: Placement,
+    quantized: Quantization | None = None,
 ) -> None:
     """Put weights into a network of the meta device.
 
@@ -55,6 +57,7 @@ def fill(
         tensors: Name and value, one at a time; each is moved and let go before the next.
         dtype: Of the weights on the device.
         placement: Where each tensor goes.
+        quantized: How the decoder's linear layers are stored; None: in `dtype`.
 
     Raises:
         CheckpointError: A tensor of the network was not among them.
@@ -63,6 +66,8 @@ def fill(
         set_module_tensor_to_device(
             model, name, placement.device_of(name), value=tensor, dtype=dtype
         )
+        if quantized and quantized.takes(name):
+            quantized.apply(model, name)  # at once: no two wide layers are there together
     # Computed, not stored: its frequencies are made anew, on the device.
     rotary = Phi4MultimodalRotaryEmbedding(config=model.config)
     model.model.rotary_emb = rotary.to(placement.device)

@@ -22,6 +22,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.model.preparing import prepare
+from phi4audio_cli.model.quantize import Quantization
 from phi4audio_cli.prefetch import prefetch
 from phi4audio_cli.types import Generation, Request, Unanswered
 
@@ -42,6 +43,7 @@ def open_local_backend(
     device: str = "auto",
     dtype: str = "auto",
     attention: str = "auto",
+    quantize: str = "none",
     batch_size: int = 8,
     on_note: Callable[[str], None] = lambda note: None,
     on_stage: Callable[[str], None] = lambda stage: None,
@@ -54,6 +56,7 @@ def open_local_backend(
         device: `auto` or torch's name.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         attention: `auto`, `flash_attention_2`, `sdpa` or `eager`.
+        quantize: `none`, or `int8` or `int4` for the weights of the decoder's linear layers.
         batch_size: Most requests answered at once.
         on_note: Told in one line what a user should know, such as weights left on the CPU.
         on_stage: Told what goes on during a long pass, and an empty text when it is over.
@@ -68,10 +71,11 @@ def open_local_backend(
     store_as = choose_dtype(dtype, run_on, checkpoint.audio_parameters)
     checkpoint = replace(checkpoint, dtype=store_as)
     model = build(checkpoint.config, choose_attention(attention, run_on, store_as))
-    placement = place(model, run_on, store_as)
+    quantized = Quantization.of(quantize, run_on, store_as)
+    placement = place(model, run_on, store_as, quantized)
     if note := placement.note():
         on_note(note)
-    fill(model, checkpoint.tensors(), store_as, placement)
+    fill(model, checkpoint.tensors(), store_as, placement, quantized)
     inputs = InputBuilder.from_folder(folder)
     backend = LocalBackend(model, inputs, _stop_tokens(folder, model, inputs), batch_size)
     backend.on_note, backend.on_stage = on_note, on_stage

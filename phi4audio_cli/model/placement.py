@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 import psutil
@@ -11,6 +12,7 @@ from accelerate import dispatch_model
 from torch import nn
 
 from phi4audio_cli.errors import ModelError
+from phi4audio_cli.model.quantize import Quantization
 
 RESERVED_SHARE = 0.15
 """Share of a device's free memory left for activations and the key/value cache."""
@@ -71,13 +73,24 @@ class Placement:
         )
 
 
-def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Placement:
+def place(
+    model: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantized: Quantization | None = None,
+) -> Placement:
     """Decide where the weights of a network on the meta device will lie.
 
     Raises:
-        ModelError: They don't fit this machine.
+        ModelError: They don't fit this machine, or quantized ones don't fit the device.
     """
-    return plan(_sizes(model, dtype), device, free_memory(device), free_memory(None))
+    sizes = _sizes(model, dtype, quantized)
+    placement = plan(sizes, device, free_memory(device), free_memory(None))
+    if quantized and placement.split:
+        # Packed for one kind of device: a layer of the CPU's can't pass through a GPU.
+        remedy = "free some, or leave out --quantize: then layers can stay in the CPU's memory"
+        _refuse(sum(sizes), free_memory(device), str(device), remedy)
+    return placement
 
 
 def plan(
@@ -110,20 +123,32 @@ def plan(
 
 def _demand(needed: int, free: int, where: str) -> None:
     if needed > free:
-        raise ModelError(
-            f"the weights need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
-            where=where,
-            remedy="free some memory, take --dtype bfloat16, or another --device",
-        )
+        remedy = "free some memory, take --dtype bfloat16, --quantize int8, or another --device"
+        _refuse(needed, free, where, remedy)
 
 
-def _sizes(model: nn.Module, dtype: torch.dtype) -> list[int]:
-    layers = [_bytes(layer, dtype) for layer in model.model.layers]  # type: ignore[union-attr]
-    return [*layers, _bytes(model, dtype) - sum(layers)]
+def _refuse(needed: int, free: int, where: str, remedy: str) -> None:
+    raise ModelError(
+        f"the weights need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free", where, remedy
+    )
 
 
-def _bytes(module: nn.Module, dtype: torch.dtype) -> int:
-    return sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
+def total_bytes(model: nn.Module, dtype: torch.dtype, quantized: Quantization | None) -> int:
+    """Return the bytes that the weights of a network will take."""
+    return sum(_sizes(model, dtype, quantized))
+
+
+def _sizes(model: nn.Module, dtype: torch.dtype, quantized: Quantization | None) -> list[int]:
+    """Bytes of each decoder layer, and last of all else; a shared weight counts once."""
+    each: dict[str, int] = defaultdict(int)
+    for name, weight in model.named_parameters():
+        layer = LAYER.match(name)
+        size = weight.numel() * dtype.itemsize
+        if quantized:
+            size = quantized.bytes_of(name, weight.shape, dtype)
+        each[layer.group(1) if layer else ""] += size
+    rest = each.pop("", 0)
+    return [*each.values(), rest]
 
 
 def free_memory(device: torch.device | None) -> int:

@@ -82,7 +82,10 @@ def test_settings_count_unless_they_are_known_to_be_harmless() -> None:
         "device": "cuda", "offline": True, "max_lines": 1, "max_uncovered": 1,
     }  # fmt: skip
     assert identity(task, Settings(**changed), "m") == before
-    for key, value in {"vad": False, "dtype": "float32", "channel": "left", "track": 1}.items():
+    counting = {
+        "vad": False, "dtype": "float32", "channel": "left", "track": 1, "quantize": "int8",
+    }  # fmt: skip
+    for key, value in counting.items():
         assert identity(task, Settings(**{key: value}), "m") != before
     assert set(Settings.model_fields) >= HARMLESS
 
