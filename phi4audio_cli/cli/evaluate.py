@@ -75,6 +75,7 @@ def evaluate(
     language: options.SpokenLanguage = None,
     offline: options.Offline = None,
     batch_size: options.BatchSize = None,
+    readers: options.Readers = None,
     chunk_seconds: options.ChunkSeconds = None,
     vad: options.Vad = None,
     device: options.Device = None,
@@ -100,6 +101,7 @@ def evaluate(
         "language": language,
         "offline": offline,
         "batch_size": batch_size,
+        "readers": readers,
         "chunk_seconds": chunk_seconds,
         "vad": vad,
         "device": device,
@@ -208,7 +210,7 @@ def _pairs(
     began: Mapping[int, float],
 ) -> Iterator[Pair]:
     """Take the engine's events; yield each result with its reference."""
-    from phi4audio_cli.cli.delivery import explained
+    from phi4audio_cli.jobs.filing import explained
     from phi4audio_cli.scoring.report import Pair
     from phi4audio_cli.types import FileDone, FileFailed
 

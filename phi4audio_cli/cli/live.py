@@ -26,6 +26,7 @@ from phi4audio_cli.cli.progress import (
 )
 from phi4audio_cli.cli.table import Row, print_table
 from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.jobs.filing import Told
 from phi4audio_cli.location import Location
 from phi4audio_cli.types import ChunkDone, Event, Job
 
@@ -102,7 +103,7 @@ class LiveDisplay(Display):
         super().begin()
         self._show(None)
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Told) -> None:
         """Count, and show the newest text."""
         super().take(event)
         if not isinstance(event, ChunkDone):
@@ -114,7 +115,7 @@ class LiveDisplay(Display):
             with self._lock:
                 self._newest = Text(printable(text), style="dim")
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: Event | Told) -> None:
         with self._lock:
             super()._count(event)
 

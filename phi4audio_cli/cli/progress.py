@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.tally import Tally
+from phi4audio_cli.jobs.filing import Told
 from phi4audio_cli.location import Location
 from phi4audio_cli.types import ChunkDone, Event, Generation, Job
 
@@ -74,13 +75,13 @@ class Display:
         """Start counting: the model is there."""
         self.tally.begin()
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Told) -> None:
         """Take one event of the engine into the counts."""
         self._count(event)
         if self.verbose and isinstance(event, ChunkDone):
             self._tell_prompt(event.generation.request.prompt)
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: Event | Told) -> None:
         self.tally.take(event)
 
     def _tell_prompt(self, prompt: str) -> None:
@@ -137,7 +138,7 @@ class PlainDisplay(Display):
             self.line(f"downloaded {describe_bytes(download, done)}")
             self._next_tenth = tenth + 1
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Told) -> None:
         """Count, and say now and then how far a long recording is."""
         super().take(event)
         if isinstance(event, ChunkDone):

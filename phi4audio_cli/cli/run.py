@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
-from phi4audio_cli.cli.work import work, write_report
+from phi4audio_cli.cli.work import on_this_machine, work, write_report
 from phi4audio_cli.engine import Backend, Cutter, Intake, Memory, run
 from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
@@ -101,15 +101,22 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             display.note(f"settings: {settings!r}")
         code = work(
             jobs,
-            tasks,
             options,
             settings,
             display,
             report,
             suffix=shard.name if shard else str(os.getpid()) if options.shared else "",
-            identify_model=lambda: identify_model(settings, display),
-            do=lambda left, memory, stop: task_events(
-                left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
+            begin=lambda stop: on_this_machine(
+                jobs,
+                tasks,
+                settings,
+                stop,
+                model=identify_model(settings, display),
+                fresh=options.fresh,
+                say=display.line,
+                do=lambda left, memory, stop: task_events(
+                    left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
+                ),
             ),
         )
     return code or (ExitCode.USAGE if missing else ExitCode.OK)
@@ -133,7 +140,7 @@ def task_events(
     task_of: Callable[[Job], Task] | None = None,
     memory: Memory | None = None,
     stop: Stopper | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Load the model and do a task; the display says what goes on until there are events.
 
     Args:

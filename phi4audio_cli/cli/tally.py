@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from phi4audio_cli.jobs.filing import Filed, Told
 from phi4audio_cli.types import Chunk, ChunkDone, Event, FileDone, FileFailed, FileStarted
 
 
@@ -33,7 +34,7 @@ class Tally:
         """Start the clock: what comes before (loading a model) is not speed."""
         self._began = self._now()
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Told) -> None:
         """Count one event."""
         index = event.job.index
         match event:
@@ -44,9 +45,9 @@ class Tally:
                 if (chunk := generation.request.chunk) is not None:
                     self._hear(index, chunk, recalled)
             case FileDone(result=result):
-                self._forget(index)
-                self._done_audio += result.duration
-                self.done += 1
+                self._finish(index, result.duration)
+            case Filed(seconds=seconds):
+                self._finish(index, seconds)
             case FileFailed():
                 self._forget(index)
                 self.failed += 1
@@ -63,6 +64,11 @@ class Tally:
             self._recalled += seconds
         # Several requests may be about one chunk: it counts once.
         heard[chunk.index] = max(seconds, heard.get(chunk.index, 0.0))
+
+    def _finish(self, index: int, seconds: float) -> None:
+        self._forget(index)
+        self._done_audio += seconds
+        self.done += 1
 
     def _forget(self, index: int) -> None:
         self._heard.pop(index, None)

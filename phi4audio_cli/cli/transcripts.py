@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from phi4audio_cli.cli.messages import discard_stdout
-from phi4audio_cli.types import Job, Result, Segment, Transcript, Translations
-from phi4audio_cli.writers.speakers import line_of
-
-
-def printed(result: Result) -> str:
-    """Return the text that is printed: as the txt file has it where speakers are told apart."""
-    spoken = [each for each in _segments(result) if each.text.strip()]
-    if not any(each.speaker for each in spoken):
-        return result.text
-    return "\n".join(map(line_of, spoken))
-
-
-def _segments(result: Result) -> Iterator[Segment]:
-    match result:
-        case Transcript(segments=segments):
-            yield from segments
-        case Translations(each=translations):
-            for translation in translations:
-                yield from translation.segments
+from phi4audio_cli.types import Job
 
 
 class OrderedOutput:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import TypeAlias
 
 from phi4audio_cli.cli.delivery import Delivery, Rules
@@ -12,6 +13,7 @@ from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.engine import Memory
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.jobs.fetch import fetched
+from phi4audio_cli.jobs.filing import Filing, Told
 from phi4audio_cli.jobs.report import Report, report_path
 from phi4audio_cli.jobs.shelf import Shelf
 from phi4audio_cli.jobs.tasks import Tasks
@@ -20,72 +22,92 @@ from phi4audio_cli.remote import reason
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.types import Event, Job
 
-Do: TypeAlias = Callable[[Sequence[Job], Memory, Stopper], Iterator[Event]]
+Do: TypeAlias = Callable[[Sequence[Job], Memory, Stopper], Generator[Event]]
 """Loads the model, and does jobs."""
+
+Begin: TypeAlias = Callable[[Stopper], Generator[Told]]
+"""Begins to do jobs, somewhere, until it is asked to stop."""
 
 
 def work(
     jobs: Sequence[Job],
-    tasks: Tasks,
     options: TaskOptions,
     settings: Settings,
     display: Display,
     report: Report,
     *,
     suffix: str,
-    identify_model: Callable[[], str],
-    do: Do,
+    begin: Begin,
 ) -> ExitCode:
     """Do jobs, tell what becomes of them, and write the report, however it ends.
 
     Args:
         jobs: With their outputs.
-        tasks: What to do with each.
         options: Of the command line.
         settings: Of the run.
         display: What the user sees.
         report: On these jobs.
         suffix: Tells the report's file from those of the jobs that work beside it; empty: none do.
-        identify_model: Returns the model's fingerprint; nothing is loaded for it.
-        do: Does what no earlier run did. Not called where nothing is left.
+        begin: Does the jobs.
 
     Raises:
         Phi4AudioError: Nothing more can be done: the model can't be loaded, its device is lost.
     """
     stop = Stopper()
     path = report_path(jobs, settings.output_dir, options.report_file, suffix=suffix)
-    model = identify_model()
-    shelf = Shelf(
-        lambda job: tasks.identity_of(job, model),
-        fetched,
-        fresh=options.fresh,
-        on_note=display.line,
-    )
+    events = begin(stop)
     rules = Rules(fail_fast=options.fail_fast, strict=options.strict)
-    delivery = Delivery(settings, display, shelf, report, rules, stop)
+    delivery = Delivery(display, report, rules, stop)
     try:
-        with stop.listening(display.line):
-            left = list(_left(jobs, shelf, delivery, stop))
-            if left and not stop():
-                for event in do(left, shelf, stop):
-                    delivery.take(event)
+        with stop.listening(display.line), closing(events):
+            for told in events:
+                delivery.take(told)
     except KeyboardInterrupt:
         stop.interrupted = True
     finally:
-        shelf.close()
         written = write_report(report, path, display.line)
     return _end(delivery.exit_code if written else ExitCode.OUTPUT, stop, report, display)
 
 
-def _left(jobs: Sequence[Job], shelf: Shelf, delivery: Delivery, stop: Stopper) -> Iterator[Job]:
-    """Yield the jobs that no earlier run has done; bring the outputs of the others up to date."""
-    for job, finished in shelf.look_through(jobs):
-        if stop():
-            return
-        if finished:
-            delivery.skip(job, finished)
-        else:
-            yield job
+def on_this_machine(
+    jobs: Sequence[Job],
+    tasks: Tasks,
+    settings: Settings,
+    stop: Stopper,
+    *,
+    model: str,
+    fresh: bool,
+    say: Callable[[str], None],
+    do: Do,
+) -> Generator[Told]:
+    """Do jobs here: first what an earlier run did is brought up to date, then the rest is done.
+
+    Args:
+        jobs: With their outputs.
+        tasks: What to do with each.
+        settings: Of the run.
+        stop: Ends it.
+        model: The model's fingerprint.
+        fresh: Whether to forget what earlier runs did.
+        say: Told in a line what a user should know.
+        do: Does what no earlier run did. Not called where nothing is left.
+    """
+    shelf = Shelf(lambda job: tasks.identity_of(job, model), fetched, fresh=fresh, on_note=say)
+    filing = Filing(settings, shelf)
+    left = []
+    try:
+        for job, finished in shelf.look_through(jobs):
+            if stop():
+                return
+            if finished:
+                yield filing.again(job, finished)
+            else:
+                left.append(job)
+        if left and not stop():
+            with closing(do(left, shelf, stop)) as events:
+                yield from map(filing.take, events)
+    finally:
+        shelf.close()
 
 
 def write_report(report: Report, path: Location | None, say: Callable[[str], None]) -> bool:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from phi4audio_cli.types import Segment
+from collections.abc import Iterator
+
+from phi4audio_cli.types import Result, Segment, Transcript, Translations
+
+
+def printed(result: Result) -> str:
+    """Return the text that is printed: as the txt file has it where speakers are told apart."""
+    spoken = [each for each in _segments(result) if each.text.strip()]
+    if not any(each.speaker for each in spoken):
+        return result.text
+    return "\n".join(map(line_of, spoken))
 
 
 def line_of(segment: Segment) -> str:
@@ -14,3 +24,12 @@ def line_of(segment: Segment) -> str:
 def prefix(speaker: str | None) -> str:
     """Return what stands before a speaker's words; nothing where nobody is told apart."""
     return "" if speaker is None else f"{' '.join(speaker.split())}: "
+
+
+def _segments(result: Result) -> Iterator[Segment]:
+    match result:
+        case Transcript(segments=segments):
+            yield from segments
+        case Translations(each=translations):
+            for translation in translations:
+                yield from translation.segments

@@ -12,10 +12,10 @@ import soundfile
 
 from phi4audio_cli.cli import run
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.cli.delivery import explained
 from phi4audio_cli.engine import ScriptedBackend, Stop
 from phi4audio_cli.engine.backend import never
 from phi4audio_cli.errors import AudioError, FileError
+from phi4audio_cli.jobs.filing import explained
 from phi4audio_cli.types import Generation, Job, Request, Unanswered
 
 from .samples import write_tone
