@@ -81,8 +81,10 @@ class Shelf:
         self._fetch = fetch
         self._fresh = fresh
         self._on_note = on_note
+        self._kept: set[int] = set()
         self._open: dict[int, _Volume] = {}
         self._listed: dict[RemotePath, set[str] | None] = {}
+        self._listing = threading.Lock()
         self._closing = threading.Lock()
         self._closed = False
         self._told = False
@@ -100,9 +102,13 @@ class Shelf:
                 some = jobs[start : start + AT_ONCE]
                 yield from zip(some, readers.map(self.finished, some), strict=True)
 
+    def keep(self, job: Job) -> None:
+        """Forget nothing of a recording: what is there was left in this run."""
+        self._kept.add(job.index)
+
     def finished(self, job: Job) -> Finished | None:
         """Return what an earlier run made of a recording; None where it is not finished."""
-        if self._fresh:
+        if self._is_fresh(job):
             return None
         identity = self._identity_of(job)
         place = journal_path(job, identity["task"])
@@ -190,7 +196,7 @@ class Shelf:
 
     def _read(self, job: Job, journal: Journal | RemoteJournal, header: Identity) -> _Volume:
         pages = journal.pages
-        if self._fresh or pages.header != header:
+        if self._is_fresh(job) or pages.header != header:
             journal.restart(header)
             return _Volume(journal, {})
         if _finished(pages) is not None:
@@ -199,17 +205,20 @@ class Shelf:
             journal.restart(header)
         return _Volume(journal, journal.pages.answers())
 
+    def _is_fresh(self, job: Job) -> bool:
+        return self._fresh and job.index not in self._kept
+
     def _may_be_there(self, place: Location) -> bool:
         """Return whether there may be a journal: a listing spares asking for each behind a URL."""
         if not isinstance(place, RemotePath):
             return True
-        folder = place.parent
-        if folder not in self._listed:
-            try:
-                self._listed[folder] = names(folder)
-            except OSError:
-                self._listed[folder] = None
-        listed = self._listed[folder]
+        with self._listing:
+            if place.parent not in self._listed:
+                try:
+                    self._listed[place.parent] = names(place.parent)
+                except OSError:
+                    self._listed[place.parent] = None
+            listed = self._listed[place.parent]
         return listed is None or place.name in listed
 
     def _add(self, index: int, kind: str, entry: Callable[[], Mapping[str, Any]]) -> None:
