@@ -3,94 +3,31 @@
 transformers' own encoder lets a clip hear the padding that a longer neighbour in its batch forces
 on it: the attention mask is added as 0 and 1 instead of minus infinity and 0, and the strided
 convolutions carry the padding into the last real frames. Here padding has no influence: each clip
-gets the embeddings it gets alone.
+gets the embeddings it gets alone. A GPU works on padded rows, masked; a CPU on no padding at all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 from transformers import Phi4MultimodalAudioConfig
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
-    Phi4MultimodalAudioConformerEncoderLayer,
     Phi4MultimodalAudioMeanVarianceNormLayer,
     Phi4MultimodalAudioModel,
-    Phi4MultimodalAudioNemoConvSubsampling,
     Phi4MultimodalAudioPreTrainedModel,
     Phi4MultimodalAudioRelativeAttentionBias,
 )
 
+from phi4audio_cli.model.conformer import ConformerLayer, Stretch
+from phi4audio_cli.model.subsampling import SUBSAMPLING, MaskedSubsampling, zero_beyond
+
 WINDOW_FRAMES = 500
 """Encoder frames of 80 ms that attend to each other: 40 s. Longer audio is folded into windows."""
 
-SUBSAMPLING = 8
-"""Feature frames to an encoder frame."""
-
-BLOCK_FRAMES = 1000
-"""Encoder frames that the subsampling makes at once. All at once would take 15 GB for 30 minutes
-(1024 channels at half the feature rate, twice)."""
-
-
-def zero_beyond(hidden: torch.Tensor, lengths: torch.Tensor | None, dim: int) -> torch.Tensor:
-    """Set what lies past each row's length to 0.
-
-    Args:
-        hidden: Shape (rows, ...), with time at `dim`.
-        lengths: Shape (rows,); None where no row is padded.
-        dim: The time dimension.
-    """
-    if lengths is None:
-        return hidden
-    shape = [1] * hidden.dim()
-    shape[dim] = hidden.shape[dim]
-    positions = torch.arange(hidden.shape[dim], device=hidden.device).view(shape)
-    rows = lengths.view([-1] + [1] * (hidden.dim() - 1))
-    return hidden.masked_fill(positions >= rows, 0)
-
-
-class MaskedSubsampling(Phi4MultimodalAudioNemoConvSubsampling):  # type: ignore[misc]
-    """Strided convolutions, 8 to 1 in time, that never see a neighbour's padding."""
-
-    def forward(
-        self, hidden_states: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Subsample features; long ones in blocks, since the first layer takes much memory.
-
-        Args:
-            hidden_states: Normalised log-mel features, shape (rows, frames, mel bands).
-            lengths: Real frames of each row; None where no row is padded.
-
-        Returns:
-            Shape (rows, ceil(frames / 8), hidden), and the new lengths.
-        """
-        total = hidden_states.shape[1]
-        if total <= BLOCK_FRAMES * SUBSAMPLING:
-            return self._subsample(hidden_states, lengths)
-        blocks = []
-        for start in range(0, total, BLOCK_FRAMES * SUBSAMPLING):
-            # An output frame sees 7 features before its own and none after them, so one frame
-            # more on the left makes the block's first frame what it is without blocks.
-            first = max(0, start - SUBSAMPLING)
-            piece = hidden_states[:, first : start + BLOCK_FRAMES * SUBSAMPLING]
-            within = None if lengths is None else (lengths - first).clamp(min=0)
-            block, _ = self._subsample(piece, within)
-            blocks.append(block[:, (start - first) // SUBSAMPLING :])
-        frames = None if lengths is None else -(-lengths // SUBSAMPLING)
-        return torch.cat(blocks, dim=1), frames
-
-    def _subsample(
-        self, hidden_states: torch.Tensor, lengths: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        hidden = zero_beyond(hidden_states, lengths, dim=1).unsqueeze(1)
-        for layer in self.conv:
-            hidden = layer(hidden)
-            if isinstance(layer, nn.Conv2d):
-                if layer.stride[0] == 2 and lengths is not None:
-                    lengths = (lengths + 1) // 2
-            else:
-                hidden = zero_beyond(hidden, lengths, dim=2)
-        flat = hidden.transpose(1, 2).flatten(2)
-        return self.out(flat), lengths
+PACK_FRAMES = WINDOW_FRAMES
+"""Frames of short clips that a CPU lays end to end: more are no faster, and take memory."""
 
 
 def fold(hidden: torch.Tensor) -> torch.Tensor:
@@ -125,6 +62,18 @@ def attended(frames: torch.Tensor, total: int, folded: bool) -> torch.Tensor:
     return keep | ~keep.any(dim=1, keepdim=True)
 
 
+def packs(windows: Sequence[torch.Tensor], most: int) -> Iterator[list[torch.Tensor]]:
+    """Group windows, each of shape (frames, width), to at most `most` frames, but at least one."""
+    pack: list[torch.Tensor] = []
+    for window in windows:
+        if pack and sum(map(len, pack)) + len(window) > most:
+            yield pack
+            pack = []
+        pack.append(window)
+    if pack:
+        yield pack
+
+
 class AudioEncoder(Phi4MultimodalAudioModel):  # type: ignore[misc]
     """Phi-4's conformer encoder, with the tensors of transformers' class and exact batches."""
 
@@ -135,9 +84,7 @@ class AudioEncoder(Phi4MultimodalAudioModel):  # type: ignore[misc]
         self.encoder_embedding = Phi4MultimodalAudioMeanVarianceNormLayer(config)
         self.embed = MaskedSubsampling(config)
         self.relative_attention_bias_layer = Phi4MultimodalAudioRelativeAttentionBias(config)
-        self.encoders = nn.ModuleList(
-            Phi4MultimodalAudioConformerEncoderLayer(config) for _ in range(config.num_blocks)
-        )
+        self.encoders = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_blocks))
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -151,19 +98,77 @@ class AudioEncoder(Phi4MultimodalAudioModel):  # type: ignore[misc]
             mask: Boolean, shape (rows, frames), True on real frames; None where no row is padded.
 
         Returns:
-            Shape (rows, ceil(frames / 8), hidden).
+            Shape (rows, ceil(frames / 8), hidden); what lies past a row's end means nothing.
         """
+        if hidden_states.device.type != "cpu":
+            return self.encode_padded(hidden_states, mask)
+        total = hidden_states.shape[1]
+        lengths = [total] * len(hidden_states) if mask is None else mask.sum(dim=1).tolist()
+        clips = [row[:length] for row, length in zip(hidden_states, lengths, strict=True)]
+        encoded = hidden_states.new_zeros(len(clips), -(-total // SUBSAMPLING), self.width)
+        for row, clip in zip(encoded, self.encode_clips(clips), strict=True):
+            row[: len(clip)] = clip
+        return encoded
+
+    @property
+    def width(self) -> int:
+        """Size of an embedding."""
+        width: int = self.config.hidden_size
+        return width
+
+    def encode_padded(self, features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Encode rows padded to one length, at once: what a GPU does best; see `forward`."""
         lengths = None if mask is None else mask.sum(dim=1)
-        hidden, frames = self.embed(self.encoder_embedding(hidden_states), lengths)
+        hidden, frames = self.embed(self.encoder_embedding(features), lengths)
         rows, total, width = hidden.shape
         folded = total > WINDOW_FRAMES
         if folded:
             hidden = fold(zero_beyond(hidden, frames, dim=1))
-        bias = self.relative_attention_bias_layer(hidden)
+        bias = self._bias(hidden.shape[1])
         if frames is not None:
             keep = attended(frames, total, folded)[:, None, None, :]
             bias = torch.where(keep, bias, torch.finfo(bias.dtype).min)
+        hidden = self._blocks(hidden, [Stretch(0, hidden.shape[1], bias)])
+        return hidden.reshape(rows, -1, width)[:, :total]
+
+    def encode_clips(self, clips: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Encode clips without padding, short ones end to end: what a CPU does best.
+
+        Args:
+            clips: Log-mel features, each of shape (frames, mel bands).
+
+        Returns:
+            For each its embeddings, shape (ceil(frames / 8), hidden).
+        """
+        short = [self.embed(self.encoder_embedding(clip[None]))[0] for clip in clips]
+        folded = [fold(one) if one.shape[1] > WINDOW_FRAMES else one for one in short]
+        windows = [window for one in folded for window in one]
+        bias = self._bias(max(map(len, windows), default=0))
+        encoded = iter(
+            [each for pack in packs(windows, PACK_FRAMES) for each in self._encode(pack, bias)]
+        )
+        rows = [torch.cat([next(encoded) for _ in one]) for one in folded]
+        return [row[: one.shape[1]] for row, one in zip(rows, short, strict=True)]
+
+    def _encode(self, pack: Sequence[torch.Tensor], bias: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Encode windows, each of shape (frames, hidden), end to end."""
+        stretches = []
+        start = 0
+        for window in pack:
+            length = len(window)
+            stretches.append(Stretch(start, start + length, bias[:, :, :length, :length]))
+            start += length
+        hidden = self._blocks(torch.cat(list(pack))[None], stretches)[0]
+        return iter(torch.split(hidden, [len(window) for window in pack]))
+
+    def _blocks(self, hidden: torch.Tensor, stretches: Sequence[Stretch]) -> torch.Tensor:
         for layer in self.encoders:
-            hidden = layer(hidden, bias)
-        encoded: torch.Tensor = hidden.reshape(rows, -1, width)[:, :total]
-        return encoded
+            hidden = layer(hidden, stretches)
+        return hidden
+
+    def _bias(self, frames: int) -> torch.Tensor:
+        """Compute what relative positions add to the scores, shape (1, heads, frames, frames)."""
+        like = self.relative_attention_bias_layer.bias_values.weight.new_empty(1, frames, 0)
+        # As it comes, every layer would copy it.
+        bias: torch.Tensor = self.relative_attention_bias_layer(like).contiguous()
+        return bias

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from transformers import Phi4MultimodalConfig
 
-from phi4audio_cli.model.encoder import BLOCK_FRAMES, WINDOW_FRAMES
+from phi4audio_cli.model.encoder import WINDOW_FRAMES
+from phi4audio_cli.model.subsampling import BLOCK_FRAMES
 
 ENCODER_SECONDS = 40.0
 """What the encoder hears at once."""

@@ -7,12 +7,21 @@ import random
 import pytest
 import torch
 
+from phi4audio_cli.model import encoder, subsampling
 from phi4audio_cli.model.encoder import AudioEncoder
 from phi4audio_cli.model.generate import generate
 from tests.model.small import encoders, features, prompt, small_model
 
 TOLERANCE = 1e-5
 SHORTEST, LONGEST, BEYOND = 10, 4000, 9000  # feature frames of 10 ms: 0.1 s, 40 s, 90 s
+
+
+@pytest.fixture(params=["without padding", "padded"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The way a CPU takes, and the way a GPU takes."""
+    if request.param == "padded":
+        monkeypatch.setattr(AudioEncoder, "forward", AudioEncoder.encode_padded)
+    return request.param
 
 
 def batch_error(ours: AudioEncoder, theirs: torch.nn.Module, lengths: list[int]) -> list[float]:
@@ -32,7 +41,7 @@ def batch_error(ours: AudioEncoder, theirs: torch.nn.Module, lengths: list[int])
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_up_to_one_window(attention: str):
+def test_up_to_one_window(attention: str, layout: str):
     ours, theirs = encoders(attention)
     rng = random.Random(1)
     for _ in range(4):
@@ -41,7 +50,7 @@ def test_up_to_one_window(attention: str):
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_folded_windows(attention: str):
+def test_folded_windows(attention: str, layout: str):
     ours, theirs = encoders(attention)
     rng = random.Random(2)
     for _ in range(3):
@@ -51,9 +60,34 @@ def test_folded_windows(attention: str):
 
 
 @pytest.mark.parametrize("lengths", [[4000, 4001], [1, 8, 9], [8000, 8001, 3999], [4000, 12]])
-def test_edges_of_frames_and_windows(lengths: list[int]):
+def test_edges_of_frames_and_windows(lengths: list[int], layout: str):
     ours, theirs = encoders("sdpa")
     assert max(batch_error(ours, theirs, lengths)) < TOLERANCE
+
+
+@pytest.mark.parametrize("lengths", [[700, 333], [12, 130, 500, 131, 129]])
+def test_blocks_and_packs_leave_no_mark(lengths: list[int], layout: str, monkeypatch):
+    """Subsampled 16 frames at a time, with several clips end to end."""
+    ours, theirs = encoders("sdpa")
+    channels = ours.config.nemo_conv_channels
+    monkeypatch.setattr(subsampling, "CACHED_CHANNELS", 16 * channels)
+    monkeypatch.setattr(subsampling, "BLOCK_FRAMES", 16 * len(lengths))
+    monkeypatch.setattr(encoder, "PACK_FRAMES", 80)
+    assert max(batch_error(ours, theirs, lengths)) < TOLERANCE
+
+
+def test_a_cpu_does_not_pay_for_padding():
+    """A long neighbour costs a short clip nothing: no frame of padding goes into a layer."""
+    ours, _ = encoders("sdpa")
+    seen = []
+    ours.encoders[0].register_forward_pre_hook(lambda layer, given: seen.append(given[0].shape))
+    lengths = [800, 80, 80, 8000, 160]
+    clips = [features(length) for length in lengths]
+    padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    with torch.no_grad():
+        ours(padded, torch.arange(padded.shape[1]) < torch.tensor(lengths)[:, None])
+    assert sum(rows * frames for rows, frames, _ in seen) == sum(lengths) // 8
+    assert max(frames for _, frames, _ in seen) <= encoder.PACK_FRAMES
 
 
 def test_transformers_own_batches_leak():
