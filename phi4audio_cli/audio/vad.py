@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phi4audio_cli.audio import silero
-from phi4audio_cli.types import Samples
+from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
 Probabilities = npt.NDArray[np.float32]
 Marks = npt.NDArray[np.bool_]
@@ -54,7 +54,23 @@ class Detector(Protocol):
 
 
 class SileroDetector:
-    """Silero's network on the CPU, one thread's work; it may be shared by many recordings."""
+    """Silero's network on the CPU, one thread's work; it may be shared by many recordings.
+
+    Its weights are read when they are first needed, with torch. When it is pickled they go with
+    it, so that a process that gets one need not load torch.
+    """
+
+    def __init__(self) -> None:
+        self._networks: dict[int, silero.Silero] = {}
+
+    def __getstate__(self) -> dict[int, silero.Silero]:
+        return {rate: self._network(rate) for rate in (WIDE_BAND, NARROW_BAND)}
+
+    def __setstate__(self, networks: dict[int, silero.Silero]) -> None:
+        self._networks = networks
+
+    def _network(self, sample_rate: int) -> silero.Silero:
+        return self._networks.get(sample_rate) or silero.load(sample_rate)
 
     def window(self, sample_rate: int) -> int:
         """Return the window's length in samples: 32 ms."""
@@ -68,7 +84,7 @@ class SileroDetector:
         Raises:
             ModelError: silero-vad is not installed.
         """
-        network = silero.load(sample_rate)
+        network = self._network(sample_rate)
         memory = network.begin()
         for samples in stretches(blocks, STRETCH_WINDOWS * network.window):
             missing = -len(samples) % network.window
