@@ -26,6 +26,9 @@ ENV_PREFIX = "PHI4AUDIO_"
 
 DEFAULT_MODEL = "microsoft/Phi-4-multimodal-instruct"
 
+MAX_READERS = 64
+"""More recordings at once than this keep no device busier, and each takes a process."""
+
 MAX_CHUNK_SECONDS = 40.0
 """The audio encoder's window: longer audio is folded at fixed places, words or not."""
 
@@ -52,6 +55,8 @@ class Settings(BaseModel):
     """Which audio stream of a container; None: the first."""
     batch_size: int = Field(8, ge=1, le=1024)
     """Most chunks that are worked on at once."""
+    readers: Literal["auto"] | int = "auto"
+    """Recordings that are decoded and cut at the same time, each in a process of its own."""
     chunk_seconds: float = Field(MAX_CHUNK_SECONDS, ge=1, le=MAX_CHUNK_SECONDS)
     vad: bool = True
     """Whether speech is searched for; without it recordings are cut by energy only."""
@@ -118,6 +123,15 @@ class Settings(BaseModel):
             return locate_folder(value) if isinstance(value, str | Path) else value
         except UsageError as error:
             raise ValueError(f"{error.what}; {error.remedy}") from error
+
+    @field_validator("readers", mode="before")
+    @classmethod
+    def _check_readers(cls, value: object) -> object:
+        if value == "auto":
+            return value
+        if not str(value).isdigit() or not 1 <= int(str(value)) <= MAX_READERS:
+            raise ValueError(f"must be auto, or a number from 1 to {MAX_READERS}")
+        return int(str(value))
 
     @field_validator("language")
     @classmethod

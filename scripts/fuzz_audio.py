@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from audio_fuzz.trial import OUTCOMES, Trial, trials
 
-from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.apart import ReaderApart
 
 MEMORY = 1 << 30
 """What decoding may take, bytes."""
@@ -46,8 +46,8 @@ def main() -> int:
     done: list[Trial] = []
     numbers = range(arguments.first, arguments.first + arguments.count)
     with tempfile.TemporaryDirectory() as folder:
-        with Decoder(hang_seconds=HANG_SECONDS, memory=MEMORY) as decoder:
-            for trial in trials(numbers, arguments.seed, Path(folder), decoder):
+        with ReaderApart(hang_seconds=HANG_SECONDS, memory=MEMORY) as reader:
+            for trial in trials(numbers, arguments.seed, Path(folder), reader):
                 done.append(trial)
                 if trial.outcome in ("crashed", "hung", "memory", "WRONG"):
                     print(f"{trial.number} {trial.original}: {trial.outcome}: {trial.reason}")

@@ -1,16 +1,17 @@
-"""A process that decodes, as the others see it: it answers, or it is lost."""
+"""A process that reads, as the others see it: it answers, or it is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
-from phi4audio_cli.audio.decode import OpenAudio
+from phi4audio_cli.audio.reading import Reader
 from phi4audio_cli.audio.worker import REMEDY, serve
 
 START_SECONDS = 120.0
@@ -18,6 +19,12 @@ START_SECONDS = 120.0
 
 END_SECONDS = 2.0
 """How long a process is waited for that ought to end at once; a dead disk may hold it for ever."""
+
+_STARTING = threading.Lock()
+"""Held while a process is started: the environment is changed for it."""
+
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""By these numpy's libraries are told how many threads to use."""
 
 CRASHED = "the decoder crashed on it"
 HANGS = "decoding it hangs"
@@ -40,30 +47,31 @@ class LostError(Exception):
         super().__init__(what)
 
 
-class DecoderProcess:
+class ReaderProcess:
     """Runs `worker.serve` in a new process. Whatever goes wrong ends it: another one is started.
 
     Args:
-        open_audio: How recordings are opened there.
+        reader: What reads there; it is pickled when the process is asked for the first time.
         memory: What decoding may take, bytes.
 
     Raises:
         LostError: There can't be another process.
     """
 
-    def __init__(self, open_audio: OpenAudio, memory: int) -> None:
+    def __init__(self, reader: Reader, memory: int) -> None:
+        self._reader = reader
         # Spawned: a fork of a process with threads and a loaded model may not work.
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(
-            target=serve, args=(theirs, open_audio, memory), daemon=True, name="decoder"
+            target=serve, args=(theirs, memory), daemon=True, name="reader"
         )
         self._in_use = threading.RLock()
         self._ready = False
         self._closed = False
         with theirs:
             try:
-                with _deaf_to_interrupts():
+                with _STARTING, _with_one_thread(), _deaf_to_interrupts():
                     self._process.start()
             except OSError as error:
                 self._ours.close()
@@ -103,6 +111,7 @@ class DecoderProcess:
             if not self._hears(START_SECONDS):
                 raise LostError(f"{NOT_STARTED} within {START_SECONDS:.0f} s", NO_ROOM)
             self._ours.recv()
+            self._ours.send(self._reader)
         except (EOFError, OSError):
             raise LostError(f"{NOT_STARTED}: {self._cause()}", NO_ROOM) from None
         self._ready = True
@@ -149,6 +158,21 @@ class DecoderProcess:
             self._process.join(END_SECONDS)
             with contextlib.suppress(ValueError):  # not dead yet
                 self._process.close()
+
+
+@contextlib.contextmanager
+def _with_one_thread() -> Iterator[None]:
+    """A process that is started here computes with one thread: there are as many as cores."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""The process that decodes: native decoders may crash, hang or fill the memory here alone.
+"""The process that reads: native decoders may crash, hang or fill the memory here alone.
 
-Each message from the other side gets one reply. An `Order` opens a recording: its `AudioInfo`
-comes back. `NEXT` gives a `Delivery`: a block, or None at the end. An error may come in the place
-of either. `LEAVE` ends the recording, wherever it is, and is confirmed with None.
+The first message from the other side is the reader. Each one after it gets one reply. A `Wanted`
+opens a recording: its `AudioInfo` comes back. `NEXT` gives a `Delivery`: a chunk, the news that
+another block was decoded, or the end. An error may come in the place of either. `LEAVE` ends the
+recording, wherever it is, and is confirmed with None.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TypeAlias
 
-from phi4audio_cli.audio.decode import OpenAudio
+from phi4audio_cli.audio.reading import Reader, Reading, Wanted
 from phi4audio_cli.errors import AudioError
-from phi4audio_cli.types import AudioInfo, Channel, Samples
+from phi4audio_cli.types import AudioInfo, Chunk
 
 NEXT = "next"
 LEAVE = "leave"
@@ -33,68 +33,98 @@ NO_MEMORY = "decoding it takes too much memory"
 REMEDY = "convert it with another program"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A recording to open."""
-
-    path: Path
-    channel: Channel
-    track: int | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A block of a recording, or None: its end."""
+    """What came of a recording since the last one."""
 
-    block: Samples | None
+    chunk: Chunk | None
+    seconds: float
+    """How much is decoded so far."""
     damage: str | None
+    ended: bool = False
 
 
 Reply: TypeAlias = AudioInfo | Delivery | AudioError
 
 
-def serve(connection: Connection, open_audio: OpenAudio, memory: int) -> None:
-    """Decode what is ordered, until the other side is gone.
+class _LeftError(BaseException):
+    """Nobody wants the recording any more; no library's `except Exception` may catch it."""
+
+
+def serve(connection: Connection, memory: int) -> None:
+    """Read what is ordered, until the other side is gone.
 
     Args:
         connection: To who orders; it first gets None, when all is ready.
-        open_audio: How recordings are opened.
         memory: How much the process may take beyond what it has now, bytes.
     """
     _settle()
     _limit_memory(memory)
     with contextlib.suppress(EOFError, OSError):  # the other side is gone
         connection.send(None)
+        reader: Reader = connection.recv()
         while True:
-            _do(connection, open_audio, connection.recv())
+            _do(connection, reader, connection.recv())
 
 
-def _do(connection: Connection, open_audio: OpenAudio, order: Order) -> None:
-    with contextlib.closing(_replies(open_audio, order)) as replies:
-        reply = next(replies, None)
-        asked = NEXT
-        while asked == NEXT:
-            connection.send(reply)
-            reply = next(replies, None)  # one block ahead
-            asked = connection.recv()
+def _do(connection: Connection, reader: Reader, wanted: Wanted) -> None:
+    told = _Teller(connection)
+    with contextlib.suppress(_LeftError):
+        _read(reader, wanted, told)
+        told.wait()
     connection.send(None)
 
 
-def _replies(open_audio: OpenAudio, order: Order) -> Generator[Reply, None, None]:
-    where = str(order.path)
+class _Teller:
+    """Sends each reply when it is asked for; the next one is worked out meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._asked = True
+
+    def wait(self) -> None:
+        """Wait until the next reply is asked for.
+
+        Raises:
+            _LeftError: None is wanted.
+        """
+        if not self._asked and self._connection.recv() == LEAVE:
+            raise _LeftError
+        self._asked = True
+
+    def tell(self, reply: Reply) -> None:
+        self.wait()
+        self._connection.send(reply)
+        self._asked = False
+
+
+def _read(reader: Reader, wanted: Wanted, told: _Teller) -> None:
+    where = str(wanted.path)
     try:
-        with open_audio(order.path, channel=order.channel, track=order.track) as recording:
-            yield recording.info
-            for block in recording.blocks():
-                yield Delivery(block, recording.damage)
-            yield Delivery(None, recording.damage)
+        for reply in _replies(reader, wanted, told):
+            told.tell(reply)
     except AudioError as error:
-        yield error
+        told.tell(error)
     except MemoryError:
-        yield AudioError(NO_MEMORY, where, REMEDY)
+        told.tell(AudioError(NO_MEMORY, where, REMEDY))
     except Exception as error:  # an exception of a library might not pickle
         what = f"{FAILED} {type(error).__name__}: {error}"
-        yield AudioError(what, where, REMEDY)
+        told.tell(AudioError(what, where, REMEDY))
+
+
+def _replies(reader: Reader, wanted: Wanted, told: _Teller) -> Iterator[AudioInfo | Delivery]:
+    opened: list[Reading] = []
+
+    def still_here() -> None:  # however long no chunk ends
+        for each in opened:
+            told.tell(Delivery(None, each.seconds, each.damage))
+
+    with reader.read(wanted, still_here) as reading:
+        yield reading.info
+        opened.append(reading)
+        for chunk in reading.chunks():
+            yield Delivery(chunk, reading.seconds, reading.damage)
+        yield Delivery(None, reading.seconds, reading.damage, ended=True)
 
 
 def _settle() -> None:

@@ -27,6 +27,7 @@ class TaskOptions:
     adapter: options.Adapter = None
     offline: options.Offline = None
     batch_size: options.BatchSize = None
+    readers: options.Readers = None
     channel: options.Channel = None
     track: options.Track = None
     device: options.Device = None

@@ -93,6 +93,15 @@ BatchSize = Annotated[
         help="Most chunks that are worked on at once. Default: 8.",
     ),
 ]
+Readers = Annotated[
+    str | None,
+    typer.Option(
+        "--readers",
+        metavar="N",
+        help="Recordings that are decoded and cut at the same time, each in a process of its own. "
+        "Default: auto, which is 1 on the CPU.",
+    ),
+]
 ChunkSeconds = Annotated[
     float | None,
     typer.Option(

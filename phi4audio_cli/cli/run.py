@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi4audio_cli.audio.apart import Decoder
 from phi4audio_cli.audio.chunking import cut_at_quiet
 from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.readers import Readers, reader_count
+from phi4audio_cli.audio.reading import Cutter, ReaderHere
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.cli.formats import formats_of, output_names
 from phi4audio_cli.cli.groups import TaskOptions
@@ -20,7 +21,7 @@ from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cli.work import on_this_machine, work, write_report
-from phi4audio_cli.engine import Backend, Cutter, Intake, Memory, run
+from phi4audio_cli.engine import Backend, Intake, Memory, run
 from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.fetch import fetched
@@ -156,7 +157,7 @@ def task_events(
         ModelError: No such model, or one that can't run here.
     """
     stop = stop or Stopper()
-    with Decoder() as decoder:
+    with Readers(ReaderHere(cut=_cutter(settings))) as readers:
         backend = open_backend(settings, display)
         seconds = backend.longest_chunk(task.max_chunk_seconds)
         if seconds < task.max_chunk_seconds:
@@ -172,8 +173,12 @@ def task_events(
             task_of or task,
             backend,
             chunk_seconds=seconds,
-            cut=_cutter(settings),
-            intake=Intake(fetched, decoder.open, settings.channel, settings.track),
+            intake=Intake(
+                fetched,
+                channels=settings.channel,
+                track=settings.track,
+                readers=readers.several(reader_count(settings.readers, settings.device)),
+            ),
             memory=memory,
             stop=stop,
         )

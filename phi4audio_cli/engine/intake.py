@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from phi4audio_cli.audio.decode import OpenAudio, open_audio
-from phi4audio_cli.types import Channel, Job, Samples
+from phi4audio_cli.audio.reading import Reader
+from phi4audio_cli.types import Channel, Job
 
 Channels: TypeAlias = Channel | Literal["split"]
 """A channel; `split`: left and right, one after the other, each with a speaker of its own."""
@@ -32,9 +33,12 @@ class Intake:
 
     fetch: Fetch = from_disk
     open: OpenAudio = open_audio
+    """How they are opened where there are no readers: then they are read in this process."""
     channels: Channels = "mix"
     track: int | None = None
     """Which audio stream of a container, from 0; None: the first."""
+    readers: Sequence[Reader] = ()
+    """What reads them: as many at the same time as there are readers."""
 
     @property
     def voices(self) -> tuple[Voice, ...]:
@@ -42,23 +46,3 @@ class Intake:
         if self.channels == "split":
             return (("left", "left"), ("right", "right"))
         return ((self.channels, None),)
-
-
-class Counted:
-    """Blocks on their way to the cutter: counts their samples, and looks whether to go on.
-
-    Args:
-        blocks: Of a recording.
-        check: Called before each; raises where the run is to end.
-    """
-
-    def __init__(self, blocks: Iterable[Samples], check: Callable[[], None]) -> None:
-        self._blocks = blocks
-        self._check = check
-        self.samples = 0
-
-    def __iter__(self) -> Iterator[Samples]:
-        for block in self._blocks:
-            self._check()
-            self.samples += len(block)
-            yield block

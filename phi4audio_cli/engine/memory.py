@@ -11,7 +11,8 @@ from phi4audio_cli.types import Generation, Job, Request
 class Memory(Protocol):
     """Remembers answers, so that a run that ended early goes on where it stopped.
 
-    `begin` and `recall` are called in the thread that reads ahead, `record` in the caller's.
+    `begin` is called in the threads that read recordings, several at a time; `recall` in the
+    thread that feeds the backend, `record` in the caller's.
     """
 
     def begin(self, job: Job, source: Path) -> None:

@@ -28,6 +28,7 @@ HARMLESS = frozenset(
         "output_dir",
         "output_template",
         "prompts",
+        "readers",
     }
 )
 """Settings that change no answer: where things are, how fast, what outputs look like."""

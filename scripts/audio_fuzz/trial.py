@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import psutil
 
-from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.apart import ReaderApart
 from phi4audio_cli.audio.process import CRASHED, HANGS
+from phi4audio_cli.audio.reading import Wanted
 from phi4audio_cli.audio.worker import FAILED, NO_MEMORY
 from phi4audio_cli.errors import AudioError
 
@@ -28,6 +29,8 @@ OUTCOMES: tuple[Outcome, ...] = (
 BEGINNINGS: dict[str, Outcome] = {
     CRASHED: "crashed", HANGS: "hung", NO_MEMORY: "memory", FAILED: "WRONG",
 }  # fmt: skip
+
+CHUNK_SECONDS = 10.0
 
 LONGEST = 3600.0
 """No file of some kilobytes holds so many seconds: it would never end."""
@@ -46,7 +49,7 @@ class Trial:
     """Most memory that the decoding process ever held, bytes."""
 
 
-def trials(numbers: range, seed: int, folder: Path, decoder: Decoder) -> Iterator[Trial]:
+def trials(numbers: range, seed: int, folder: Path, reader: ReaderApart) -> Iterator[Trial]:
     """Make files and decode them; each depends on the seed and its number alone."""
     whole = originals(folder)
     names = sorted(whole)
@@ -55,27 +58,25 @@ def trials(numbers: range, seed: int, folder: Path, decoder: Decoder) -> Iterato
         random = np.random.default_rng([seed, number])
         name = names[number % len(names)]
         path.write_bytes(mutate(whole[name], whole[str(random.choice(names))], random))
-        outcome, reason = attempt(decoder, path)
-        yield Trial(number, name, outcome, reason, _peak(decoder.pid))
+        outcome, reason = attempt(reader, path)
+        yield Trial(number, name, outcome, reason, _peak(reader.pid))
 
 
-def attempt(decoder: Decoder, path: Path) -> tuple[Outcome, str]:
+def attempt(reader: ReaderApart, path: Path) -> tuple[Outcome, str]:
     """Decode a file; return what came of it, and what was said."""
     try:
-        with decoder.open(path) as recording:
-            seconds = 0.0
-            for block in recording.blocks():
-                seconds += len(block) / recording.info.sample_rate
-                if not np.isfinite(block).all():
+        with reader.read(Wanted(path, CHUNK_SECONDS)) as reading:
+            for chunk in reading.chunks():
+                if not np.isfinite(chunk.samples).all():
                     return "WRONG", "samples that are not finite"
-                if seconds > LONGEST:
+                if reading.seconds > LONGEST:
                     return "WRONG", f"more than {LONGEST:.0f} s"
     except AudioError as error:
         kinds = (each for start, each in BEGINNINGS.items() if error.what.startswith(start))
         return next(kinds, "refused"), error.what
     except Exception as error:
         return "WRONG", repr(error)
-    return ("damaged", recording.damage) if recording.damage else ("decoded", "")
+    return ("damaged", reading.damage) if reading.damage else ("decoded", "")
 
 
 def _peak(pid: int | None) -> int:

@@ -170,7 +170,7 @@ def _job(recordings: Path, out: Path, faults: Faults) -> int:
     from phi4audio_cli.cli.app import main
     from phi4audio_cli.engine import ScriptedBackend
 
-    run.Decoder = _Here  # type: ignore[attr-defined, assignment]
+    run.Readers = _Here  # type: ignore[attr-defined, assignment]
     run.identify_model = lambda settings, display: "stand-in"
     run.open_backend = lambda settings, display: ScriptedBackend(_say, window=2)
     arguments = ["transcribe", str(recordings), "-o", str(out), "--no-vad", "--chunk-seconds", "1"]
@@ -186,12 +186,15 @@ def _say(request: Any) -> str:
 
 
 class _Here:
-    """Decodes in this process."""
+    """Reads in this process."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def several(self, count: int) -> list[Any]:
+        return [self._reader] * count
 
     def __enter__(self) -> _Here:
-        from phi4audio_cli.audio.decode import open_audio
-
-        self.open = open_audio
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from phi4audio_cli.errors import AudioError
-from phi4audio_cli.types import AudioInfo, Channel, Samples
+from phi4audio_cli.types import AudioInfo, Channel, Chunk, Samples
 
 BLOCK = 1000
 
@@ -50,6 +50,12 @@ def telling(
     """Say what it was asked for, as an error."""
     raise AudioError(f"{channel} {track}", str(path), "none")
     yield Scripted(path)
+
+
+def block_by_block(blocks: Iterable[Samples], rate: int, limit: float) -> Iterator[Chunk]:
+    """Make each block a chunk."""
+    for index, each in enumerate(blocks):
+        yield Chunk(index, each, rate, index * BLOCK)
 
 
 def segfault() -> None:

@@ -1,4 +1,4 @@
-"""Decoding apart: whatever becomes of the process, one recording fails, and the next is decoded."""
+"""Reading apart: whatever becomes of the process, one recording fails, and the next is decoded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import psutil
 import pytest
 import soundfile
 
-from phi4audio_cli.audio.apart import Decoder
-from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.apart import ReaderApart, ReadingApart
 from phi4audio_cli.audio.process import NO_ROOM, NOT_STARTED
+from phi4audio_cli.audio.reading import ReaderHere, Wanted
 from phi4audio_cli.errors import AudioError
 
-from .openers import BLOCK, opened, telling
+from .openers import BLOCK, block_by_block, opened, telling
 from .samples import Array, noise, sine
 
 ROOT = Path(__file__).parents[2]
@@ -30,20 +30,31 @@ LIMITED = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of a
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[Decoder]:
+def scripted() -> Iterator[ReaderApart]:
     """One for many tests: each must find it fit, whatever the test before did to it."""
-    with Decoder(open_audio=opened, hang_seconds=20, memory=1 << 30) as decoder:
-        yield decoder
+    with ReaderApart(SCRIPTED, hang_seconds=20, memory=1 << 30) as reader:
+        yield reader
 
 
-def blocks(decoder: Decoder, name: str) -> list[Array]:
-    with decoder.open(Path(name)) as recording:
-        return list(recording.blocks())
+SCRIPTED = ReaderHere(opened, block_by_block)
 
 
-def fails(decoder: Decoder, name: str) -> AudioError:
+def wanted(name: str | Path) -> Wanted:
+    return Wanted(Path(name), limit_seconds=10)
+
+
+def samples(reading: ReadingApart) -> list[Array]:
+    return [chunk.samples for chunk in reading.chunks()]
+
+
+def blocks(reader: ReaderApart, name: str) -> list[Array]:
+    with reader.read(wanted(name)) as reading:
+        return samples(reading)
+
+
+def fails(reader: ReaderApart, name: str) -> AudioError:
     with pytest.raises(AudioError) as caught:
-        blocks(decoder, name)
+        blocks(reader, name)
     return caught.value
 
 
@@ -62,16 +73,21 @@ def ended(pid: int | None, seconds: float = 20) -> bool:
 def test_it_gives_what_decoding_here_gives(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     soundfile.write(path, np.stack([noise(25, 22050), sine(22050, 25)], 1), 22050)
-    with open_audio(path, channel="left") as recording:
-        wanted = list(recording.blocks())
-    with Decoder() as decoder, decoder.open(path, channel="left") as apart:
-        assert apart.info == recording.info
+    order = Wanted(path, 3.0, channel="left")
+    with ReaderHere().read(order) as here:
+        expected = list(here.chunks())
+    with ReaderApart() as reader, reader.read(order) as apart:
+        assert apart.info == here.info
         assert apart.damage is None
-        found = list(apart.blocks())
+        found = list(apart.chunks())
         assert apart.damage is None
-    assert [len(block) for block in found] == [len(block) for block in wanted]
-    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(wanted))
-    assert all(block.flags.writeable and block.flags.c_contiguous for block in found)
+    assert len(found) > 5
+    assert apart.seconds == here.seconds == 25
+    for one, other in zip(found, expected, strict=True):
+        assert (one.index, one.start, one.speech) == (other.index, other.start, other.speech)
+        np.testing.assert_array_equal(one.samples, other.samples)
+        assert one.samples.flags.writeable
+        assert one.samples.flags.c_contiguous
 
 
 def test_damage_and_errors_are_told(tmp_path: Path) -> None:
@@ -79,28 +95,28 @@ def test_damage_and_errors_are_told(tmp_path: Path) -> None:
     soundfile.write(cut, noise(10), 16000)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     text.write_text("Dear Sir, this is a letter.\n")
-    with Decoder() as decoder:
-        with decoder.open(cut) as recording:
-            assert sum(map(len, recording.blocks())) > 16000 * 3
-        assert recording.damage
-        error = fails(decoder, str(text))
+    with ReaderApart() as reader:
+        with reader.read(wanted(cut)) as reading:
+            assert sum(map(len, samples(reading))) > 16000 * 3
+        assert reading.damage
+        error = fails(reader, str(text))
         assert (error.where, bool(error.remedy)) == (str(text), True)
         assert "no audio" in error.what
-        pid = decoder.pid
+        pid = reader.pid
         assert pid
-        assert "No such file" in fails(decoder, str(tmp_path / "gone.wav")).what
-        assert decoder.pid == pid
+        assert "No such file" in fails(reader, str(tmp_path / "gone.wav")).what
+        assert reader.pid == pid
     assert ended(pid)
 
 
 def test_channel_and_track_are_handed_on() -> None:
-    with Decoder(open_audio=telling) as decoder:
+    with ReaderApart(ReaderHere(telling)) as reader:
         with (
             pytest.raises(AudioError, match="right 3"),
-            decoder.open(Path("a.wav"), channel="right", track=3),
+            reader.read(Wanted(Path("a.wav"), 10, channel="right", track=3)),
         ):
             pass
-        assert "mix None" in fails(decoder, "a.wav").what
+        assert "mix None" in fails(reader, "a.wav").what
 
 
 @pytest.mark.parametrize(
@@ -115,7 +131,9 @@ def test_channel_and_track_are_handed_on() -> None:
         ("fail.block.wav", "failed with UnicodeDecodeError"),
     ],
 )
-def test_what_goes_wrong_costs_one_recording(scripted: Decoder, name: str, problem: str) -> None:
+def test_what_goes_wrong_costs_one_recording(
+    scripted: ReaderApart, name: str, problem: str
+) -> None:
     error = fails(scripted, name)
     assert problem in error.what
     assert error.where
@@ -124,18 +142,18 @@ def test_what_goes_wrong_costs_one_recording(scripted: Decoder, name: str, probl
     assert len(blocks(scripted, "block-block.wav")) == 2
 
 
-def test_blocks_before_a_crash_are_delivered(scripted: Decoder) -> None:
-    with scripted.open(Path("block-block-segfault.wav")) as recording:
-        delivery = recording.blocks()
-        first = next(delivery)
-        assert recording.damage == "block"
-        second = next(delivery)
+def test_blocks_before_a_crash_are_delivered(scripted: ReaderApart) -> None:
+    with scripted.read(wanted("block-block-segfault.wav")) as reading:
+        delivery = reading.chunks()
+        first = next(delivery).samples
+        assert reading.damage == "block"
+        second = next(delivery).samples
         with pytest.raises(AudioError, match="crashed"):
             next(delivery)
     np.testing.assert_array_equal([first, second], np.repeat([[0], [1]], BLOCK, axis=1))
 
 
-def test_an_error_of_the_recording_arrives_as_it_is(scripted: Decoder) -> None:
+def test_an_error_of_the_recording_arrives_as_it_is(scripted: ReaderApart) -> None:
     pid = scripted.pid
     error = fails(scripted, "block-refuse.wav")
     assert (error.what, error.where, error.remedy) == ("too short", "a.wav", "record more")
@@ -144,45 +162,45 @@ def test_an_error_of_the_recording_arrives_as_it_is(scripted: Decoder) -> None:
 
 @pytest.mark.parametrize("name", ["block-hang.wav", "hang.block.wav"])
 def test_what_hangs_is_ended(name: str) -> None:
-    with Decoder(open_audio=opened, hang_seconds=2) as decoder:
-        blocks(decoder, "block.wav")  # it is running
-        pid = decoder.pid
-        assert "decoding it hangs" in fails(decoder, name).what
+    with ReaderApart(SCRIPTED, hang_seconds=2) as reader:
+        blocks(reader, "block.wav")  # it is running
+        pid = reader.pid
+        assert "decoding it hangs" in fails(reader, name).what
         assert ended(pid)
-        assert decoder.pid is None
-        assert len(blocks(decoder, "block.wav")) == 1
+        assert reader.pid is None
+        assert len(blocks(reader, "block.wav")) == 1
 
 
-def test_a_recording_that_nobody_wants_any_more_is_left(scripted: Decoder) -> None:
+def test_a_recording_that_nobody_wants_any_more_is_left(scripted: ReaderApart) -> None:
     blocks(scripted, "block.wav")
     pid = scripted.pid
     for _ in range(3):
-        with scripted.open(Path("block-block-block.wav")) as recording:
-            next(recording.blocks())
-    with pytest.raises(KeyError), scripted.open(Path("block.wav")):
+        with scripted.read(wanted("block-block-block.wav")) as reading:
+            next(reading.chunks())
+    with pytest.raises(KeyError), scripted.read(wanted("block.wav")):
         raise KeyError
     assert len(blocks(scripted, "block-block.wav")) == 2
     assert scripted.pid == pid
 
 
-def test_one_recording_at_a_time(scripted: Decoder) -> None:
-    with scripted.open(Path("block-block.wav")) as recording:
+def test_one_recording_at_a_time(scripted: ReaderApart) -> None:
+    with scripted.read(wanted("block-block.wav")) as reading:
         with (
             pytest.raises(RuntimeError, match="one recording"),
-            scripted.open(Path("block.wav")),
+            scripted.read(wanted("block.wav")),
         ):
             pass
-        assert len(list(recording.blocks())) == 2
+        assert len(samples(reading)) == 2
 
 
-def test_one_that_hangs_or_dies_when_it_is_left_harms_no_other(scripted: Decoder) -> None:
+def test_one_that_hangs_or_dies_when_it_is_left_harms_no_other(scripted: ReaderApart) -> None:
     for name in ("block-block-hang.wav", "block-block-segfault.wav"):
-        with scripted.open(Path(name)) as recording:
-            next(recording.blocks())
+        with scripted.read(wanted(name)) as reading:
+            next(reading.chunks())
         assert len(blocks(scripted, "block-block.wav")) == 2
 
 
-def test_a_process_that_dies_between_recordings_is_replaced(scripted: Decoder) -> None:
+def test_a_process_that_dies_between_recordings_is_replaced(scripted: ReaderApart) -> None:
     blocks(scripted, "block.wav")
     pid = scripted.pid
     assert pid
@@ -193,44 +211,45 @@ def test_a_process_that_dies_between_recordings_is_replaced(scripted: Decoder) -
     assert scripted.pid != pid
 
 
-def test_neither_torch_nor_transformers_is_loaded(scripted: Decoder) -> None:
+def test_neither_torch_nor_transformers_is_loaded(scripted: ReaderApart) -> None:
     assert len(blocks(scripted, "torch.wav")) == 1
 
 
 def test_nothing_is_printed_by_libraries(
-    scripted: Decoder, capfd: pytest.CaptureFixture[str]
+    scripted: ReaderApart, capfd: pytest.CaptureFixture[str]
 ) -> None:
     blocks(scripted, "chatter.wav")
-    with Decoder(open_audio=opened) as decoder:  # one that was started while this is captured
-        blocks(decoder, "chatter-block.wav")
+    with ReaderApart(SCRIPTED) as reader:  # one that was started while this is captured
+        blocks(reader, "chatter-block.wav")
     assert capfd.readouterr() == ("", "")
 
 
 def test_closing_from_another_thread_ends_a_wait() -> None:
-    decoder = Decoder(open_audio=opened)
-    blocks(decoder, "block.wav")
-    pid = decoder.pid
-    timer = threading.Timer(0.3, decoder.close)
+    reader = ReaderApart(SCRIPTED)
+    blocks(reader, "block.wav")
+    pid = reader.pid
+    timer = threading.Timer(0.3, reader.close)
     timer.start()
     started = time.monotonic()
-    assert fails(decoder, "hang.wav")
+    assert fails(reader, "hang.wav")
     assert time.monotonic() - started < 30
     timer.join()
     assert ended(pid)
-    assert "was ended" in fails(decoder, "block.wav").what
-    assert decoder.pid is None
+    assert "was ended" in fails(reader, "block.wav").what
+    assert reader.pid is None
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from phi4audio_cli.audio.apart import Decoder
-from tests.audio.openers import opened
+from phi4audio_cli.audio.apart import ReaderApart
+from phi4audio_cli.audio.reading import ReaderHere, Wanted
+from tests.audio.openers import block_by_block, opened
 
-with Decoder(open_audio=opened) as decoder:
-    with decoder.open(Path(sys.argv[1])) as recording:
-        print(decoder.pid, flush=True)
-        for block in recording.blocks():
+with ReaderApart(ReaderHere(opened, block_by_block)) as reader:
+    with reader.read(Wanted(Path(sys.argv[1]), 10)) as reading:
+        print(reader.pid, flush=True)
+        for chunk in reading.chunks():
             sys.stdin.read()
 """
 
@@ -261,7 +280,7 @@ def test_a_process_that_can_t_start_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
-    with Decoder() as decoder:
-        error = fails(decoder, "a.wav")
+    with ReaderApart() as reader:
+        error = fails(reader, "a.wav")
     assert error.what == f"{NOT_STARTED}: Resource temporarily unavailable"
     assert error.remedy == NO_ROOM

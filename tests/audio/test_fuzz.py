@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.apart import ReaderApart
+from phi4audio_cli.audio.reading import Wanted
 from scripts.audio_fuzz.originals import originals, seconds
 from scripts.audio_fuzz.trial import attempt, trials
 
@@ -17,24 +18,24 @@ COUNT = 230
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    with Decoder(hang_seconds=60, memory=MEMORY) as decoder:
-        yield decoder
+def reader() -> Iterator[ReaderApart]:
+    with ReaderApart(hang_seconds=60, memory=MEMORY) as reader:
+        yield reader
 
 
-def test_undamaged_they_decode(decoder: Decoder, tmp_path: Path) -> None:
+def test_undamaged_they_decode(reader: ReaderApart, tmp_path: Path) -> None:
     """Else they would test nothing."""
     path = tmp_path / "whole"
     for name, content in originals(tmp_path).items():
         path.write_bytes(content)
-        assert attempt(decoder, path) == ("decoded", ""), name
-        with decoder.open(path) as recording:
-            heard = sum(map(len, recording.blocks())) / recording.info.sample_rate
-        assert heard == pytest.approx(seconds(name), abs=0.15), name
+        assert attempt(reader, path) == ("decoded", ""), name
+        with reader.read(Wanted(path, 10)) as reading:
+            heard = sum(chunk.seconds for chunk in reading.chunks())
+        assert heard == reading.seconds == pytest.approx(seconds(name), abs=0.15), name
 
 
-def test_damaged_they_give_audio_or_a_clear_error(decoder: Decoder, tmp_path: Path) -> None:
-    done = list(trials(range(COUNT), 1, tmp_path, decoder))
+def test_damaged_they_give_audio_or_a_clear_error(reader: ReaderApart, tmp_path: Path) -> None:
+    done = list(trials(range(COUNT), 1, tmp_path, reader))
     wrong = [(each.number, each.original, each.reason) for each in done if each.outcome == "WRONG"]
     assert not wrong
     assert max(each.peak for each in done) < MEMORY

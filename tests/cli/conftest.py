@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.reading import Reader
 from phi4audio_cli.cli import run
 from phi4audio_cli.engine import ScriptedBackend
 
@@ -17,9 +17,13 @@ from .samples import write_tone
 
 
 class Here:
-    """Decodes in this process: the commands' tests need no other one each."""
+    """Reads in this process: the commands' tests need no other one each."""
 
-    open = staticmethod(open_audio)
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def several(self, count: int) -> Sequence[Reader]:
+        return [self._reader] * count
 
     def __enter__(self) -> Here:
         return self
@@ -40,8 +44,8 @@ def _hear_tones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "Decoder", Here)
+def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "Readers", Here)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.audio.apart import Decoder
+from phi4audio_cli.audio.readers import Readers
+from phi4audio_cli.audio.reading import ReaderHere
 from phi4audio_cli.cli import run
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend, Stop, never
@@ -143,7 +144,8 @@ def transcribe(
 
 def test_a_decoder_that_crashes_costs_its_recording_only(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "Decoder", partial(Decoder, open_audio=opened))
+    monkeypatch.setattr(run, "Readers", Readers)
+    monkeypatch.setattr(run, "ReaderHere", partial(ReaderHere, opened))
     # They do what their names say; those that give blocks only say that as their damage.
     names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
     code, files = transcribe(names, ScriptedBackend(lambda request: "well"), monkeypatch)
