@@ -12,6 +12,7 @@ from phi4audio_cli.cli.progress import Display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.engine import Memory
 from phi4audio_cli.errors import ExitCode
+from phi4audio_cli.jobs.backlog import file_each
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.filing import Filing, Told
 from phi4audio_cli.jobs.report import Report, report_path
@@ -105,7 +106,7 @@ def on_this_machine(
                 left.append(job)
         if left and not stop():
             with closing(do(left, shelf, stop)) as events:
-                yield from map(filing.take, events)
+                yield from file_each(events, filing)
     finally:
         shelf.close()
 

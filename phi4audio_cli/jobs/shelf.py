@@ -112,7 +112,7 @@ class Shelf:
             return None
         identity = self._identity_of(job)
         place = journal_path(job, identity["task"])
-        pages = read_pages(place) if self._may_be_there(place) else Pages((), 0)
+        pages = read_pages(place) if self._may_be_there(job, place) else Pages((), 0)
         if pages.header is None or pages.done is None:
             return None
         if pages.header != {**identity, "input": pages.header.get("input")}:
@@ -208,9 +208,9 @@ class Shelf:
     def _is_fresh(self, job: Job) -> bool:
         return self._fresh and job.index not in self._kept
 
-    def _may_be_there(self, place: Location) -> bool:
+    def _may_be_there(self, job: Job, place: Location) -> bool:
         """Return whether there may be a journal: a listing spares asking for each behind a URL."""
-        if not isinstance(place, RemotePath):
+        if not isinstance(place, RemotePath) or job.index in self._kept:
             return True
         with self._listing:
             if place.parent not in self._listed:

@@ -282,6 +282,16 @@ def test_a_listing_that_is_late_does_nothing_twice(job, system, clock) -> None:
         found.begin(job, job.source)
 
 
+def test_what_a_worker_left_that_died_in_this_run_is_found_in_spite_of_the_listing(
+    job, system, clock
+) -> None:
+    system.late["/calls/out/.phi4audio"] = []
+    begun(job).finish(job, TRANSCRIPT, [])
+    found = shelf(fresh=True)
+    found.keep(job)
+    assert found.finished(job) is not None
+
+
 def test_the_journal_s_place_is_beside_the_outputs(job, system) -> None:
     place = journal_path(job, "Transcribe")
     assert str(place) == f"{system.protocol}:/{JOURNAL}"
