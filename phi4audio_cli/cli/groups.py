@@ -38,6 +38,8 @@ class TaskOptions:
     fresh: options.Fresh = False
     shared: options.Shared = False
     shard: options.Shard = None
+    cluster: options.Cluster = None
+    workers: options.WorkerCount = None
     fail_fast: options.FailFast = False
     strict: options.Strict = False
     report: options.ReportFile = None

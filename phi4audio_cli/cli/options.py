@@ -253,6 +253,23 @@ Shard = Annotated[
         help="3/16: do the third of sixteen parts, cut evenly by bytes; implies --shared.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="WHERE",
+        help="Spread the work by Ray: local (the devices of this machine), auto (the cluster it "
+        "belongs to), or ray://host:10001.",
+    ),
+]
+WorkerCount = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Workers of a cluster, or as few and as many as 2:16. Default: one a GPU.",
+    ),
+]
 FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop at the first recording that fails."),

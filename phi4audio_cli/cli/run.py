@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,9 @@ from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
-from phi4audio_cli.cli.work import on_this_machine, work, write_report
-from phi4audio_cli.engine import Backend, Intake, Memory, run
+from phi4audio_cli.cli.work import Begin, on_this_machine, work, write_report
+from phi4audio_cli.engine import Backend, Intake, Memory, Stop, run
+from phi4audio_cli.engine.loaded import Engine, TaskOf
 from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.fetch import fetched
@@ -32,6 +34,7 @@ from phi4audio_cli.jobs.report import Report
 from phi4audio_cli.jobs.shard import Shard
 from phi4audio_cli.jobs.store import check_place
 from phi4audio_cli.jobs.tasks import Tasks
+from phi4audio_cli.location import Location
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, Job
@@ -68,6 +71,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
         Phi4AudioError: Nothing can be done at all: settings, output names, model or device.
     """
     options = call.options
+    _check_cluster(options)
     shard = Shard.parse(options.shard) if options.shard else None
     settings = load_settings(call.flags, config=options.config)
     for place in (settings.output_dir, options.report_file):
@@ -107,18 +111,7 @@ def run_task(call: Invocation, make_task: Callable[[Settings], Task]) -> ExitCod
             display,
             report,
             suffix=shard.name if shard else str(os.getpid()) if options.shared else "",
-            begin=lambda stop: on_this_machine(
-                jobs,
-                tasks,
-                settings,
-                stop,
-                model=identify_model(settings, display),
-                fresh=options.fresh,
-                say=display.line,
-                do=lambda left, memory, stop: task_events(
-                    left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
-                ),
-            ),
+            begin=_place(jobs, make_task, options, settings, display, report, held),
         )
     return code or (ExitCode.USAGE if missing else ExitCode.OK)
 
@@ -130,6 +123,46 @@ def _tell_missing(missing: Sequence[UsageError]) -> None:
     if len(missing) > MISSING_TOLD:
         count = f"... of {len(missing)} inputs that can't be used"
         complain(f"{count}: the report lists them all (--report FILE)")
+
+
+def _place(
+    jobs: Sequence[Job],
+    make_task: Callable[[Settings], Task],
+    options: TaskOptions,
+    settings: Settings,
+    display: Display,
+    report: Report,
+    folders: Iterable[Location],
+) -> Begin:
+    """Return what begins the work, here or on a cluster."""
+    if options.cluster:
+        from phi4audio_cli.cli.spread import on_cluster
+
+        return lambda stop: on_cluster(
+            jobs, make_task, options, settings, display, report, stop, list(folders)
+        )
+    tasks = Tasks(settings, make_task)
+    return lambda stop: on_this_machine(
+        jobs,
+        tasks,
+        settings,
+        stop,
+        model=identify_model(settings, display),
+        fresh=options.fresh,
+        say=display.line,
+        do=lambda left, memory, stop: task_events(
+            left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
+        ),
+    )
+
+
+def _check_cluster(options: TaskOptions) -> None:
+    if options.cluster:
+        from phi4audio_cli.cluster.connect import check_address
+
+        check_address(options.cluster)
+    elif options.workers:
+        raise UsageError("is for clusters", "--workers", "add --cluster local, for example")
 
 
 def task_events(
@@ -157,6 +190,24 @@ def task_events(
         ModelError: No such model, or one that can't run here.
     """
     stop = stop or Stopper()
+    with open_engine(task, settings, display) as engine:
+        display.begin()
+        stop.running = True
+        yield from engine(jobs, task_of or (lambda job: task), memory=memory, stop=stop)
+
+
+@contextmanager
+def open_engine(task: Task, settings: Settings, display: Display) -> Iterator[Engine]:
+    """Load the model, and give what does jobs with it.
+
+    Args:
+        task: What is to be done; it may hear so much at once that the memory sets a limit.
+        settings: Of the run.
+        display: What the user sees.
+
+    Raises:
+        ModelError: No such model, or one that can't run here.
+    """
     with Readers(ReaderHere(cut=_cutter(settings))) as readers:
         backend = open_backend(settings, display)
         seconds = backend.longest_chunk(task.max_chunk_seconds)
@@ -166,22 +217,20 @@ def task_events(
                 f"hearing {wanted} at once doesn't fit the free memory: parts of at most "
                 f"{clock(seconds)} are heard instead"
             )
-        display.begin()
-        stop.running = True
-        yield from run(
-            jobs,
-            task_of or task,
-            backend,
-            chunk_seconds=seconds,
-            intake=Intake(
-                fetched,
-                channels=settings.channel,
-                track=settings.track,
-                readers=readers.several(reader_count(settings.readers, settings.device)),
-            ),
-            memory=memory,
-            stop=stop,
+        intake = Intake(
+            fetched,
+            channels=settings.channel,
+            track=settings.track,
+            readers=readers.several(reader_count(settings.readers, settings.device)),
         )
+
+        def engine(
+            jobs: Iterable[Job], task_of: TaskOf, /, *, memory: Memory | None, stop: Stop
+        ) -> Generator[Event]:
+            yield from run(jobs, task_of, backend, chunk_seconds=seconds, intake=intake,
+                           memory=memory, stop=stop)  # fmt: skip
+
+        yield engine
 
 
 def _cutter(settings: Settings) -> Cutter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -74,6 +74,7 @@ class Report:
         model: As the user named it.
         missing: What is wrong with inputs that are no recordings: files that aren't there, lines
             of lists that can't be used.
+        workers: What each did, where there was a cluster.
         now: A clock, in seconds.
     """
 
@@ -81,6 +82,7 @@ class Report:
     task: str
     model: str
     missing: Sequence[UsageError] = ()
+    workers: Sequence[Mapping[str, Any]] = ()
     now: Callable[[], float] = time.monotonic
     entries: dict[int, Entry] = field(init=False)
     began: float = field(init=False)
@@ -137,6 +139,7 @@ class Report:
             "task": self.task,
             "model": self.model,
             "totals": totals,
+            **({"workers": list(self.workers)} if self.workers else {}),
             "files": [each.as_json() for each in entries],
             "missing": [{"source": each.where, "error": str(each)} for each in self.missing],
         }

@@ -1,0 +1,1 @@
+"""The same work on many devices and machines, spread by Ray."""

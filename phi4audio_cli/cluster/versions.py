@@ -1,0 +1,16 @@
+"""Which versions a machine has. Sent to others as it is, for they may lack this very package."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must be the same on all machines; `none` for what is missing."""
+    import platform
+    from importlib import metadata
+
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("phi4audio", "torch", "ray"):
+        try:
+            # What follows a plus says for which devices it was built.
+            found[name] = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
