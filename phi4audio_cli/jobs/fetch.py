@@ -33,7 +33,8 @@ _LONGEST_SUFFIX = 16
 def fetched(job: Job) -> Iterator[Path]:
     """Give the file of a job's recording for as long as it is needed.
 
-    A URL is downloaded into a temporary file with its extension, which is deleted afterwards.
+    A URL is downloaded into a temporary file with its extension, which is deleted afterwards. The
+    copy has the time of change of what it is a copy of, where the server knows that.
     Standard input is written into one when it is first asked for; that one stays until the process
     ends, for it can't be read twice. Call this in the process that has the standard input.
 
@@ -131,7 +132,34 @@ def _download_once(url: str, path: Path) -> None:
     from fsspec.core import url_to_fs
 
     system, place = url_to_fs(url, **_options(url))
+    # Looked at before: what is replaced meanwhile has another time than its copy, and is seen.
+    modified = _modified(system, place)
     system.get_file(place, str(path))
+    if modified is not None:
+        os.utime(path, (modified, modified))
+
+
+def look_at(url: str) -> tuple[int, int] | None:
+    """Return size and time of change (whole seconds) of what lies behind a URL.
+
+    Returns:
+        None where nobody knows.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        system, place = url_to_fs(url, **_options(url))
+        size, modified = system.size(place), _modified(system, place)
+    except Exception:  # every file system has exceptions of its own
+        return None
+    return None if size is None or modified is None else (size, modified)
+
+
+def _modified(system: Any, place: str) -> int | None:
+    try:
+        return int(system.modified(place).timestamp())
+    except Exception:  # http servers, for example, are not asked by fsspec
+        return None
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from phi4audio_cli.errors import Phi4AudioError
 from phi4audio_cli.jobs.fingerprint import file_digest
 from phi4audio_cli.jobs.journal import Journal, Pages, read_pages
-from phi4audio_cli.jobs.lock import HOME, ClaimedError
+from phi4audio_cli.jobs.journal_path import journal_path
+from phi4audio_cli.jobs.lock import ClaimedError
+from phi4audio_cli.jobs.originals import Fetch, Original, is_same, original_of
 from phi4audio_cli.jobs.records import (
     as_kept,
     pack_answer,
@@ -25,19 +23,13 @@ from phi4audio_cli.jobs.records import (
     unpack_result,
 )
 from phi4audio_cli.jobs.remote_journal import RemoteJournal
-from phi4audio_cli.jobs.store import AT_ONCE
-from phi4audio_cli.location import Location, RemotePath
-from phi4audio_cli.remote import names, reason
+from phi4audio_cli.jobs.store import AT_ONCE, Listings
+from phi4audio_cli.location import RemotePath
+from phi4audio_cli.remote import reason
 from phi4audio_cli.types import Generation, Job, Request, Result
-
-LONGEST_NAME = 200
-"""Bytes of a journal's name; file systems take 255."""
 
 Identity: TypeAlias = Mapping[str, Any]
 """What a recording's answers depend on besides its bytes."""
-
-Fetch: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
-"""Gives the file of a recording for as long as it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +46,8 @@ class _Volume:
 
     journal: Journal | RemoteJournal
     answers: Mapping[str, Mapping[str, Any]]
+    original: Original | None = None
+    """Size and time of change of a recording that was fetched, by its copy."""
 
 
 class Shelf:
@@ -83,8 +77,7 @@ class Shelf:
         self._on_note = on_note
         self._kept: set[int] = set()
         self._open: dict[int, _Volume] = {}
-        self._listed: dict[RemotePath, set[str] | None] = {}
-        self._listing = threading.Lock()
+        self._listings = Listings()
         self._closing = threading.Lock()
         self._closed = False
         self._told = False
@@ -112,18 +105,13 @@ class Shelf:
             return None
         identity = self._identity_of(job)
         place = journal_path(job, identity["task"])
-        pages = read_pages(place) if self._may_be_there(job, place) else Pages((), 0)
+        may_be_there = job.index in self._kept or self._listings.may_have(place)
+        pages = read_pages(place) if may_be_there else Pages((), 0)
         if pages.header is None or pages.done is None:
             return None
         if pages.header != {**identity, "input": pages.header.get("input")}:
             return None
-        try:
-            # What has changed elsewhere is fetched again when its turn comes: to keep it until then
-            # would fill the disk, for all recordings are looked through before the first is done.
-            with self._fetch(job) as source:
-                return _finished(pages) if file_digest(source) == pages.header["input"] else None
-        except (OSError, Phi4AudioError):
-            return None  # it will fail again where failures are told
+        return _finished(pages) if is_same(job, self._fetch, pages.header, pages.done) else None
 
     # For the engine.
 
@@ -138,7 +126,7 @@ class Shelf:
         except OSError:
             return  # opening it says why, in better words
         try:
-            volume = self._claim(job, header)
+            volume = replace(self._claim(job, header), original=original_of(job, source))
         except OSError as error:
             self._say(error)
             return
@@ -164,6 +152,9 @@ class Shelf:
     def finish(self, job: Job, result: Result, warnings: Sequence[str]) -> Result:
         """Keep a result and close the journal; return the result as it will be found again."""
         entry = {**pack_result(result), "warnings": list(warnings)}
+        volume = self._open.get(job.index)
+        if volume and volume.original:
+            entry["original"] = volume.original
         self._add(job.index, "done", lambda: entry)
         self.leave(job)
         return as_kept(result)
@@ -208,19 +199,6 @@ class Shelf:
     def _is_fresh(self, job: Job) -> bool:
         return self._fresh and job.index not in self._kept
 
-    def _may_be_there(self, job: Job, place: Location) -> bool:
-        """Return whether there may be a journal: a listing spares asking for each behind a URL."""
-        if not isinstance(place, RemotePath) or job.index in self._kept:
-            return True
-        with self._listing:
-            if place.parent not in self._listed:
-                try:
-                    self._listed[place.parent] = names(place.parent)
-                except OSError:
-                    self._listed[place.parent] = None
-            listed = self._listed[place.parent]
-        return listed is None or place.name in listed
-
     def _add(self, index: int, kind: str, entry: Callable[[], Mapping[str, Any]]) -> None:
         volume = self._open.get(index)
         if volume is None:
@@ -237,27 +215,6 @@ class Shelf:
             self._told = True
             why = reason(error)
             self._on_note(f"no journal can be kept ({why}): what is cut off now starts over later")
-
-
-def journal_path(job: Job, task: str) -> Location:
-    """Return where a recording's journal lies: beside its first output, in a folder of ours."""
-    key, path = next(iter(job.outputs.items()))
-    if path.name.endswith(f".{key}"):
-        stem = path.name.removesuffix(f".{key}")
-    else:  # a name that the user made; it need not tell recordings apart without its format
-        place = job.url or os.path.abspath(job.source)  # noqa: PTH100
-        stem = f"{job.source.name}-{_short_hash(place)}"
-    variants = dict.fromkeys(name.rpartition(".")[0] for name in job.outputs)
-    parts = [stem, "+".join(filter(None, variants)), task.lower()]
-    name = ".".join(filter(None, parts))
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        start = os.fsdecode(os.fsencode(name)[: LONGEST_NAME - 20])
-        name = f"{start}-{_short_hash(name)}"
-    return path.parent / HOME / f"{name}.journal"
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
 
 
 def _finished(pages: Pages) -> Finished | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +69,27 @@ def write_each(contents: Mapping[Location, bytes]) -> None:
         OutputError: The first that can't be written.
     """
     _each(lambda place: _write_or_tell(place, contents[place]), list(contents))
+
+
+class Listings:
+    """What lies in folders behind URLs; each is listed once, and not again."""
+
+    def __init__(self) -> None:
+        self._names: dict[RemotePath, set[str] | None] = {}
+        self._listing = threading.Lock()
+
+    def may_have(self, place: Location) -> bool:
+        """Return whether a file may be there; of this machine's, always."""
+        if not isinstance(place, RemotePath):
+            return True
+        with self._listing:
+            if place.parent not in self._names:
+                try:
+                    self._names[place.parent] = remote.names(place.parent)
+                except OSError:
+                    self._names[place.parent] = None
+            names = self._names[place.parent]
+        return names is None or place.name in names
 
 
 def _each(function: Callable[[Location], Value], places: list[Location]) -> list[Value]:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from phi4audio_cli.jobs import journal as journal_module
 from phi4audio_cli.jobs.journal import Journal, Pages, read_pages
+from phi4audio_cli.jobs.journal_path import LONGEST_NAME, journal_path
 from phi4audio_cli.jobs.lock import ClaimedError
 from phi4audio_cli.jobs.records import as_kept, pack_answer, request_key, unpack_answer
-from phi4audio_cli.jobs.shelf import LONGEST_NAME, Shelf, journal_path
+from phi4audio_cli.jobs.shelf import Shelf
 from phi4audio_cli.types import (
     WIDE_BAND,
     Answer,

@@ -12,9 +12,10 @@ import pytest
 
 from phi4audio_cli.jobs import remote_journal
 from phi4audio_cli.jobs.journal import Pages, read_pages
+from phi4audio_cli.jobs.journal_path import journal_path
 from phi4audio_cli.jobs.lock import ClaimedError
 from phi4audio_cli.jobs.remote_journal import PUT_SECONDS, RemoteJournal
-from phi4audio_cli.jobs.shelf import Shelf, journal_path
+from phi4audio_cli.jobs.shelf import Shelf
 from phi4audio_cli.location import RemotePath
 from phi4audio_cli.types import WIDE_BAND, Chunk, Generation, Job, Request, Segment, Transcript
 
