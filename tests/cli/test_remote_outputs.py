@@ -219,7 +219,7 @@ def answer(request):
         os._exit(9)
     return say_length(request)
 
-run.Decoder = Here
+run.Readers = Here
 run.identify_model = lambda settings, display: settings.model
 run.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
 try:
