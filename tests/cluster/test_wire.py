@@ -1,0 +1,40 @@
+"""What goes between driver and workers is small, and holds no audio."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from phi4audio_cli.cluster.wire import Note, pack, unpack
+from phi4audio_cli.jobs.filing import Filed
+from phi4audio_cli.types import Chunk, ChunkDone, Generation, Job, Request
+
+JOB = Job(3, Path("talk.wav"), {"txt": Path("out/talk.txt")})
+
+
+def chunk_done(chunk: Chunk | None) -> ChunkDone:
+    request = Request(3, chunk, "Write it down.", 64)
+    return ChunkDone(JOB, Generation(request, "so", (5, 6), (-0.1, -0.2), "stop"), recalled=True)
+
+
+def test_of_a_chunk_everything_comes_but_its_audio() -> None:
+    chunk = Chunk(2, np.ones(640_000, np.float32), 16_000, 32_000, speaker="left")
+    sent = pickle.dumps(pack(chunk_done(chunk)))
+    assert len(sent) < 3000
+    told = unpack(pickle.loads(sent))
+    assert isinstance(told, ChunkDone)
+    heard = told.generation.request.chunk
+    assert heard is not None
+    assert (heard.index, heard.seconds, heard.start_seconds, heard.speaker) == (2, 40, 2, "left")
+    assert heard.samples.strides == (0,), "its length takes no memory"
+    assert (told.job, told.recalled) == (JOB, True)
+    assert (told.generation.text, told.generation.tokens) == ("so", (5, 6))
+
+
+def test_what_has_no_audio_goes_as_it_is() -> None:
+    assert unpack(pickle.loads(pickle.dumps(pack(chunk_done(None))))).recalled  # type: ignore[union-attr]
+    filed = Filed(JOB, "text", 2.5, ("look",), (Path("out/talk.txt"),), anew=True)
+    for news in (filed, Note("a line")):
+        assert unpack(pickle.loads(pickle.dumps(pack(news)))) == news
