@@ -71,14 +71,17 @@ class ReadingAhead:
         with self._changed:
             return self._begun == self._ended
 
+    def start(self) -> None:
+        """Begin to read."""
+        for thread in self._threads:
+            thread.start()
+
     def items(self) -> Iterator[Item | None]:
         """Yield items until all recordings are read, and None where none came for a while.
 
         Raises:
             BaseException: What the jobs raised, after the items before it.
         """
-        for thread in self._threads:
-            thread.start()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or not self._working, IDLE_SECONDS)

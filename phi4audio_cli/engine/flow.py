@@ -74,6 +74,7 @@ class _Run:
     def events(self) -> Iterator[Event]:
         ahead = self._reading_ahead()
         try:
+            ahead.start()
             for answer in self.backend.generate(self._feed(ahead), self.stop):
                 if isinstance(answer, Generation):
                     # First of all: what was told must not be lost.

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.vad import Detector
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Channel, Chunk, Samples
 
@@ -58,6 +60,14 @@ def block_by_block(blocks: Iterable[Samples], rate: int, limit: float) -> Iterat
         yield Chunk(index, each, rate, index * BLOCK)
 
 
+def cut_speech_without_torch(
+    blocks: Iterable[Samples], rate: int, limit: float, detector: Detector
+) -> Iterator[Chunk]:
+    """Cut at pauses, and fail where that takes torch."""
+    yield from cut_speech(blocks, rate, limit, detector)
+    torch()
+
+
 def segfault() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
@@ -94,11 +104,15 @@ def torch() -> None:
     assert not {"torch", "transformers", "silero_vad"} & set(sys.modules)
 
 
+def alone() -> None:
+    assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"] == "1"
+
+
 def block() -> None:
     pass
 
 
 DEEDS: dict[str, Callable[[], None]] = {
     deed.__name__: deed
-    for deed in (segfault, leave, hang, allocate, fail, refuse, chatter, torch, block)
+    for deed in (segfault, leave, hang, allocate, fail, refuse, chatter, torch, alone, block)
 }

@@ -59,7 +59,7 @@ def job(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PHI4AUDIO_VAD": "true", "COLUMNS": "400"},
+        env={**os.environ, "PHI4AUDIO_VAD": "true", "PHI4AUDIO_READERS": "3", "COLUMNS": "400"},
     )  # fmt: skip
     try:
         yield process
