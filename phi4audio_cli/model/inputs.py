@@ -18,8 +18,10 @@ from transformers.models.phi4_multimodal.feature_extraction_phi4_multimodal impo
 )
 
 from phi4audio_cli.errors import CheckpointError
-from phi4audio_cli.model.features import embedding_count, load_extractor, log_mel
+from phi4audio_cli.model.features import LogMel, embedding_count, load_extractor
 from phi4audio_cli.types import Chunk, Request
+
+CPU = torch.device("cpu")
 
 USER, ASSISTANT, SYSTEM, END = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"
 
@@ -29,8 +31,8 @@ class Prepared:
     """One request, ready for the network."""
 
     features: torch.Tensor | None
-    """Log-mel features, float32, shape (frames, mel bands), one object for all requests about a
-    chunk; None: nothing to hear."""
+    """Log-mel features, float32, shape (frames, mel bands), on the processor or the network's
+    device, one object for all requests about a chunk; None: nothing to hear."""
     before: tuple[int, ...]
     """Token ids before the audio."""
     after: tuple[int, ...]
@@ -57,17 +59,27 @@ Pending: TypeAlias = tuple[Request, Prepared]
 class InputBuilder:
     """Builds prompts and features with a checkpoint's own tokenizer and extractor."""
 
-    def __init__(self, tokenizer: Tokenizer, extractor: Phi4MultimodalFeatureExtractor) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        extractor: Phi4MultimodalFeatureExtractor,
+        device: torch.device = CPU,
+    ) -> None:
         # Text of a user's must never turn into a control token.
         tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
         self.extractor = extractor
+        self._log_mel = LogMel(extractor, device)
         self._roles = {name: _token_id(tokenizer, name) for name in (USER, ASSISTANT, END)}
         self._system = tokenizer.token_to_id(SYSTEM)
 
     @classmethod
-    def from_folder(cls, folder: Path) -> InputBuilder:
+    def from_folder(cls, folder: Path, device: torch.device = CPU) -> InputBuilder:
         """Read tokenizer and extractor settings from a checkpoint folder.
+
+        Args:
+            folder: Of the checkpoint.
+            device: Where the network runs; on CUDA features are computed there, too.
 
         Raises:
             CheckpointError: A file is missing or can't be read.
@@ -79,7 +91,7 @@ class InputBuilder:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"the tokenizer can't be read: {error}", str(path)) from error
-        return cls(tokenizer, load_extractor(folder))
+        return cls(tokenizer, load_extractor(folder), device)
 
     @property
     def end_token(self) -> int:
@@ -109,8 +121,8 @@ class InputBuilder:
         return self._prompt(request, None if chunk is None else self.hear(chunk))
 
     def hear(self, chunk: Chunk) -> torch.Tensor:
-        """Compute a chunk's features, float32, shape (frames, mel bands)."""
-        return log_mel(chunk.samples, chunk.sample_rate, self.extractor)
+        """Compute a chunk's features, float32, shape (frames, mel bands), on any device."""
+        return self._log_mel(chunk.samples, chunk.sample_rate)
 
     def _prompt(self, request: Request, features: torch.Tensor | None) -> Prepared:
         return Prepared(

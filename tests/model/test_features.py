@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import CheckpointError
 from phi4audio_cli.model import features
 from phi4audio_cli.model.features import embedding_count, load_extractor, log_mel
@@ -39,6 +40,72 @@ def test_long_audio_in_pieces_has_the_frames_of_the_whole(
     for frames in (1, 7, 99, 298):
         monkeypatch.setattr(features, "FRAMES_AT_ONCE", frames)
         torch.testing.assert_close(log_mel(samples, rate, extractor), whole, rtol=1e-6, atol=1e-6)
+
+
+def weak_beside_strong(seconds: float) -> np.ndarray:
+    """A loud low tone over faint noise: where float32 spectra would be wrong."""
+    times = np.arange(int(16_000 * seconds)) / 16_000
+    return (0.9 * np.sin(2 * np.pi * 150 * times) + 1e-4 * noise(seconds, 16_000)).astype("f4")
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [noise(0.025, 16_000), noise(7.3, 16_000), np.zeros(5000, "f4"), weak_beside_strong(3.0)],
+    ids=["one frame", "noise", "silence", "weak beside strong"],
+)
+def test_wide_band_features_are_the_library_s(samples: np.ndarray, tmp_path: Path):
+    extractor = load_extractor(tmp_path)
+    wanted = extractor(samples, sampling_rate=16_000, return_tensors="pt")
+    found = log_mel(samples, 16_000, extractor)
+    torch.testing.assert_close(found, wanted["audio_input_features"][0], rtol=0, atol=1e-5)
+
+
+def test_speech_has_the_library_s_features(recordings: Path, tmp_path: Path):
+    extractor = load_extractor(tmp_path)
+    with open_audio(recordings / "jfk.flac") as recording:
+        samples = np.concatenate(list(recording.blocks()))
+    wanted = extractor(samples, sampling_rate=16_000, return_tensors="pt")
+    found = log_mel(samples, 16_000, extractor)
+    torch.testing.assert_close(found, wanted["audio_input_features"][0], rtol=0, atol=1e-4)
+
+
+def narrow_band(samples: np.ndarray, extractor) -> np.ndarray:
+    """The original's telephone features, frame by frame; float64 from the spectrum on."""
+    window, features = np.hamming(200), []
+    for start in range(0, len(samples) - 199, 80):
+        frame = samples[start : start + 200]
+        frame = (frame - np.float32(extractor.preemphasis) * np.r_[frame[0], frame[:-1]]) * 32768
+        power = np.zeros(257)
+        power[:128] = np.abs(np.fft.rfft(window * frame, 256)[:-1]) ** 2
+        features.append(np.log(np.maximum(power @ extractor.mel_filters, 1)))
+    return np.array(features)
+
+
+def test_narrow_band_features_are_the_original_s(tmp_path: Path):
+    extractor = load_extractor(tmp_path)
+    samples = noise(2.0, 8_000)
+    found = log_mel(samples, 8_000, extractor).numpy()
+    np.testing.assert_allclose(found, narrow_band(samples, extractor), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+def test_all_is_computed_on_the_device(rate: int, tmp_path: Path):
+    # "meta" computes shapes only, and refuses to be mixed with what lies on the processor.
+    found = log_mel(noise(70.0, rate), rate, load_extractor(tmp_path), "meta")
+    assert (found.device.type, found.shape) == ("meta", (6998, 80))
+
+
+def test_a_full_device_leaves_it_to_the_processor(tmp_path: Path, monkeypatch):
+    extractor = load_extractor(tmp_path)
+    listen = features.LogMel(extractor, torch.device("cpu"))
+
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(listen, "_stream", object())
+    monkeypatch.setattr(listen, "_on_device", full)
+    samples = noise(1.0, 16_000)
+    assert torch.equal(listen(samples, 16_000), log_mel(samples, 16_000, extractor))
 
 
 def test_telephone_audio_is_silent_above_4_khz(tmp_path: Path):
