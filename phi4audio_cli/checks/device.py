@@ -48,10 +48,13 @@ def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
     from phi4audio_cli.model.load import build
     from phi4audio_cli.model.memory import PassCost
     from phi4audio_cli.model.placement import free_memory, place, total_bytes
-    from phi4audio_cli.model.quantize import Quantization
+    from phi4audio_cli.model.quantize import Quantization, wide_parameters
 
     chosen = choose_device(settings.device)
-    dtype = choose_dtype(settings.dtype, chosen, checkpoint.audio_parameters)
+    parameters = wide_parameters(
+        settings.quantize, checkpoint.config, checkpoint.audio_parameters
+    )
+    dtype = choose_dtype(settings.dtype, chosen, parameters)
     quantized = Quantization.of(settings.quantize, chosen, dtype)
     model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
     note = place(model, chosen, dtype, quantized).note()

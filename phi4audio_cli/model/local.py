@@ -22,7 +22,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.model.preparing import prepare
-from phi4audio_cli.model.quantize import Quantization
+from phi4audio_cli.model.quantize import Quantization, wide_parameters
 from phi4audio_cli.prefetch import prefetch
 from phi4audio_cli.types import Generation, Request, Unanswered
 
@@ -68,7 +68,8 @@ def open_local_backend(
     transformers.logging.set_verbosity_error()  # its advice is for those who write code
     run_on = choose_device(device)
     checkpoint = open_checkpoint(folder, adapter=adapter)
-    store_as = choose_dtype(dtype, run_on, checkpoint.audio_parameters)
+    parameters = wide_parameters(quantize, checkpoint.config, checkpoint.audio_parameters)
+    store_as = choose_dtype(dtype, run_on, parameters)
     checkpoint = replace(checkpoint, dtype=store_as)
     model = build(checkpoint.config, choose_attention(attention, run_on, store_as))
     quantized = Quantization.of(quantize, run_on, store_as)

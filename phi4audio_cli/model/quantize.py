@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ from phi4audio_cli.model.quantized_linear import GROUP, MIDDLE, Int4Linear, Int8
 LINEAR = re.compile(
     r"model\.layers\.\d+\.(self_attn\.(qkv|o)_proj|mlp\.(gate_up|down)_proj)\.weight"
 )
+
+FLOAT32_SHARE = {"int8": 1 / 4, "int4": (1 / 2 + 4 / GROUP) / 4}
+"""Bytes of a quantized weight to those of a float32."""
 
 CPU_ROWS = 16
 """The 4-bit kernel of the CPU takes outputs in so many."""
@@ -85,6 +89,23 @@ class Quantization:
             return
         module = _int8(linear.weight) if self.kind == "int8" else _int4(linear.weight)
         model.set_submodule(path, module)
+
+
+def wide_parameters(wanted: str, config: Mapping[str, Any], parameters: int) -> int:
+    """Return as how many float32 weights a checkpoint counts where memory decides on the dtype.
+
+    Args:
+        wanted: `none`, `int8` or `int4`.
+        config: Native configuration.
+        parameters: Weights of the checkpoint.
+    """
+    if wanted not in FLOAT32_SHARE:
+        return parameters
+    width, head = config["hidden_size"], config["hidden_size"] // config["num_attention_heads"]
+    attention = 2 * width * (width + head * config["num_key_value_heads"])
+    layer = attention + 3 * width * config["intermediate_size"]
+    linear: int = config["num_hidden_layers"] * layer
+    return parameters - linear + round(FLOAT32_SHARE[wanted] * linear)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -20,7 +20,12 @@ from phi4audio_cli.model import placement, quantize
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.model.placement import Placement, place, total_bytes
-from phi4audio_cli.model.quantize import Quantization, parameter_count, weight_bytes
+from phi4audio_cli.model.quantize import (
+    Quantization,
+    parameter_count,
+    weight_bytes,
+    wide_parameters,
+)
 from phi4audio_cli.model.quantized_linear import GROUP, Int4Linear, Int8Linear
 from phi4audio_cli.tasks.transcribe import Transcribe
 from phi4audio_cli.types import Generation, Request
@@ -169,6 +174,15 @@ def test_quantized_layers_are_not_left_to_the_cpu(monkeypatch):
     )
     with pytest.raises(ModelError, match="leave out --quantize"):
         place(model, CUDA, torch.bfloat16, Quantization("int8"))
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_quantized_weights_leave_room_for_a_wider_dtype(kind):
+    config = real_config()
+    model = build(config.to_dict(), "sdpa")
+    quantized = None if kind == "none" else Quantization(kind)
+    counted = wide_parameters(kind, config.to_dict(), parameter_count(model))
+    assert 4 * counted == pytest.approx(total_bytes(model, torch.float32, quantized), rel=0.01)
 
 
 @pytest.mark.parametrize(
