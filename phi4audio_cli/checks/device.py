@@ -51,9 +51,7 @@ def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
     from phi4audio_cli.model.quantize import Quantization, wide_parameters
 
     chosen = choose_device(settings.device)
-    parameters = wide_parameters(
-        settings.quantize, checkpoint.config, checkpoint.audio_parameters
-    )
+    parameters = wide_parameters(settings.quantize, checkpoint.config, checkpoint.audio_parameters)
     dtype = choose_dtype(settings.dtype, chosen, parameters)
     quantized = Quantization.of(settings.quantize, chosen, dtype)
     model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
