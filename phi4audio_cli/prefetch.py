@@ -12,8 +12,13 @@ Item = TypeVar("Item")
 POLL_SECONDS = 0.1
 
 
-class _Ahead(threading.Thread, Generic[Item]):
-    """Pulls items into a bounded queue until they end or nobody wants them any more."""
+class Ahead(threading.Thread, Generic[Item]):
+    """Pulls items into a bounded queue until they end or nobody wants them any more.
+
+    Args:
+        items: Taken in order, in this thread.
+        ahead: How many are taken in advance.
+    """
 
     def __init__(self, items: Iterable[Item], ahead: int) -> None:
         super().__init__(daemon=True, name="prefetch")
@@ -23,6 +28,7 @@ class _Ahead(threading.Thread, Generic[Item]):
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        """Pull until the end."""
         try:
             for item in self.items:
                 if not self._put((item,)):
@@ -30,6 +36,25 @@ class _Ahead(threading.Thread, Generic[Item]):
         except BaseException as error:  # handed to the consumer, who raises it
             self.error = error
         self._put(None)
+
+    def take(self, patience: float | None = None) -> tuple[Item] | None:
+        """Take the next item, in a tuple of its own; None: there are no more.
+
+        Args:
+            patience: Seconds to wait for it; None: however long it takes.
+
+        Raises:
+            queue.Empty: It did not come in time.
+            BaseException: What `items` raised, after the items before it.
+        """
+        entry = self.ready.get(block=patience != 0, timeout=patience)
+        if entry is None and self.error is not None:
+            raise self.error
+        return entry
+
+    def close(self) -> None:
+        """Stop after the item that is being worked on."""
+        self.unwanted.set()
 
     def _put(self, entry: tuple[Item] | None) -> bool:
         while not self.unwanted.is_set():
@@ -47,12 +72,10 @@ def prefetch(items: Iterable[Item], ahead: int) -> Generator[Item, None, None]:
     An error raised by `items` is raised here, after the items before it. Closing the iterator
     stops the thread after the item it is working on.
     """
-    thread = _Ahead(items, ahead)
+    thread = Ahead(items, ahead)
     thread.start()
     try:
-        while (entry := thread.ready.get()) is not None:
+        while (entry := thread.take()) is not None:
             yield entry[0]
-        if thread.error is not None:
-            raise thread.error
     finally:
-        thread.unwanted.set()
+        thread.close()

@@ -6,7 +6,8 @@
 
 One process a variant and round, variants in turn: `card` is the model card's loop, one clip at a
 time; `leaderboard` padded, unsorted batches; both with transformers' class and its generate. `ours`
-is the engine without word times, `ours+words` with them. Prints a table, writes JSON with --json.
+is the engine without word times, `ours+words` with them; `static` is `ours` in sorted batches that
+wait for their longest answer. Prints a table, writes JSON with --json.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-VARIANTS = ("card", "leaderboard", "ours", "ours+words")
+VARIANTS = ("card", "leaderboard", "static", "ours", "ours+words")
 BUILT = Path(__file__).resolve().parents[1] / "build" / "bench"
 
 
@@ -128,7 +129,7 @@ def run_one(options: argparse.Namespace) -> dict[str, Any]:
     from phi4audio_cli.tasks.transcribe import Align
 
     folder, work = Path(options.model), load_work(options.work)
-    if options.one.startswith("ours"):
+    if options.one not in ("card", "leaderboard"):
         align: Align = "attention" if options.one == "ours+words" else "none"
         found = run_ours(
             folder,
@@ -137,6 +138,7 @@ def run_one(options: argparse.Namespace) -> dict[str, Any]:
             device=options.device,
             dtype=options.dtype,
             align=align,
+            static=options.one == "static",
         )
     else:
         batch = 1 if options.one == "card" else options.batch
@@ -163,7 +165,7 @@ def show(table: dict[str, Any]) -> None:
             f"{name:12} {statistics.median(speeds):7.2f} {spread:>13} {rate:9.1f}"
             f" {100 * found[0]['padding']:7.1f}% {memory:10.2f}"
         )
-    for base in ("card", "leaderboard"):
+    for base in ("card", "leaderboard", "static"):
         if base in runs and "ours" in runs:
             pairs = zip(runs[base], runs["ours"], strict=True)
             ratios = [slow["seconds"] / fast["seconds"] for slow, fast in pairs]

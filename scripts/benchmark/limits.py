@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phi4audio_cli.model.generate import embed_audio, embed_prompts
+from phi4audio_cli.model.hearing import embed_audio
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.writing import Writer, positions_of
 from phi4audio_cli.types import WIDE_BAND, Chunk, Request, Samples
 
 SIDE = 2048
@@ -60,7 +61,8 @@ def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> Cos
     row = backend.inputs.prepare(Request(0, Chunk(0, samples, WIDE_BAND, 0), "Transcribe.", 1))
     with torch.inference_mode():
         encoder = _operations(lambda: embed_audio(backend.model, [row]))
-        prefill = _operations(lambda: _prefill(backend, [row])) - encoder
+        [heard] = embed_audio(backend.model, [row])
+        prefill = _operations(lambda: _prefill(backend, row, heard))
     decoder = [backend.model.model.layers, backend.model.lm_head]
     weights = [each for part in decoder for each in part.parameters()]
     step = sum(weight.nbytes for weight in weights)
@@ -78,9 +80,10 @@ def shares(
     }
 
 
-def _prefill(backend: LocalBackend, rows: Sequence[Prepared]) -> Any:
-    prompts, mask = embed_prompts(backend.model, rows, embed_audio(backend.model, rows))
-    return backend.model(inputs_embeds=prompts, attention_mask=mask, logits_to_keep=1)
+def _prefill(backend: LocalBackend, row: Prepared, heard: torch.Tensor) -> None:
+    writer = Writer(backend.model, ())
+    writer.make_room(1, positions_of(row))
+    writer.begin([(row, heard)])
 
 
 def _operations(run: Callable[[], Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,12 @@ from phi4audio_cli.audio import decode
 from phi4audio_cli.audio.packing import cut_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.engine import run
-from phi4audio_cli.model import generate
-from phi4audio_cli.model.answering import Answering
-from phi4audio_cli.model.inputs import InputBuilder, Prepared
+from phi4audio_cli.model import answering, hearing
+from phi4audio_cli.model.decoder import Decoder
+from phi4audio_cli.model.features import FRAMES_PER_EMBEDDING
+from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.model.writing import Writer
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
@@ -29,11 +30,12 @@ STAGES = (
     (decode.Recording, "blocks", "decode"),
     (SileroDetector, "listen", "vad"),
     (InputBuilder, "hear", "features"),
-    (generate, "_encode", "encoder"),
-    (generate._Decoding, "_prefill", "prefill"),
-    (generate._Decoding, "_step", "decode steps"),
+    (hearing, "encode", "encoder"),
+    (Decoder, "read", "prefill"),
+    (Decoder, "step", "decode steps"),
+    (Writer, "_close_gaps", "moving rows"),
+    (answering, "align", "align"),
     (InputBuilder, "decode", "text"),
-    (Answering, "_align", "align"),
 )
 
 
@@ -57,35 +59,52 @@ class Forced(Transcribe):
 
 
 class Padding:
-    """Counts what share of the encoder's and the prompts' positions is padding."""
+    """Counts what share of the positions that encoder and prefill compute is padding."""
 
     def __init__(self) -> None:
         self.all = self.real = 0
 
     def watch(self) -> None:
-        """Look at every batch of prompts."""
-        original = generate.embed_prompts
+        """Look at every batch that the encoder and the prefill take."""
+        encode, read = hearing.encode, Decoder.read
 
-        def counted(
-            model: Phi4AudioForCausalLM, batch: Sequence[Prepared], heard: Sequence[torch.Tensor]
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            prompts, mask = original(model, batch, heard)
-            self.all += mask.numel()
-            self.real += int(mask.sum())
-            return prompts, mask
+        def counted_encode(model: Any, chunks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            self._count([len(chunk) // FRAMES_PER_EMBEDDING for chunk in chunks])
+            return encode(model, chunks)
 
-        generate.embed_prompts = counted
+        def counted_read(self_: Decoder, places: Any, prompts: Sequence[torch.Tensor]) -> Any:
+            self._count([len(prompt) for prompt in prompts])
+            return read(self_, places, prompts)
+
+        hearing.encode = counted_encode
+        Decoder.read = counted_read  # type: ignore[assignment]
+
+    def _count(self, lengths: Sequence[int]) -> None:
+        self.real += sum(lengths)
+        self.all += len(lengths) * max(lengths, default=0)
 
 
 def run_ours(
-    folder: Path, work: Sequence[Work], *, batch: int, device: str, dtype: str, align: Align
+    folder: Path,
+    work: Sequence[Work],
+    *,
+    batch: int,
+    device: str,
+    dtype: str,
+    align: Align,
+    static: bool,
 ) -> dict[str, Any]:
-    """Transcribe all clips; the load is not counted."""
+    """Transcribe all clips; the load is not counted.
+
+    `static`: in batches of clips like in length that all wait for the last answer.
+    """
     watch, padding = Stopwatch(), Padding()
     backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
     lengths = [each.tokens for each in work]
     if any(lengths):
-        backend._answering.stop_tokens = frozenset()
+        backend.stop_tokens = frozenset()
+    if static:
+        backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
     _transcribe(backend, work[:1], Forced(lengths, align))
     for owner, attribute, name in STAGES:
         watch.watch(owner, attribute, name)
@@ -98,6 +117,32 @@ def run_ours(
         "padding": 1 - padding.real / max(padding.all, 1),
         "stages": dict(watch.seconds),
     }
+
+
+def _in_static_batches(
+    generate: Callable[..., Iterator[Any]], batch: int, feed: Iterable[Request | None], *stop: Any
+) -> Iterator[Any]:
+    """Answer requests sorted over four batches, each flushed before the next one begins."""
+    for held in _until_flush(feed):
+        for window in range(0, len(held), 4 * batch):
+            near = sorted(held[window : window + 4 * batch], key=_seconds, reverse=True)
+            for first in range(0, len(near), batch):
+                yield from generate([*near[first : first + batch], None], *stop)
+
+
+def _until_flush(feed: Iterable[Request | None]) -> Iterator[list[Request]]:
+    held: list[Request] = []
+    for request in feed:
+        if request is not None:
+            held.append(request)
+        else:
+            yield held
+            held = []
+    yield held
+
+
+def _seconds(request: Request) -> float:
+    return request.chunk.seconds if request.chunk else 0.0
 
 
 def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced) -> int:

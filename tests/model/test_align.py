@@ -7,11 +7,12 @@ import torch
 
 from phi4audio_cli.model import align as aligning
 from phi4audio_cli.model.align import align
-from phi4audio_cli.model.generate import Answer, embed_audio
 from phi4audio_cli.model.heads import HEADS_KEPT, BestHeads, follow_scores
+from phi4audio_cli.model.hearing import embed_audio
 from phi4audio_cli.model.words import spell
+from phi4audio_cli.model.writing import Answer, Row, Writer
 from phi4audio_cli.types import Word
-from tests.model.small import prompt, small_model
+from tests.model.small import AUDIO_TOKEN, prompt, small_model
 
 
 def head(places: list[float], frames: int = 100, width: float = 1.5) -> torch.Tensor:
@@ -87,10 +88,49 @@ def test_tokens_become_words(tokens, words):
     assert covered == list(range(len(tokens)))
 
 
-def words_of(model, batch, answers) -> list[tuple[Word, ...]]:
-    told = [Answer(tokens, [-0.1] * len(tokens), "stop") for tokens in answers]
+def finished(model, batch, answers) -> tuple[Writer, list[Row]]:
+    """Return rows as they are when such answers were just written."""
     with torch.no_grad():
-        return align(model, batch, embed_audio(model, batch), told, letters)
+        heard = embed_audio(model, batch)
+    writer = Writer(model, set())
+    longest = max(one.prompt_length + len(said) for one, said in zip(batch, answers, strict=True))
+    writer.make_room(len(batch), longest)
+    rows = writer.begin(list(zip(batch, heard, strict=True)))
+    for row in rows:
+        said = answers[batch.index(row.prompt)]
+        row.answer = Answer(said, [-0.1] * len(said), "stop")
+        row.length = row.prompt.prompt_length + len(said)
+    return writer, sorted(rows, key=lambda row: batch.index(row.prompt))
+
+
+def words_of(model, batch, answers) -> list[tuple[Word, ...]]:
+    writer, rows = finished(model, batch, answers)
+    return [align(writer.decoder, row, letters) for row in rows]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_weights_are_those_of_a_whole_forward(attention, monkeypatch):
+    """What is looked at is transformers' own attention, cut to the audio and scaled to 1."""
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(BestHeads, "offer", lambda self, weights: seen.append(weights))
+    monkeypatch.setattr(aligning, "_words", lambda *anything: ())
+    one, said = prompt(300), [7, 8, 9, 10, 11]
+    words_of(small_model(attention), [one], [said])
+    ids = [*one.before, *[AUDIO_TOKEN] * one.audio_length, *one.after, *said]
+    with torch.no_grad():
+        output = small_model("eager")(
+            input_ids=torch.tensor([ids]),
+            audio_input_features=one.features[None],
+            audio_embed_sizes=torch.tensor([one.audio_length]),
+            output_attentions=True,
+            use_cache=False,
+        )
+    first = one.prompt_length - 1
+    start = len(one.before)
+    assert len(seen) == len(output.attentions) > 0
+    for ours, theirs in zip(seen, output.attentions, strict=True):
+        cut = theirs[0, :, first : first + len(said), start : start + one.audio_length]
+        torch.testing.assert_close(ours, cut / cut.sum(-1, keepdim=True), rtol=1e-3, atol=1e-5)
 
 
 def test_words_are_the_same_in_a_batch_and_alone(monkeypatch: pytest.MonkeyPatch):

@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from phi4audio_cli.model.batches import batches, windows
 from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.inputs import InputBuilder, Pending, Prepared
+from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend
 from phi4audio_cli.types import Chunk, Request
-from tests.model.small import encoders, features, save_tokenizer, small_model
+from tests.model.small import save_tokenizer, small_model
 
 RATE = 16_000
-
-
-def pending(group: int, frames: int, text: int = 4) -> Pending:
-    """Return a request; those of a group share their chunk. No frames: text only."""
-    heard = FEATURES.setdefault((group, frames), torch.zeros(frames, 80)) if frames else None
-    return Request(group, None, "", 1), Prepared(heard, (2,), tuple(range(text)), 8)
-
-
-FEATURES: dict[tuple[int, int], torch.Tensor] = {}
-
-GROUPS = st.lists(
-    st.tuples(st.sampled_from([0, 100, 400, 4000, 4001, 9000]), st.integers(1, 4)), max_size=9
-)
-
-
-def rows(groups: list[tuple[int, int]]) -> list[Pending]:
-    return [
-        pending(number, frames, text=2 + place)
-        for number, (frames, count) in enumerate(groups)
-        for place in range(count)
-    ]
-
-
-@given(groups=GROUPS, size=st.integers(1, 6))
-def test_batches_hold_every_request_once_within_their_limits(groups, size: int):
-    items = rows(groups)
-    found = list(batches(items, size, lambda row: row.audio_length > 1000))
-    assert sorted(id(item) for batch in found for item in batch) == sorted(map(id, items))
-    for batch in found:
-        longest = max(row.audio_length for _, row in batch)
-        assert len(batch) == 1 or len(batch) * max(1, -(-longest // 500)) <= size
-        assert len(batch) == 1 or longest <= 1000
-    for number, (frames, count) in enumerate(groups):
-        if 0 < frames <= 4000 and count <= size:
-            assert sum(any(of.job == number for of, _ in batch) for batch in found) == 1
-
-
-@given(groups=GROUPS, size=st.integers(1, 6), flush=st.integers(0, 30))
-def test_windows_divide_no_chunk_and_end_at_a_flush(groups, size: int, flush: int):
-    items: list[Pending | None] = list(rows(groups))
-    items.insert(flush, None)
-    found = list(windows(items, size))
-    assert [item for window in found for item in window] == [each for each in items if each]
-    ends = {id(window[-1]) for window in found}
-    before = items[items.index(None) - 1] if items.index(None) else None
-    assert before is None or id(before) in ends
-    for left, right in pairwise(items):
-        if left and right and right[1].features is not None:
-            together = left[1].features is right[1].features
-            assert not (together and id(left) in ends)
-
-
-def test_a_window_is_given_at_the_flush_and_not_later():
-    taken: list[int] = []
-
-    def feed():
-        for number in range(2):
-            taken.append(number)
-            yield pending(number, 100)
-        yield None
-        raise AssertionError("the next item was asked for before the window was given")
-
-    assert len(next(windows(feed(), 30))) == 2
 
 
 @pytest.fixture(scope="module")
@@ -154,21 +87,6 @@ def test_the_system_text_is_a_turn_before_the_users(backend: LocalBackend):
     assert [tokenizer.id_to_token(t) for t in one.after] == ["C", "D", "<|end|>", "<|assistant|>"]
     plain = backend.inputs.prepare(Request(0, chunk(0, 1.0), "CD", 8))
     assert [tokenizer.id_to_token(token) for token in plain.before] == ["<|user|>"]
-
-
-@pytest.mark.parametrize("lengths", [[8001], [16_000], [24_003, 8000, 5], [17_001, 16_009]])
-def test_subsampling_in_blocks_is_subsampling(lengths: list[int]):
-    """Recordings over 80 s are subsampled in blocks: the same frames, bit for bit or nearly."""
-    ours, _ = encoders("sdpa")
-    clips = [features(length, seed) for seed, length in enumerate(lengths)]
-    padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-    sizes = torch.tensor(lengths) if len(lengths) > 1 else None
-    with torch.no_grad():
-        blocks, frames = ours.embed(padded, sizes)
-        whole, whole_frames = ours.embed._subsample(padded, sizes)
-    torch.testing.assert_close(blocks, whole, rtol=1e-5, atol=1e-5)
-    if sizes is not None:
-        assert torch.equal(frames, whole_frames)
 
 
 def test_long_audio_tells_its_stages_and_short_audio_does_not(

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from phi4audio_cli.errors import FileError, ModelError
+from phi4audio_cli.model.decoder import Decoder
 from phi4audio_cli.model.inputs import InputBuilder
-from phi4audio_cli.model.local import STRUCK_IN_A_ROW, LocalBackend
+from phi4audio_cli.model.local import LocalBackend
+from phi4audio_cli.model.serving import STRUCK_IN_A_ROW
 from phi4audio_cli.types import Chunk, Generation, Request, Unanswered
 from tests.model.small import save_tokenizer, small_model
 
@@ -73,21 +74,23 @@ def undisturbed(shared: LocalBackend) -> dict[int, tuple[int, ...] | None]:
 
 
 @pytest.fixture
-def watched(backend: LocalBackend) -> Iterator[Callable[[Seen], None]]:
+def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Seen], None]:
     """Have a function called before each pass of the decoder."""
-    handles = []
+    read, step = Decoder.read, Decoder.step
 
     def watch(seen: Seen) -> None:
-        def before(module: torch.nn.Module, args: tuple, inputs: dict) -> None:
-            prompts = inputs.get("inputs_embeds")
-            shape = (inputs["input_ids"] if prompts is None else prompts).shape
-            seen(shape[0], inputs["attention_mask"].shape[1], prompts is not None)
+        def before_read(self: Decoder, places, prompts):
+            seen(max(places) + 1, max(map(len, prompts)), True)
+            return read(self, places, prompts)
 
-        handles.append(backend.model.register_forward_pre_hook(before, with_kwargs=True))
+        def before_step(self: Decoder, tokens, positions):
+            seen(len(tokens), max(positions) + 1, False)
+            return step(self, tokens, positions)
 
-    yield watch
-    for handle in handles:
-        handle.remove()
+        monkeypatch.setattr(Decoder, "read", before_read)
+        monkeypatch.setattr(Decoder, "step", before_step)
+
+    return watch
 
 
 def raise_over(rows: int, error: Exception, where: str) -> Seen:
@@ -104,16 +107,16 @@ def raise_over(rows: int, error: Exception, where: str) -> Seen:
 
 
 @pytest.mark.parametrize("error", [CUDA, CPU, MemoryError()], ids=["cuda", "cpu", "python"])
-@pytest.mark.parametrize("where", ["prefill", "third token"])
-def test_the_batch_is_halved_until_it_fits(backend, watched, undisturbed, error, where):
+@pytest.mark.parametrize(("where", "fitting"), [("prefill", 3), ("third token", 2)])
+def test_fewer_rows_are_tried_until_they_fit(backend, watched, undisturbed, error, where, fitting):
     notes: list[str] = []
     backend.on_note = notes.append
     watched(raise_over(3, error, where))
     assert tokens(answers(backend, requests())) == undisturbed
-    assert backend.batch_size == 2
+    assert backend.batch_size == fitting
     assert len(notes) == 1
     assert "8 chunks at once" in notes[0]
-    assert "2 at most" in notes[0]
+    assert f"{fitting} at most" in notes[0]
 
 
 def test_the_encoder_may_be_what_does_not_fit(backend, undisturbed, monkeypatch):
@@ -127,9 +130,11 @@ def test_the_encoder_may_be_what_does_not_fit(backend, undisturbed, monkeypatch)
         return embed(features, mask)
 
     monkeypatch.setattr(backend.model.audio, "embed", fail)
+    monkeypatch.setattr(backend, "heard_together", 8)
     assert tokens(answers(backend, requests())) == undisturbed
-    assert backend.batch_size == 4
+    assert backend.batch_size == 8  # the decoder had room
     assert sum(heard) == 8
+    assert max(heard) == 4
 
 
 def test_audio_is_not_heard_again_for_a_retry_of_the_decoder(backend, watched, monkeypatch):
@@ -157,7 +162,7 @@ def test_the_size_that_worked_is_kept_for_what_comes(backend, watched):
     watched(seen)
     answers(backend, requests())
     answers(backend, requests())
-    assert failed == [8]
+    assert failed == [5]
 
 
 def test_one_request_that_never_fits_fails_alone(backend, watched, undisturbed):
@@ -192,6 +197,7 @@ def test_what_a_failed_batch_held_is_let_go(backend, monkeypatch):
         return embed(features, mask)
 
     monkeypatch.setattr(backend.model.audio, "embed", fail)
+    monkeypatch.setattr(backend, "heard_together", 8)
     gc.disable()  # what is let go must not wait for the collector
     try:
         answers(backend, requests())
@@ -229,6 +235,7 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
         return embedded
 
     monkeypatch.setattr(backend.model.audio, "embed", overflow)
+    monkeypatch.setattr(backend, "heard_together", 8)
     found = answers(backend, requests())
     lost = [job for job, each in found.items() if isinstance(each, Unanswered)]
     assert len(lost) == 1
@@ -236,23 +243,27 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
     assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
 
 
-@pytest.mark.parametrize("step", [0, 2], ids=["first token", "third token"])
+@pytest.mark.parametrize("step", [0, 9], ids=["first token", "third token"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_numbers_that_overflow_in_the_decoder_are_no_end_of_an_answer(shared, step, value):
+def test_numbers_that_overflow_in_the_decoder_are_no_end_of_an_answer(
+    shared, step, value, monkeypatch
+):
     # The best of numbers that are none is token 0, and that ends an answer in this model.
     backend = LocalBackend(shared.model, shared.inputs, frozenset({0, 1}), 8)
     expected = tokens(answers(backend, requests()))
     steps = 0
 
-    def overflow(module: torch.nn.Module, args: tuple, output: CausalLMOutputWithPast) -> None:
+    def overflow(self: Decoder, hidden: torch.Tensor) -> torch.Tensor:
         nonlocal steps
+        logits = logits_of(self, hidden)
         if steps == step:
-            output.logits[2] = value
+            logits[-1] = value
         steps += 1
+        return logits
 
-    handle = shared.model.register_forward_hook(overflow)
+    logits_of = Decoder._logits
+    monkeypatch.setattr(Decoder, "_logits", overflow)
     found = answers(backend, requests())
-    handle.remove()
     [lost] = [job for job, each in found.items() if isinstance(each, Unanswered)]
     assert "overflow" in str(found.pop(lost).error)
     del expected[lost]
@@ -315,7 +326,7 @@ def test_a_lost_device_is_not_tried_again(backend, watched, text):
     watched(seen)
     with pytest.raises(ModelError, match="the same command goes on") as caught:
         list(backend.generate(requests()))
-    assert tries == [8]
+    assert tries == [1]
     assert "\n" not in str(caught.value)
 
 

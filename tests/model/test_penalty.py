@@ -9,9 +9,11 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from phi4audio_cli.model.generate import Answer, generate
+from phi4audio_cli.model.decoder import Decoder
+from phi4audio_cli.model.generate import generate
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.model.writing import Answer
 from tests.model.small import prompt, small_model
 
 BUDGET = 24
@@ -37,7 +39,7 @@ def test_without_a_penalty_nothing_changes(model, monkeypatch):
     plain = answer(model, *rows)
     beside = answer(model, rows[0], *(replace(row, repetition_penalty=1.3) for row in rows[1:]))
     assert beside[0].tokens == plain[0].tokens
-    monkeypatch.setattr("phi4audio_cli.model.generate._Decoding._penalised", pytest.fail)
+    monkeypatch.setattr("phi4audio_cli.model.writing._penalised", pytest.fail)
     assert answer(model, *(replace(row, repetition_penalty=1.0) for row in rows)) == plain
 
 
@@ -61,14 +63,14 @@ def test_tokens_are_those_of_transformers_penalty(model, monkeypatch):
     """On what was answered, not on the prompt; log-probabilities stay the model's own."""
     [row] = prompts(1)
     seen: list[torch.Tensor] = []
-    forward = Phi4AudioForCausalLM.forward
+    logits_of = Decoder._logits
 
-    def spy(self, *args, **inputs):
-        output = forward(self, *args, **inputs)
-        seen.append(output.logits[0, -1].float().clone())
-        return output
+    def spy(self, hidden):
+        logits = logits_of(self, hidden)
+        seen.append(logits[0].clone())
+        return logits
 
-    monkeypatch.setattr(Phi4AudioForCausalLM, "forward", spy)
+    monkeypatch.setattr(Decoder, "_logits", spy)
     [told] = generate(model, [replace(row, repetition_penalty=1.4)], set())
     assert len(told.tokens) == BUDGET
     processor = RepetitionPenaltyLogitsProcessor(1.4)

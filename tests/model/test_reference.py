@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from phi4audio_cli.model.features import log_mel
-from phi4audio_cli.model.generate import embed_audio, generate
+from phi4audio_cli.model.generate import generate
+from phi4audio_cli.model.hearing import embed_audio
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 

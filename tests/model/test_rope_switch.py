@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from phi4audio_cli.model.generate import generate, may_cross_rope_switch
+from phi4audio_cli.model.generate import generate
+from phi4audio_cli.model.writing import may_cross_rope_switch
 from tests.model.small import AUDIO_TOKEN, prompt, small_model
 
 SWITCH = 64

@@ -1,0 +1,200 @@
+"""The decoder's passes: reading prompts, writing a token a row, reading an answer again.
+
+The layers are transformers'; where keys and values lie, and what is masked, is settled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from phi4audio_cli.model.network import Phi4AudioForCausalLM
+from phi4audio_cli.model.slots import PromptView, Slots, StepView, StretchView, View
+
+SPAN_STEP = 128
+"""Steps attend to whole multiples of so many positions."""
+
+
+def rope_switch(model: Phi4AudioForCausalLM) -> int | None:
+    """Largest sequence length with LongRoPE's short factors; None without LongRoPE."""
+    rope = model.config.rope_parameters
+    if rope["rope_type"] != "longrope":
+        return None
+    length: int = rope["original_max_position_embeddings"]
+    return length
+
+
+class Decoder:
+    """Runs the decoder over slots.
+
+    Args:
+        model: On its device, in evaluation mode.
+        count: Rows at once, at most.
+        capacity: Positions of a row, at most.
+    """
+
+    def __init__(self, model: Phi4AudioForCausalLM, count: int, capacity: int) -> None:
+        self.model = model
+        weight = model.get_input_embeddings().weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.slots = Slots(model.config, count, capacity, weight)
+        self._turns: dict[bool, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def grow(self, capacity: int) -> None:
+        """Make room for longer rows."""
+        self.slots.grow(capacity)
+        self._turns.clear()
+
+    def read(self, places: Sequence[int], prompts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Read prompts into slots.
+
+        Args:
+            places: The slot of each.
+            prompts: Embeddings, each (n, width). All have positions with the same factors.
+
+        Returns:
+            Logits of what comes after each, float32, (rows, vocabulary).
+        """
+        # Padding lies behind the prompt, where no earlier position looks.
+        padded = torch.nn.utils.rnn.pad_sequence(list(prompts), batch_first=True)
+        length = padded.shape[1]
+        positions = torch.arange(length, device=self.device)[None]
+        hidden = self._layers(
+            padded, positions, self._causal(0, length), PromptView(self.slots, places), length
+        )
+        ends = [len(prompt) - 1 for prompt in prompts]
+        last = hidden[torch.arange(len(ends)), ends]
+        return self._logits(last)
+
+    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> torch.Tensor:
+        """Read one token of each row, rows being those of the first slots.
+
+        Args:
+            tokens: One a row.
+            positions: Where each stands.
+
+        Returns:
+            Logits of the next, float32, (rows, vocabulary).
+        """
+        longest = max(positions) + 1
+        span = min(-(-longest // SPAN_STEP) * SPAN_STEP, self.slots.capacity)
+        return self._step(
+            torch.tensor(tokens, device=self.device),
+            torch.tensor(positions, device=self.device),
+            span,
+            longest,
+        )
+
+    def _step(
+        self, tokens: torch.Tensor, positions: torch.Tensor, span: int, longest: int
+    ) -> torch.Tensor:
+        embedded = self.model.get_input_embeddings()(tokens[:, None])
+        seen = torch.arange(span, device=self.device) <= positions[:, None]
+        if self._window is not None:
+            seen &= torch.arange(span, device=self.device) > positions[:, None] - self._window
+        with self._masked_attention():
+            hidden = self._layers(
+                embedded,
+                positions[:, None],
+                self._mask(seen[:, None, None]),
+                StepView(self.slots, positions, span),
+                longest,
+            )
+        return self._logits(hidden[:, 0])
+
+    def read_again(self, place: int, tokens: Sequence[int], start: int, length: int) -> None:
+        """Read tokens that a slot holds once more, for those who watch the layers.
+
+        Args:
+            place: The row's slot, with all before `start` in it.
+            tokens: Whose keys and values lie there.
+            start: Position of the first.
+            length: Of the row when it ended.
+        """
+        ids = torch.tensor([list(tokens)], device=self.device)
+        stop = start + len(tokens)
+        positions = torch.arange(start, stop, device=self.device)[None]
+        with self._masked_attention():
+            self._layers(
+                self.model.get_input_embeddings()(ids),
+                positions,
+                self._causal(start, stop, always=True),
+                StretchView(self.slots, place, start),
+                length,
+            )
+
+    def _layers(
+        self,
+        hidden: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor | None,
+        view: View,
+        length: int,
+    ) -> torch.Tensor:
+        """Run all layers over hidden states (rows, n, width); `length` picks LongRoPE's factors."""
+        cos, sin = self._rotation(length)
+        turn = cos[positions], sin[positions]
+        for layer in self.model.decoder_layers():
+            hidden = layer(
+                hidden,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=view,
+                position_embeddings=turn,
+            )
+        normed: torch.Tensor = self.model.model.norm(hidden)
+        return normed
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model.lm_head(hidden)
+        return logits.float()
+
+    def _rotation(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the rotations of all positions, (positions, rotated width), for such a length."""
+        switch = rope_switch(self.model)
+        long = switch is not None and length > switch
+        if long not in self._turns:
+            known = self.slots.capacity if long or switch is None else switch
+            all_positions = torch.arange(known, device=self.device)[None]
+            like = torch.empty(0, dtype=self.dtype, device=self.device)
+            cos, sin = self.model.model.rotary_emb(like, position_ids=all_positions)
+            self._turns[long] = cos[0], sin[0]
+        return self._turns[long]
+
+    @property
+    def _window(self) -> int | None:
+        window: int | None = self.model.config.sliding_window
+        return window
+
+    def _causal(self, start: int, stop: int, always: bool = False) -> torch.Tensor | None:
+        """Mask for positions from `start` to `stop`; None where attention knows without one."""
+        plain = self.model.config._attn_implementation != "eager" and self._window is None
+        if plain and not always:
+            return None
+        keys = torch.arange(stop, device=self.device)
+        queries = keys[start:, None]
+        seen = keys <= queries
+        if self._window is not None:
+            seen &= keys > queries - self._window
+        return self._mask(seen[None, None])
+
+    def _mask(self, seen: torch.Tensor) -> torch.Tensor:
+        """Turn a boolean mask into what the attention in use takes."""
+        if self.model.config._attn_implementation != "eager":
+            return seen
+        none = torch.zeros((), dtype=self.dtype, device=self.device)
+        return torch.where(seen, none, torch.finfo(self.dtype).min)
+
+    @contextmanager
+    def _masked_attention(self) -> Iterator[None]:
+        """Take sdpa where a mask is needed: flash attention has none."""
+        config = self.model.config
+        chosen = config._attn_implementation
+        if chosen not in ("sdpa", "eager"):
+            config._attn_implementation_internal = "sdpa"
+        try:
+            yield
+        finally:
+            config._attn_implementation_internal = chosen
