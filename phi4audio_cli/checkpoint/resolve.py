@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,29 @@ def resolve(model: str, *, offline: bool, on_download: DownloadListener = _ignor
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise ModelError("isn't on this machine, and --offline is on", model, _advice(match))
     return _download(match, on_download)
+
+
+def read_ahead(folder: Path) -> None:
+    """Have the system read a checkpoint's weights into its cache, while other things are done.
+
+    A hint: nothing waits for it, and nothing goes wrong without it.
+    """
+    files = [file for file in sorted(folder.glob("*.safetensors")) if _WEIGHTS.fullmatch(file.name)]
+    if hasattr(os, "posix_fadvise"):  # macOS and Windows don't have it
+        # Where the disk is slow, even asking takes a while.
+        threading.Thread(target=_read_ahead, args=(files,), daemon=True).start()
+
+
+def _read_ahead(files: Iterable[Path]) -> None:
+    import psutil
+
+    with contextlib.suppress(OSError):
+        # What doesn't fit would push out what is read first.
+        if sum(file.stat().st_size for file in files) > psutil.virtual_memory().available / 2:
+            return
+        for file in files:
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _demo() -> Path:

@@ -1,6 +1,6 @@
 """Reading safetensors files one tensor at a time.
 
-Files are read, never mapped: the pages of a mapped shard count as memory of the process, and a
+Whole files are never mapped: the pages of a mapped shard count as memory of the process, and a
 load would then need the weights twice. The format is described at
 https://github.com/huggingface/safetensors#format.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -72,6 +73,33 @@ def read_tensor(info: TensorInfo) -> torch.Tensor:
         CheckpointError: The file ends before the tensor does, or can't be read.
     """
     (flat,) = read_pieces(info, max(info.nbytes, 1)) if info.nbytes else (_empty(info, 0),)
+    return flat.reshape(info.shape)
+
+
+def map_tensor(info: TensorInfo) -> torch.Tensor:
+    """The tensor as it lies in its file: nothing is read before it is used, nothing is copied.
+
+    Processes that map one file share its memory. What is written to the tensor stays in this
+    process. The file may be renamed or deleted meanwhile, but it must not be cut short or
+    overwritten in place.
+
+    Raises:
+        CheckpointError: The file ends before the tensor does, or can't be read.
+    """
+    start = info.offset - info.offset % mmap.ALLOCATIONGRANULARITY
+    before = info.offset - start
+    if not info.nbytes or before % info.dtype.itemsize:
+        return read_tensor(info)
+    try:
+        with info.file.open("rb") as file:
+            mapped = mmap.mmap(
+                file.fileno(), before + info.nbytes, access=mmap.ACCESS_COPY, offset=start
+            )
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}", info.where) from error
+    except ValueError as error:
+        raise CheckpointError("the file ends inside the tensor", info.where, _AGAIN) from error
+    flat = torch.frombuffer(mapped, dtype=info.dtype, count=info.numel, offset=before)
     return flat.reshape(info.shape)
 
 

@@ -28,6 +28,7 @@ from phi4audio_cli.checkpoint.lora import SpeechLora
 from phi4audio_cli.checkpoint.names import ADAPTER_FOLDER
 from phi4audio_cli.checkpoint.shards import (
     TensorInfo,
+    map_tensor,
     read_json,
     read_pieces,
     read_tensor,
@@ -93,6 +94,18 @@ class Checkpoint:
         """
         for name in self.expected:
             yield name, self.tensor(name)
+
+    def mapped_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same as `tensors`, without copies of what is stored as it is wanted.
+
+        Those are pages of their file (`map_tensor`), to be replaced by a rename and never
+        overwritten while a model runs on them.
+
+        Raises:
+            CheckpointError: A file can't be read or ends too early.
+        """
+        for name in self.expected:
+            yield name, self.finish(name, map_tensor(self.stored[name]))
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor of `expected`, as `tensors` yields it.

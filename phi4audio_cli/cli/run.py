@@ -17,6 +17,7 @@ from phi4audio_cli.audio.reading import Cutter, ReaderHere
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.cli.formats import formats_of, output_names
 from phi4audio_cli.cli.groups import TaskOptions
+from phi4audio_cli.cli.loading import LateBackend, without_collecting
 from phi4audio_cli.cli.messages import clock, complain
 from phi4audio_cli.cli.progress import Display, open_display
 from phi4audio_cli.cli.stopping import Stopper
@@ -190,26 +191,41 @@ def task_events(
         ModelError: No such model, or one that can't run here.
     """
     stop = stop or Stopper()
-    with open_engine(task, settings, display) as engine:
+
+    def loaded() -> None:
         display.begin()
         stop.running = True
+
+    with open_engine(task, settings, display, on_late_load=loaded) as engine:
         yield from engine(jobs, task_of or (lambda job: task), memory=memory, stop=stop)
 
 
 @contextmanager
-def open_engine(task: Task, settings: Settings, display: Display) -> Iterator[Engine]:
+def open_engine(
+    task: Task,
+    settings: Settings,
+    display: Display,
+    *,
+    on_late_load: Callable[[], None] | None = None,
+) -> Iterator[Engine]:
     """Load the model, and give what does jobs with it.
 
     Args:
         task: What is to be done; it may hear so much at once that the memory sets a limit.
         settings: Of the run.
         display: What the user sees.
+        on_late_load: Given, the model is loaded when the engine is at work and reads already, and
+            this is called then; else at once.
 
     Raises:
         ModelError: No such model, or one that can't run here.
     """
     with Readers(ReaderHere(cut=_cutter(settings))) as readers:
-        backend = open_backend(settings, display)
+        backend: Backend = (
+            LateBackend(lambda: open_backend(settings, display), on_late_load)
+            if on_late_load
+            else open_backend(settings, display)
+        )
         seconds = backend.longest_chunk(task.max_chunk_seconds)
         if seconds < task.max_chunk_seconds:
             wanted = clock(task.max_chunk_seconds)
@@ -253,9 +269,13 @@ def open_backend(settings: Settings, display: Display) -> Backend:
         ModelError: No such model, or one that can't run here.
     """
     display.stage(f"loading {settings.model}")
+    from phi4audio_cli.checkpoint.resolve import read_ahead
+
     folder = _resolve(settings, display)
+    read_ahead(folder)
     # torch and transformers take seconds to load: not before the model is there.
-    from phi4audio_cli.model.local import open_local_backend
+    with without_collecting():
+        from phi4audio_cli.model.local import open_local_backend
 
     return open_local_backend(
         folder,
