@@ -65,7 +65,7 @@ def on_cluster(
         workers, share = share_out(machines, wanted, settings.device, default=default)
         on_ray.check_versions([each for each in machines if share.fits(each)])
         plan = _plan(make_task, options, settings, share, seen)
-        display.stage(f"starting {workers.least} workers")
+        display.stage(f"starting {workers.least} worker{'s' * (workers.least > 1)}")
         with closing(on_ray.RayPool(plan, share)) as pool:
             driver = Driver(
                 Queue(jobs),

@@ -71,6 +71,7 @@ class Crew:
         self._workers = workers
         self._now = now
         self._first_ready: float | None = None
+        self._gathered = False
 
     def fit(self, waiting: int) -> None:
         """Start workers where recordings wait; let those go that have had nothing for a while."""
@@ -87,10 +88,15 @@ class Crew:
             self._all.append(hand)
 
     def gathered(self, patience: float) -> bool:
-        """Return whether work may begin: all that were started are ready, or took too long."""
-        if self._first_ready is None:
-            return False
-        return not self._starting or self._now() - self._first_ready >= patience
+        """Return whether work may begin: all that were started first are ready, or took too long.
+
+        Args:
+            patience: How long the first that is ready waits for the others, in seconds.
+        """
+        if not self._gathered and self._first_ready is not None:
+            waited = self._now() - self._first_ready
+            self._gathered = not self._starting or waited >= patience
+        return self._gathered
 
     def standing(self, may_begin: bool) -> list[Hand]:
         """Return the workers that wait for jobs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
 from phi4audio_cli.jobs.inputs import STDIN
-from phi4audio_cli.location import HOME, Location, RemotePath
+from phi4audio_cli.location import Location, RemotePath
 from phi4audio_cli.remote import leave_note
 from phi4audio_cli.types import Job
 
@@ -41,10 +41,10 @@ def proof(folders: Iterable[Location], jobs: Iterable[Job]) -> Iterator[Proof]:
         raise UsageError(
             "workers can't read the driver's standard input", "-", "give a file, or a URL"
         )
-    token = f"cluster-{secrets.token_hex(8)}"
+    token = _temporary_name()
     some = tuple(dict.fromkeys(folders))[:MOST]
     recordings = [job.source for job in jobs if job.url is None]
-    files = [folder / HOME / token for folder in some if isinstance(folder, Path)]
+    files = [folder / token for folder in some if isinstance(folder, Path)]
     try:
         for file in files:
             _write(file)
@@ -66,14 +66,19 @@ def check(wanted: Proof) -> None:
         if isinstance(folder, RemotePath):
             leave_note(folder)
             continue
-        if not (folder / HOME / wanted.token).exists():
+        if not (folder / wanted.token).exists():
             raise OutputError("workers don't see this folder of the driver", str(folder), _REMEDY)
-        mine = folder / HOME / f"{wanted.token}-{secrets.token_hex(4)}"
+        mine = folder / _temporary_name()
         _write(mine)
         mine.unlink()
     if wanted.recordings and not any(map(_is_there, wanted.recordings)):
         where = str(wanted.recordings[0])
         raise UsageError("workers don't see this recording of the driver", where, _REMEDY)
+
+
+def _temporary_name() -> str:
+    """Return a name as outputs have until they are whole: what is left of a crash is cleaned up."""
+    return f".phi4audio-{secrets.token_hex(8)}.tmp"
 
 
 def _is_there(path: Path) -> bool:
@@ -90,4 +95,4 @@ def _write(file: Path) -> None:
         file.touch(exist_ok=False)
     except OSError as error:
         why = f"can't be written to: {error.strerror or error}"
-        raise OutputError(why, str(file.parent.parent), _REMEDY) from error
+        raise OutputError(why, str(file.parent), _REMEDY) from error

@@ -106,9 +106,12 @@ def _reply(call: Any) -> Reply:
 
 def _shortened(error: RayError) -> Exception:
     """Return Ray's reason without the advice that follows it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    if "worker process has died" in text:
+        return ModelError("its process died")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = next((line for line in lines if "because" in line or "unavailable" in line), lines[0])
-    return ModelError(said.partition(" Some common causes")[0][:300])
+    return ModelError(said[:300])
 
 
 def nodes() -> list[Node]:

@@ -17,7 +17,7 @@ from phi4audio_cli.cluster.hatch import Hatch
 from phi4audio_cli.cluster.places import Proof, check
 from phi4audio_cli.cluster.wire import Broken, Gift, Loaded, News, Note, Ready, Said, pack
 from phi4audio_cli.engine.loaded import Engine
-from phi4audio_cli.jobs.backlog import file_each
+from phi4audio_cli.errors import Phi4AudioError
 from phi4audio_cli.jobs.backlog import file_each
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.filing import Filing
@@ -79,11 +79,17 @@ class Worker:
         if self._plan.threads:
             # Before torch is imported, which reads it.
             os.environ["OMP_NUM_THREADS"] = str(self._plan.threads)
-        if self._plan.proof is not None:
-            check(self._plan.proof)
-        model = self._plan.identify_model(self._plan.settings, self._say)
+        machine = socket.gethostname()
+        try:
+            if self._plan.proof is not None:
+                check(self._plan.proof)
+            model = self._plan.identify_model(self._plan.settings, self._say)
+        except Phi4AudioError as error:
+            raise type(error)(
+                error.what, f"{error.where or ''} on {machine}", error.remedy
+            ) from error
         threading.Thread(target=self._work, args=(model,), daemon=True).start()
-        return Ready(model, f"{socket.gethostname()}, process {os.getpid()}")
+        return Ready(model, f"{machine}, process {os.getpid()}")
 
     def exchange(self, gift: Gift) -> Said:
         """Take jobs, and say what is new: as soon as there is something, or after a second."""

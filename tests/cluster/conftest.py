@@ -1,0 +1,57 @@
+"""A real cluster of several nodes on this machine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from phi4audio_cli.cluster.connect import LOCAL_ONLY, QUIET, STORE_BYTES
+
+# Ray reads them when it is imported.
+os.environ.update(QUIET | LOCAL_ONLY)
+
+
+class Nodes:
+    """A cluster: a head without resources, and nodes with a processor each."""
+
+    def __init__(self, count: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.nodes: list[Any] = []
+        for _ in range(count):
+            self.add()
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def add(self) -> None:
+        self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES))
+
+    def remove(self) -> None:
+        """Take the oldest node away, without a word."""
+        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Nodes]:
+    pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = Nodes(2)
+        yield nodes
+        nodes.cluster.shutdown()
+
+
+@pytest.fixture
+def joinable(cluster: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    """Let `--cluster auto` find the cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    warnings.simplefilter("ignore")
+    return cluster
