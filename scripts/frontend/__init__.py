@@ -1,0 +1,1 @@
+"""What scripts/bench_frontend.py measures: stages, transfer between processes, a fed device."""

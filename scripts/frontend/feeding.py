@@ -1,0 +1,110 @@
+"""The whole front end in front of a device that is imitated: how fast, and who waits."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.readers import Readers
+from phi4audio_cli.audio.reading import ReaderHere, Wanted
+from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.engine import Intake, Stop, never, run
+from phi4audio_cli.prefetch import prefetch
+from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.types import Generation, Job, Request
+
+BATCH = 8
+
+
+class PacedBackend:
+    """Answers nothing, as slowly as a device of some RTFx: it sleeps, so the cores are free.
+
+    Args:
+        rtfx: Seconds of audio a second; infinite: it takes no time.
+    """
+
+    def __init__(self, rtfx: float) -> None:
+        self._rtfx = rtfx
+        self.waited = 0.0
+        """Seconds in which it had nothing to do, the time until the first chunk not counted."""
+        self.seconds = 0.0
+        self.began: float | None = None
+
+    def generate(self, feed: Iterable[Request | None], stop: Stop = never) -> Iterator[Generation]:
+        """Answer each request when its time is over; as many are prepared ahead as fill batches."""
+        asked = prefetch(feed, 4 * BATCH)
+        since = time.perf_counter()
+        for request in asked:
+            now = time.perf_counter()
+            if self.began is None:
+                self.began = now
+            else:
+                self.waited += now - since
+            if request is not None and request.chunk is not None:
+                self.seconds += request.chunk.seconds
+                time.sleep(request.chunk.seconds / self._rtfx)
+                yield Generation(request, "", (), (), "stop")
+            since = time.perf_counter()
+
+    def longest_chunk(self, wanted: float) -> float:
+        """Return `wanted`."""
+        return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What came of feeding a device."""
+
+    rtfx: float
+    """Seconds of recordings a second, from the first chunk on."""
+    per_core: float
+    """Seconds of recordings a second of processor time, of all processes."""
+    ours: float
+    """Share of that time in this process, which hands the chunks on."""
+    idle: float
+    """Share of the time in which the device waited."""
+
+
+def feed(files: Sequence[Path], seconds: float, readers: int, rtfx: float) -> Fed:
+    """Read recordings, each of some seconds, for a device.
+
+    Args:
+        files: Read one after the other, or side by side.
+        seconds: Length of each.
+        readers: How many at once.
+        rtfx: Of the device; infinite: it takes no time.
+    """
+    cut = partial(cut_speech, detector=SileroDetector())
+    with Readers(ReaderHere(cut=cut)) as pool:
+        some = pool.several(readers)
+        for reader in some:  # their start is not what is measured
+            with reader.read(Wanted(files[0], 1.0)):
+                pass
+        processes = [psutil.Process(reader.pid) for reader in some]
+        backend = PacedBackend(rtfx)
+        before, own_before = sum(map(_used, processes)), time.process_time()
+        jobs = [Job(index, path) for index, path in enumerate(files)]
+        list(run(jobs, Transcribe(), backend, chunk_seconds=40, intake=Intake(readers=some)))
+        assert backend.began
+        took = time.perf_counter() - backend.began
+        own = time.process_time() - own_before
+        used = own + sum(map(_used, processes)) - before
+    total = seconds * len(files)
+    return Fed(total / took, total / used, own / used, backend.waited / took)
+
+
+def _used(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def load() -> float:
+    """Return how many processes want a core, by the system's average of a minute."""
+    return os.getloadavg()[0]
