@@ -100,7 +100,7 @@ def show(runs: dict[str, list[dict[str, Any]]], batch: int) -> None:
 
 def _speed(found: list[dict[str, Any]], base: list[dict[str, Any]] | None, name: str) -> str:
     text = f"{_median(found, name):.1f}"
-    if base is None or base is found:
+    if base is None or base is found or not all(each[name] for each in base):
         return text
     ratios = [one[name] / other[name] for one, other in zip(found, base, strict=True)]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"

@@ -46,7 +46,8 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
         torch.set_num_threads(1)
         clock = time.process_time
     requests = _requests(60 * options.minutes, CHUNK_SECONDS)
-    short = _requests(options.batch * SHORT_SECONDS, SHORT_SECONDS)[: options.batch]
+    # The first begins with a pause.
+    short = _requests((options.batch + 1) * SHORT_SECONDS, SHORT_SECONDS)[1 : options.batch + 1]
     return {
         "weights": weight_bytes(backend.model),
         "alone": _tokens_per_second(backend, short[:1], options.tokens, clock),
