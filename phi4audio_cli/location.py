@@ -112,4 +112,6 @@ def without_secrets(url: str) -> str:
     """Return a URL for messages and reports: without user, password and query."""
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("?")[0].partition("/")
+    if scheme.lower() in ("abfs", "abfss"):  # Azure's containers stand where others have users
+        return f"{scheme}{separator}{host}{slash}{path}"
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

@@ -75,6 +75,11 @@ def test_secrets_are_not_shown() -> None:
     assert "secret" not in repr(Settings(output_dir="sftp://me:secret@host/out"))
 
 
+def test_a_container_of_azure_is_no_secret() -> None:
+    place = RemotePath("abfss://talks@account.dfs.core.windows.net/out") / "a.txt"
+    assert str(place) == "abfss://talks@account.dfs.core.windows.net/out/a.txt"
+
+
 def test_a_worker_elsewhere_gets_the_same_place() -> None:
     place = RemotePath("sftp://me:secret@host/out") / "a.txt"
     assert pickle.loads(pickle.dumps(place)) == place

@@ -12,7 +12,7 @@ from phi4audio_cli.cli.progress import Display
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.engine import Memory
 from phi4audio_cli.errors import ExitCode
-from phi4audio_cli.jobs.backlog import file_each
+from phi4audio_cli.jobs.backlog import file_each, take_up
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.filing import Filing, Told
 from phi4audio_cli.jobs.report import Report, report_path
@@ -97,11 +97,11 @@ def on_this_machine(
     filing = Filing(settings, shelf)
     left = []
     try:
-        for job, finished in shelf.look_through(jobs):
+        for job, filed in take_up(jobs, shelf, filing):
             if stop():
                 return
-            if finished:
-                yield filing.again(job, finished)
+            if filed:
+                yield filed
             else:
                 left.append(job)
         if left and not stop():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,8 +22,7 @@ from phi4audio_cli.jobs.records import (
     unpack_result,
 )
 from phi4audio_cli.jobs.remote_journal import RemoteJournal
-from phi4audio_cli.jobs.store import AT_ONCE, Listings
-from phi4audio_cli.location import RemotePath
+from phi4audio_cli.jobs.store import Listings
 from phi4audio_cli.remote import reason
 from phi4audio_cli.types import Generation, Job, Request, Result
 
@@ -81,19 +79,6 @@ class Shelf:
         self._closing = threading.Lock()
         self._closed = False
         self._told = False
-
-    def look_through(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Finished | None]]:
-        """Yield each recording with what an earlier run made of it, in order.
-
-        Journals behind a URL are read several at a time: each waits for the network.
-        """
-        if not any(isinstance(place, RemotePath) for job in jobs for place in job.outputs.values()):
-            yield from ((job, self.finished(job)) for job in jobs)
-            return
-        with ThreadPoolExecutor(AT_ONCE) as readers:
-            for start in range(0, len(jobs), AT_ONCE):
-                some = jobs[start : start + AT_ONCE]
-                yield from zip(some, readers.map(self.finished, some), strict=True)
 
     def keep(self, job: Job) -> None:
         """Forget nothing of a recording: what is there was left in this run."""

@@ -11,12 +11,15 @@ import pytest
 
 from phi4audio_cli.errors import ModelError
 from phi4audio_cli.jobs import backlog
-from phi4audio_cli.jobs.backlog import file_each
+from phi4audio_cli.jobs.backlog import file_each, take_up
 from phi4audio_cli.jobs.filing import Filed, Filing
 from phi4audio_cli.jobs.shelf import Shelf
+from phi4audio_cli.jobs.store import read, write
 from phi4audio_cli.location import Location, RemotePath
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.types import Event, FileDone, FileStarted, Job, Segment, Transcript
+
+SETTINGS = Settings()
 
 
 def done(folder: Location, index: int) -> FileDone:
@@ -28,7 +31,7 @@ def done(folder: Location, index: int) -> FileDone:
 @pytest.fixture
 def filing() -> Iterator[Filing]:
     shelf = Shelf(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
-    yield Filing(Settings(), shelf)
+    yield Filing(SETTINGS, shelf)
     shelf.close()
 
 
@@ -129,3 +132,40 @@ def test_here_each_is_filed_before_the_next_is_asked_for(tmp_path: Path, filing)
             assert (tmp_path / f"{index}.txt").exists()
 
     assert [each.job.index for each in file_each(events(), filing)] == [0, 1, 2]
+
+
+# What an earlier run did.
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
+
+
+def jobs_in(folder: Location, source: Path, count: int) -> list[Job]:
+    source.write_bytes(b"sound")
+    return [Job(index, source, {"txt": folder / f"{index}.txt"}) for index in range(count)]
+
+
+def test_where_there_is_nothing_one_listing_tells(tmp_path, folder, system, shelf) -> None:
+    jobs = jobs_in(folder, tmp_path / "talk.wav", 50)
+    assert list(take_up(jobs, shelf, Filing(SETTINGS, shelf))) == [(job, None) for job in jobs]
+    assert [name for name, _ in system.log] == ["ls"]
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_is_done_is_brought_up_to_date_in_order(tmp_path, folder, shelf, here) -> None:
+    place = tmp_path / "out" if here else folder
+    jobs = jobs_in(place, tmp_path / "talk.wav", 50)
+    filing = Filing(SETTINGS, shelf)
+    for job in jobs[::3]:
+        shelf.begin(job, job.source)
+        said = Segment(0, 0.0, 1.0, f"text {job.index}", "chunk")
+        filing.take(FileDone(job, Transcript(said.text, None, (said,), 1.0, "Transcribe.")))
+    write(jobs[3].outputs["txt"], b"edited")
+    seen = list(take_up(jobs, shelf, filing))
+    assert [job for job, _ in seen] == jobs
+    assert [filed is not None for _, filed in seen] == [job.index % 3 == 0 for job in jobs]
+    written = [place for _, filed in seen if filed for place in filed.written]
+    assert written == [jobs[3].outputs["txt"]]
+    assert read(jobs[3].outputs["txt"]) == b"text 3\n"

@@ -247,38 +247,14 @@ def test_who_may_not_list_begins_anew(job, system, clock) -> None:
     assert shelf().finished(job) is not None
 
 
-# Looking through many.
-
-
-def many(tmp_path: Path, system, count: int) -> list[Job]:
-    folder = RemotePath(f"{system.protocol}://calls/out")
-    (tmp_path / "talk.wav").write_bytes(b"sound")
-    return [
-        Job(index, tmp_path / "talk.wav", {"txt": folder / f"{index}.txt"})
-        for index in range(count)
-    ]
-
-
-def test_where_there_is_nothing_one_listing_tells(tmp_path, system) -> None:
-    jobs = many(tmp_path, system, 50)
-    assert list(shelf().look_through(jobs)) == [(job, None) for job in jobs]
-    assert [name for name, _ in system.log] == ["ls"]
-
-
-def test_many_are_looked_through_in_order(tmp_path, system) -> None:
-    jobs = many(tmp_path, system, 50)
-    for job in jobs[::3]:
-        found = begun(job)
-        found.finish(job, TRANSCRIPT, [])
-    seen = [(job, finished is not None) for job, finished in shelf().look_through(jobs)]
-    assert seen == [(job, job.index % 3 == 0) for job in jobs]
+# Listings.
 
 
 def test_a_listing_that_is_late_does_nothing_twice(job, system, clock) -> None:
     system.late["/calls/out/.phi4audio"] = []
     begun(job).finish(job, TRANSCRIPT, [])
     found = shelf()
-    assert list(found.look_through([job])) == [(job, None)]
+    assert found.finished(job) is None
     with pytest.raises(ClaimedError, match="done it meanwhile"):
         found.begin(job, job.source)
 
