@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,12 +18,6 @@ START_SECONDS = 120.0
 
 END_SECONDS = 2.0
 """How long a process is waited for that ought to end at once; a dead disk may hold it for ever."""
-
-_STARTING = threading.Lock()
-"""Held while a process is started: the environment is changed for it."""
-
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""By these numpy's libraries are told how many threads to use."""
 
 CRASHED = "the decoder crashed on it"
 HANGS = "decoding it hangs"
@@ -71,7 +64,7 @@ class ReaderProcess:
         self._closed = False
         with theirs:
             try:
-                with _STARTING, _with_one_thread(), _deaf_to_interrupts():
+                with _deaf_to_interrupts():
                     self._process.start()
             except OSError as error:
                 self._ours.close()
@@ -158,21 +151,6 @@ class ReaderProcess:
             self._process.join(END_SECONDS)
             with contextlib.suppress(ValueError):  # not dead yet
                 self._process.close()
-
-
-@contextlib.contextmanager
-def _with_one_thread() -> Iterator[None]:
-    """A process that is started here computes with one thread: there are as many as cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

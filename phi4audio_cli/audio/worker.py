@@ -128,7 +128,7 @@ def _replies(reader: Reader, wanted: Wanted, told: _Teller) -> Iterator[AudioInf
 
 
 def _settle() -> None:
-    """Be quiet, leave Ctrl-C to the other process, and end with it."""
+    """Be quiet, compute with one thread, leave Ctrl-C to the other process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # libmpg123 and FFmpeg write there
@@ -138,6 +138,9 @@ def _settle() -> None:
     import av  # noqa: F401
     import soundfile  # noqa: F401
     import soxr  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)  # there are other readers, and the network
 
 
 def _end_with_parent() -> None:
