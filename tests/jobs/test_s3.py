@@ -1,0 +1,68 @@
+"""Over S3's own protocol, where `pip install 'moto[server]' s3fs` was said."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from phi4audio_cli import remote
+from phi4audio_cli.errors import OutputError
+from phi4audio_cli.jobs.fetch import fetched, look_at
+from phi4audio_cli.location import RemotePath
+from phi4audio_cli.types import Job
+
+s3fs = pytest.importorskip("s3fs")
+moto = pytest.importorskip("moto.server")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().makedirs("calls", exist_ok=True)
+    yield RemotePath("s3://calls")
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_files_are_written_read_and_listed(bucket: RemotePath) -> None:
+    for name in ("a [1].txt", "what? #2.txt", "\u00fc 100%.txt"):
+        for data in (b"the old one", b"the new one"):
+            remote.write(bucket / "out" / name, data)
+        assert remote.read(bucket / "out" / name) == b"the new one"
+    assert remote.names(bucket / "out") == {"a [1].txt", "what? #2.txt", "\u00fc 100%.txt"}
+    assert remote.names(bucket / "none") == set()
+    with pytest.raises(FileNotFoundError):
+        remote.read(bucket / "none.txt")
+
+
+def test_a_listing_sees_what_others_wrote_meanwhile(bucket: RemotePath) -> None:
+    remote.write(bucket / "two/a.txt", b"a")
+    assert remote.names(bucket / "two") == {"a.txt"}
+    other = s3fs.S3FileSystem(skip_instance_cache=True)
+    other.pipe_file("calls/two/b.txt", b"b")
+    assert remote.names(bucket / "two") == {"a.txt", "b.txt"}
+
+
+def test_a_bucket_that_is_not_there_is_told(bucket: RemotePath) -> None:
+    with pytest.raises(OutputError, match="bucket does not exist"):
+        remote.leave_note(RemotePath("s3://none/out"))
+
+
+def test_a_copy_has_its_original_s_time(bucket: RemotePath) -> None:
+    remote.write(bucket / "talk.wav", b"sound")
+    with fetched(Job(0, bucket.key / "talk.wav", url="s3://calls/talk.wav")) as copy:
+        found = copy.stat()
+    assert look_at("s3://calls/talk.wav") == (found.st_size, int(found.st_mtime))
