@@ -16,6 +16,7 @@ from phi4audio_cli.model.devices import choose_attention, choose_device, choose_
 from phi4audio_cli.model.hearing import Hearing
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.limit import Limit
+from phi4audio_cli.model.linears import multiply_weight_first
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
@@ -75,6 +76,7 @@ def open_local_backend(
     if note := placement.note():
         on_note(note)
     fill(model, checkpoint.mapped_tensors(), store_as, placement, quantized)
+    multiply_weight_first(model)
     inputs = InputBuilder.from_folder(folder, run_on)
     backend = LocalBackend(model, inputs, _stop_tokens(folder, model, inputs), batch_size)
     backend.on_note, backend.on_stage = on_note, on_stage
