@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -73,7 +74,9 @@ def joined(where: str, *, cpu_only: bool = False) -> Iterator[None]:
     """
     os.environ.update(QUIET)
     if where == "local":
-        os.environ.update(LOCAL_ONLY)
+        # A password of its own, so that Ray makes and keeps none in the user's home.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ.update(LOCAL_ONLY | token)
     import ray
 
     folder = None
@@ -119,13 +122,13 @@ def _join(ray: Any, where: str) -> None:
         _check_reachable(address, where)
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
-        raise _not_found(where) from error
-    except RuntimeError as error:
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         # Ray's own words, such as "Version mismatch: The cluster was started with ..."
-        what = " ".join(str(error).split())
-        remedy = "install the same versions on all machines"
-        raise UsageError(f"the cluster can't be joined: {what}", where, remedy) from error
+        what = " ".join(str(error).split())[:500]
+        remedy = "all machines need the same versions, and the cluster's token if it has one"
+        raise UsageError(
+            f"the cluster can't be joined: {what}", f"--cluster {where}", remedy
+        ) from error
 
 
 def _find(where: str) -> str | None:

@@ -91,8 +91,11 @@ def test_a_killed_driver_leaves_nothing_behind_and_goes_on_to_one_machines_outpu
     assert not list(Path("out").glob(".phi4audio-*"))
 
 
-def test_locally_nobody_else_can_connect_and_ctrl_c_leaves_nothing(talks) -> None:
+def test_locally_nobody_else_can_connect_and_ctrl_c_leaves_nothing(talks, tmp_path: Path) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    home = tmp_path / "home"
+    home.mkdir()
+    plain["HOME"] = str(home)
     process = begin(talks, "out", "--cluster", "local", "--workers", "2", env=plain)
     ours = psutil.Process(process.pid)
     wait_for(process, lambda: list(Path("out").glob("*.srt")))
@@ -109,6 +112,7 @@ def test_locally_nobody_else_can_connect_and_ctrl_c_leaves_nothing(talks) -> Non
     assert b"ray" not in out.lower() + err.lower().replace(b"starting ray", b"")
     psutil.wait_procs(family[1:], timeout=10)
     assert not [each for each in family[1:] if each.is_running()]
+    assert not list(home.glob(".ray*"))
     whole = len(list(Path("out").glob("*.srt")))
     assert 0 < whole < len(talks)
 
