@@ -12,7 +12,7 @@ import pytest
 from .cli.samples import write_tone
 
 HEAVY = ("torch", "transformers", "peft", "av", "soxr", "accelerate", "huggingface_hub", "numpy",
-         "soundfile", "safetensors", "phi4audio_cli.settings")  # fmt: skip
+         "soundfile", "safetensors", "fsspec", "phi4audio_cli.settings")  # fmt: skip
 
 SPY = f"""
 import sys

@@ -92,4 +92,8 @@ class RemoteJournal:
                 data = bytes(self._lines) if self._unsaved else b""
                 self._unsaved = False
             if data:
-                write(self._place, data)
+                try:
+                    write(self._place, data)
+                except BaseException:
+                    self._unsaved = True  # closing it tries once more
+                    raise

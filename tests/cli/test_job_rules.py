@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import delivery
+from phi4audio_cli.jobs import filing
 from phi4audio_cli.jobs.journal import Journal
 from phi4audio_cli.jobs.lock import HOME, hold
 
@@ -35,7 +35,7 @@ def test_warnings_are_told_reported_and_with_strict_an_exit_code(
     def warn(result, max_uncovered: float) -> tuple[str, ...]:
         return (f"over {max_uncovered}",) if result.duration == 2.0 else ()
 
-    monkeypatch.setattr(delivery, "quality_warnings", warn)
+    monkeypatch.setattr(filing, "quality_warnings", warn)
     answer()
     assert transcribe("-o", "out", "--max-uncovered", "25") == 0
     err = capsys.readouterr().err

@@ -214,6 +214,16 @@ def test_a_put_that_fails_is_told_once_and_leaves_the_old_journal(job, system, c
     assert kept(system) == ["text 0"]
 
 
+def test_what_could_not_be_put_is_tried_once_more(job, system, clock) -> None:
+    found = begun(job)
+    found.record(answer(0))
+    system.faults["pipe_file"] = RuntimeError("throttled")
+    clock.pass_time()
+    system.faults.clear()
+    found.close()
+    assert kept(system) == ["text 0"]
+
+
 def test_a_result_that_cannot_be_put_is_told(job, system, clock) -> None:
     notes: list[str] = []
     found = begun(job, on_note=notes.append)
