@@ -81,6 +81,7 @@ def evaluate(
     device: options.Device = None,
     dtype: options.Dtype = None,
     attention: options.Attention = None,
+    quantize: options.Quantize = None,
     config: options.Config = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -107,6 +108,7 @@ def evaluate(
         "device": device,
         "dtype": dtype,
         "attention": attention,
+        "quantize": quantize,
     }
     settings = load_settings(flags, config=config)
     target = _target(task, lang)
