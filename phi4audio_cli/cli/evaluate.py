@@ -162,8 +162,8 @@ def _run(
     quiet: bool,
     verbose: bool,
 ) -> int:
+    from phi4audio_cli.cli.machine import task_events
     from phi4audio_cli.cli.progress import open_display
-    from phi4audio_cli.cli.run import task_events
     from phi4audio_cli.cli.tally import Tally
     from phi4audio_cli.types import Job
 

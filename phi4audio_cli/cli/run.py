@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from phi4audio_cli.audio.chunking import cut_at_quiet
-from phi4audio_cli.audio.packing import cut_speech
-from phi4audio_cli.audio.readers import Readers, reader_count
-from phi4audio_cli.audio.reading import Cutter, ReaderHere
-from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.formats import formats_of, output_names
 from phi4audio_cli.cli.groups import TaskOptions
-from phi4audio_cli.cli.loading import LateBackend, without_collecting
-from phi4audio_cli.cli.messages import clock, complain
+from phi4audio_cli.cli.messages import complain
 from phi4audio_cli.cli.progress import Display, open_display
-from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cli.work import Begin, on_this_machine, work, write_report
-from phi4audio_cli.engine import Backend, Intake, Memory, Stop, run
-from phi4audio_cli.engine.loaded import Engine, TaskOf
 from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
-from phi4audio_cli.jobs.fetch import fetched
-from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.lock import hold
 from phi4audio_cli.jobs.outputs import clean_leftovers, plan_jobs
 from phi4audio_cli.jobs.report import Report
@@ -38,7 +25,7 @@ from phi4audio_cli.jobs.tasks import Tasks
 from phi4audio_cli.location import Location
 from phi4audio_cli.settings import Settings, load_settings
 from phi4audio_cli.tasks.task import Task
-from phi4audio_cli.types import Event, Job
+from phi4audio_cli.types import Job
 
 MISSING_TOLD = 10
 """Inputs that can't be used, each of which is told; the report has the others too."""
@@ -148,10 +135,10 @@ def _place(
         tasks,
         settings,
         stop,
-        model=identify_model(settings, display),
+        model=machine.identify_model(settings, display),
         fresh=options.fresh,
         say=display.line,
-        do=lambda left, memory, stop: task_events(
+        do=lambda left, memory, stop: machine.task_events(
             left, tasks.usual, settings, display, task_of=tasks.of, memory=memory, stop=stop
         ),
     )
@@ -164,133 +151,3 @@ def _check_cluster(options: TaskOptions) -> None:
         check_address(options.cluster)
     elif options.workers:
         raise UsageError("is for clusters", "--workers", "add --cluster local, for example")
-
-
-def task_events(
-    jobs: Iterable[Job],
-    task: Task,
-    settings: Settings,
-    display: Display,
-    *,
-    task_of: Callable[[Job], Task] | None = None,
-    memory: Memory | None = None,
-    stop: Stopper | None = None,
-) -> Generator[Event]:
-    """Load the model and do a task; the display says what goes on until there are events.
-
-    Args:
-        jobs: What to work on.
-        task: What to do.
-        settings: Of the run.
-        display: What the user sees.
-        task_of: What to do with a recording that has a task of its own; None: `task` for all.
-        memory: What an earlier run left.
-        stop: Ends the run.
-
-    Raises:
-        ModelError: No such model, or one that can't run here.
-    """
-    stop = stop or Stopper()
-
-    def loaded() -> None:
-        display.begin()
-        stop.running = True
-
-    with open_engine(task, settings, display, on_late_load=loaded) as engine:
-        yield from engine(jobs, task_of or (lambda job: task), memory=memory, stop=stop)
-
-
-@contextmanager
-def open_engine(
-    task: Task,
-    settings: Settings,
-    display: Display,
-    *,
-    on_late_load: Callable[[], None] | None = None,
-) -> Iterator[Engine]:
-    """Load the model, and give what does jobs with it.
-
-    Args:
-        task: What is to be done; it may hear so much at once that the memory sets a limit.
-        settings: Of the run.
-        display: What the user sees.
-        on_late_load: Given, the model is loaded when the engine is at work and reads already, and
-            this is called then; else at once.
-
-    Raises:
-        ModelError: No such model, or one that can't run here.
-    """
-    with Readers(ReaderHere(cut=_cutter(settings))) as readers:
-        backend: Backend = (
-            LateBackend(lambda: open_backend(settings, display), on_late_load)
-            if on_late_load
-            else open_backend(settings, display)
-        )
-        seconds = backend.longest_chunk(task.max_chunk_seconds)
-        if seconds < task.max_chunk_seconds:
-            wanted = clock(task.max_chunk_seconds)
-            display.note(
-                f"hearing {wanted} at once doesn't fit the free memory: parts of at most "
-                f"{clock(seconds)} are heard instead"
-            )
-        intake = Intake(
-            fetched,
-            channels=settings.channel,
-            track=settings.track,
-            readers=readers.several(reader_count(settings.readers, settings.device)),
-        )
-
-        def engine(
-            jobs: Iterable[Job], task_of: TaskOf, /, *, memory: Memory | None, stop: Stop
-        ) -> Generator[Event]:
-            yield from run(jobs, task_of, backend, chunk_seconds=seconds, intake=intake,
-                           memory=memory, stop=stop)  # fmt: skip
-
-        yield engine
-
-
-def _cutter(settings: Settings) -> Cutter:
-    return cut_at_quiet if not settings.vad else partial(cut_speech, detector=SileroDetector())
-
-
-def identify_model(settings: Settings, display: Display) -> str:
-    """Find the model, fetch it if need be, and return its fingerprint; nothing is loaded.
-
-    Raises:
-        ModelError: No such model.
-    """
-    return model_fingerprint(_resolve(settings, display), settings.adapter)
-
-
-def open_backend(settings: Settings, display: Display) -> Backend:
-    """Find the model, fetch it if need be, and load it; the display says what goes on.
-
-    Raises:
-        ModelError: No such model, or one that can't run here.
-    """
-    display.stage(f"loading {settings.model}")
-    from phi4audio_cli.checkpoint.resolve import read_ahead
-
-    folder = _resolve(settings, display)
-    read_ahead(folder)
-    # torch and transformers take seconds to load: not before the model is there.
-    with without_collecting():
-        from phi4audio_cli.model.local import open_local_backend
-
-    return open_local_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        quantize=settings.quantize,
-        batch_size=settings.batch_size,
-        on_note=display.note,
-        on_stage=display.stage,
-    )
-
-
-def _resolve(settings: Settings, display: Display) -> Path:
-    from phi4audio_cli.checkpoint.resolve import resolve
-
-    return resolve(settings.model, offline=settings.offline, on_download=display.download)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing
 
 from phi4audio_cli.cli.groups import TaskOptions
+from phi4audio_cli.cli.machine import identify_model, open_engine
 from phi4audio_cli.cli.messages import clock
 from phi4audio_cli.cli.progress import Display
-from phi4audio_cli.cli.run import identify_model, open_engine
 from phi4audio_cli.cli.stopping import Stopper
 from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cluster.connect import joined

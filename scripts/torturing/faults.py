@@ -166,13 +166,13 @@ def run_job(recordings: Path, out: Path, log: Path, faults: Faults) -> int:
 
 
 def _job(recordings: Path, out: Path, faults: Faults) -> int:
-    from phi4audio_cli.cli import run
+    from phi4audio_cli.cli import machine
     from phi4audio_cli.cli.app import main
     from phi4audio_cli.engine import ScriptedBackend
 
-    run.Readers = _Here  # type: ignore[attr-defined, assignment]
-    run.identify_model = lambda settings, display: "stand-in"
-    run.open_backend = lambda settings, display: ScriptedBackend(_say, window=2)
+    machine.Readers = _Here  # type: ignore[attr-defined, assignment]
+    machine.identify_model = lambda settings, display: "stand-in"
+    machine.open_backend = lambda settings, display: ScriptedBackend(_say, window=2)
     arguments = ["transcribe", str(recordings), "-o", str(out), "--no-vad", "--chunk-seconds", "1"]
     try:
         with injected(faults):

@@ -9,7 +9,7 @@ from types import TracebackType
 import pytest
 
 from phi4audio_cli.audio.reading import Reader
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.engine import ScriptedBackend
 
 from .runs import Answer, say_length
@@ -45,13 +45,13 @@ def _hear_tones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "Readers", Here)
+    monkeypatch.setattr(machine, "Readers", Here)
 
 
 @pytest.fixture(autouse=True)
 def _any_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is looked for: tests that load one do so by `open_backend`."""
-    monkeypatch.setattr(run, "identify_model", lambda settings, display: settings.model)
+    monkeypatch.setattr(machine, "identify_model", lambda settings, display: settings.model)
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def answer(monkeypatch) -> Callable[..., ScriptedBackend]:
     def refuse(settings, display) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(run, "open_backend", refuse)
+    monkeypatch.setattr(machine, "open_backend", refuse)
 
     def use(function: Answer = say_length, window: int | None = 1) -> ScriptedBackend:
         scripted = ScriptedBackend(function, window=window)
-        monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+        monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
         return scripted
 
-    use.nobody = lambda: monkeypatch.setattr(run, "open_backend", refuse)  # type: ignore[attr-defined]
+    use.nobody = lambda: monkeypatch.setattr(machine, "open_backend", refuse)  # type: ignore[attr-defined]
     return use

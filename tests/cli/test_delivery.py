@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend, Stop
 from phi4audio_cli.engine.backend import never
@@ -28,7 +28,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[ScriptedBackend], None]:
-    return lambda backend: monkeypatch.setattr(run, "open_backend", lambda *_: backend)
+    return lambda backend: monkeypatch.setattr(machine, "open_backend", lambda *_: backend)
 
 
 def phi4audio(*arguments: str) -> int:

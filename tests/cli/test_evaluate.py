@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend
 
@@ -26,7 +26,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture
 def backend(monkeypatch) -> ScriptedBackend:
     scripted = ScriptedBackend(lambda request: SAID[len(request.chunk.samples)], window=None)
-    monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+    monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
     return scripted
 
 
@@ -35,7 +35,7 @@ def no_model(monkeypatch) -> None:
     def refuse(settings, display) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(run, "open_backend", refuse)
+    monkeypatch.setattr(machine, "open_backend", refuse)
 
 
 def phi4audio(*arguments: str) -> int:

@@ -18,7 +18,7 @@ import pytest
 
 from phi4audio_cli.audio.readers import Readers
 from phi4audio_cli.audio.reading import ReaderHere
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend, Stop, never
 from phi4audio_cli.errors import FileError
@@ -132,7 +132,7 @@ def transcribe(
     names: Sequence[str], backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, Mapping[str, Mapping[str, Any]]]:
     """Do a job on tones; return its exit code and the report's entries."""
-    monkeypatch.setattr(run, "open_backend", lambda settings, display: backend)
+    monkeypatch.setattr(machine, "open_backend", lambda settings, display: backend)
     for name in names:
         write_tone(Path(name), 4.0)
     with pytest.raises(SystemExit) as caught:
@@ -144,8 +144,8 @@ def transcribe(
 
 def test_a_decoder_that_crashes_costs_its_recording_only(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "Readers", Readers)
-    monkeypatch.setattr(run, "ReaderHere", partial(ReaderHere, opened))
+    monkeypatch.setattr(machine, "Readers", Readers)
+    monkeypatch.setattr(machine, "ReaderHere", partial(ReaderHere, opened))
     # They do what their names say; those that give blocks only say that as their damage.
     names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
     code, files = transcribe(names, ScriptedBackend(lambda request: "well"), monkeypatch)

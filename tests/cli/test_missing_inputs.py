@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.cli.run import MISSING_TOLD
 from phi4audio_cli.engine import ScriptedBackend
@@ -20,7 +20,7 @@ from .samples import write_tone
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scripted = ScriptedBackend(lambda request: "hello")
-    monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+    monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
     write_tone(Path("talk.wav"))
 
 

@@ -191,7 +191,7 @@ KILLED = """
 import os, sys, threading
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend
 from phi4audio_cli.jobs import remote_journal
@@ -219,9 +219,9 @@ def answer(request):
         os._exit(9)
     return say_length(request)
 
-run.Readers = Here
-run.identify_model = lambda settings, display: settings.model
-run.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
+machine.Readers = Here
+machine.identify_model = lambda settings, display: settings.model
+machine.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
 try:
     main(sys.argv[1:])
 finally:

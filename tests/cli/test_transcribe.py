@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import run
+from phi4audio_cli.cli import machine
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.engine import ScriptedBackend, Stop
 from phi4audio_cli.errors import ModelError
@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 def backend(monkeypatch) -> ScriptedBackend:
     """Answers with the length of what it heard, in samples, in reversed order."""
     scripted = ScriptedBackend(lambda request: f"{len(request.chunk.samples)} samples", window=None)
-    monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+    monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
     return scripted
 
 
@@ -40,7 +40,7 @@ def no_model(monkeypatch) -> None:
     def refuse(settings, display) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(run, "open_backend", refuse)
+    monkeypatch.setattr(machine, "open_backend", refuse)
 
 
 def transcribe(*arguments: str | Path) -> int:
@@ -158,7 +158,7 @@ def test_a_model_that_is_not_there_is_exit_3(monkeypatch, capsys) -> None:
     def fail(settings, display) -> None:
         raise ModelError("is not here", settings.model, "download it")
 
-    monkeypatch.setattr(run, "open_backend", fail)
+    monkeypatch.setattr(machine, "open_backend", fail)
     write_tone(Path("talk.wav"))
     assert transcribe("talk.wav", "--quiet") == 3
     expected = "phi4audio: microsoft/Phi-4-multimodal-instruct: is not here (download it)\n"
@@ -174,7 +174,7 @@ def test_interrupting_keeps_what_is_done(monkeypatch, capsys) -> None:
             raise KeyboardInterrupt
 
     scripted = Interrupted(lambda request: "hello")
-    monkeypatch.setattr(run, "open_backend", lambda settings, display: scripted)
+    monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
     for name in ("a.wav", "b.wav", "c.wav"):
         write_tone(Path(name))
     assert transcribe("a.wav", "b.wav", "c.wav") == 130
