@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
+from phi4audio_cli.model.graphs import StepGraphs
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.slots import PromptView, Slots, StepView, StretchView, View
 
@@ -41,11 +42,21 @@ class Decoder:
         self.device, self.dtype = weight.device, weight.dtype
         self.slots = Slots(model.config, count, capacity, weight)
         self._turns: dict[bool, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._switch = rope_switch(model)
+        self._graphs = self._new_graphs()
 
     def grow(self, capacity: int) -> None:
         """Make room for longer rows."""
         self.slots.grow(capacity)
         self._turns.clear()
+        self._graphs = self._new_graphs()
+
+    def _new_graphs(self) -> StepGraphs | None:
+        """Return a recorder of steps, where the device has graphs and all layers lie on it."""
+        hooked = any(hasattr(layer, "_hf_hook") for layer in self.model.decoder_layers())
+        if self.device.type != "cuda" or hooked:
+            return None
+        return StepGraphs(self._short_step, self.slots.count, self.device)
 
     def read(self, places: Sequence[int], prompts: Sequence[torch.Tensor]) -> torch.Tensor:
         """Read prompts into slots.
@@ -80,12 +91,17 @@ class Decoder:
         """
         longest = max(positions) + 1
         span = min(-(-longest // SPAN_STEP) * SPAN_STEP, self.slots.capacity)
+        if self._graphs is not None and (self._switch is None or longest <= self._switch):
+            return self._graphs.run(tokens, positions, span)
         return self._step(
             torch.tensor(tokens, device=self.device),
             torch.tensor(positions, device=self.device),
             span,
             longest,
         )
+
+    def _short_step(self, tokens: torch.Tensor, positions: torch.Tensor, span: int) -> torch.Tensor:
+        return self._step(tokens, positions, span, 0)
 
     def _step(
         self, tokens: torch.Tensor, positions: torch.Tensor, span: int, longest: int
@@ -153,7 +169,7 @@ class Decoder:
 
     def _rotation(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rotations of all positions, (positions, rotated width), for such a length."""
-        switch = rope_switch(self.model)
+        switch = self._switch
         long = switch is not None and length > switch
         if long not in self._turns:
             known = self.slots.capacity if long or switch is None else switch
