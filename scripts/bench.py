@@ -2,7 +2,7 @@
 """Speed of phi4audio beside the ways people run this model today, on the same clips and weights.
 
     python scripts/bench.py                        # the mid-size random checkpoint, forced lengths
-    python scripts/bench.py --model DIR            # a stripped checkpoint, or `demo`
+    python scripts/bench.py --model DIR            # a stripped checkpoint, `demo` or `full`
 
 One process a variant and round, variants in turn: `card` is the model card's loop, one clip at a
 time; `leaderboard` padded, unsorted batches; both with transformers' class and its generate. `ours`
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--model", default="mid", help="mid, demo, or a stripped checkpoint")
+    parser.add_argument("--model", default="mid", help="mid, full, demo, or a stripped checkpoint")
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -62,21 +63,23 @@ def parse() -> argparse.Namespace:
 
 
 def checkpoint(name: str) -> str:
-    """Return the folder of a checkpoint; the mid-size one is made where it isn't there yet."""
+    """Return the folder of a checkpoint; a random one is made where it isn't there yet."""
     if name == "demo":
         from phi4audio_cli.checkpoint.resolve import resolve
 
         return str(resolve("demo", offline=True))
-    if name != "mid":
+    if name not in ("mid", "full"):
         return name
-    folder = BUILT / "mid"
+    folder = BUILT / name
     if not folder.is_dir():
         from make_checkpoint import make
         from random_checkpoint.sizes import SIZES
 
-        make(BUILT / "native", "native", SIZES["mid"])
+        native = BUILT / f"{name}-native"
+        make(native, "native", SIZES[name])
         command = [sys.executable, "-m", "phi4audio_cli", "strip-export", "--no-verify"]
-        subprocess.run([*command, "--source", BUILT / "native", "--out", folder], check=True)
+        subprocess.run([*command, "--source", native, "--out", folder], check=True)
+        shutil.rmtree(native)
     return str(folder)
 
 

@@ -15,13 +15,16 @@ from benchmark.clips import Work
 from benchmark.stopwatch import Stopwatch
 from phi4audio_cli.audio import decode
 from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.readers import Readers, reader_count
+from phi4audio_cli.audio.reading import ReaderHere
 from phi4audio_cli.audio.vad import SileroDetector
-from phi4audio_cli.engine import run
+from phi4audio_cli.engine import Intake, run
 from phi4audio_cli.model import answering, hearing
 from phi4audio_cli.model.decoder import Decoder
 from phi4audio_cli.model.features import FRAMES_PER_EMBEDDING
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.serving import Service
 from phi4audio_cli.model.writing import Writer
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
@@ -35,6 +38,7 @@ STAGES = (
     (Decoder, "step", "decode steps"),
     (Writer, "_close_gaps", "moving rows"),
     (answering, "align", "align"),
+    (Service, "_listen", "waiting"),
     (InputBuilder, "decode", "text"),
 )
 
@@ -98,19 +102,20 @@ def run_ours(
 
     `static`: in batches of clips like in length that all wait for the last answer.
     """
-    watch, padding = Stopwatch(), Padding()
+    on_gpu = device.startswith("cuda")
+    watch, padding = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None), Padding()
     backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
     lengths = [each.tokens for each in work]
     if any(lengths):
         backend.stop_tokens = frozenset()
     if static:
         backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
-    _transcribe(backend, work[:1], Forced(lengths, align))
+    _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(lengths, align), device)
     for owner, attribute, name in STAGES:
         watch.watch(owner, attribute, name)
     padding.watch()
     began = time.perf_counter()
-    tokens = _transcribe(backend, work, Forced(lengths, align))
+    tokens = _transcribe(backend, work, Forced(lengths, align), device)
     return {
         "seconds": time.perf_counter() - began,
         "tokens": tokens,
@@ -145,16 +150,23 @@ def _seconds(request: Request) -> float:
     return request.chunk.seconds if request.chunk else 0.0
 
 
-def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced) -> int:
-    """Run the engine; return the tokens of all answers."""
+def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced, device: str) -> int:
+    """Run the engine; return the tokens of all answers.
+
+    Beside a GPU the readers have processes of their own, as in the tool; on the CPU they are in
+    this process, where their stages can be timed.
+    """
     counted = _Counted(backend)
     jobs = [Job(index, each.path) for index, each in enumerate(work)]
     cut = partial(cut_speech, detector=SileroDetector())
-    for event in run(jobs, task, counted, chunk_seconds=task.max_chunk_seconds, cut=cut):
-        if isinstance(event, FileFailed):
-            raise event.error
-        if isinstance(event, FileDone):
-            counted.done += 1
+    with Readers(ReaderHere(cut=cut)) as readers:
+        apart = readers.several(reader_count("auto", device)) if device.startswith("cuda") else ()
+        seconds, intake = task.max_chunk_seconds, Intake(readers=apart)
+        for event in run(jobs, task, counted, chunk_seconds=seconds, cut=cut, intake=intake):
+            if isinstance(event, FileFailed):
+                raise event.error
+            if isinstance(event, FileDone):
+                counted.done += 1
     if counted.done != len(work):
         raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
     return counted.tokens

@@ -15,9 +15,13 @@ class Stopwatch:
     """Adds up the seconds spent in stages, those of nested stages taken off the outer one.
 
     Each thread counts for itself, so stages that overlap add up to more than the wall time.
+
+    Args:
+        settle: Called before a stage ends, so that what it began on a device counts for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        self.settle = settle
         self.seconds: Counter[str] = Counter()
         self._inner = threading.local()
 
@@ -30,6 +34,7 @@ class Stopwatch:
         try:
             yield
         finally:
+            self.settle()
             spent = time.perf_counter() - began
             self.seconds[name] += spent - self._inner.spent
             self._inner.spent = outer + spent
