@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import transformers
@@ -19,6 +20,7 @@ from phi4audio_cli.model.limit import Limit
 from phi4audio_cli.model.linears import multiply_weight_first
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
+from phi4audio_cli.model.need import rows_that_fit
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
 from phi4audio_cli.model.preparing import prepare
@@ -43,7 +45,7 @@ def open_local_backend(
     dtype: str = "auto",
     attention: str = "auto",
     quantize: str = "none",
-    batch_size: int = 8,
+    batch_size: int | Literal["auto"] = 8,
     on_note: Callable[[str], None] = lambda note: None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> LocalBackend:
@@ -56,7 +58,7 @@ def open_local_backend(
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         attention: `auto`, `flash_attention_2`, `sdpa` or `eager`.
         quantize: `none`, or `int8` or `int4` for the weights of the decoder's linear layers.
-        batch_size: Most requests answered at once.
+        batch_size: Most requests answered at once; `auto`: as many as fit the memory and pay.
         on_note: Told in one line what a user should know, such as weights left on the CPU.
         on_stage: Told what goes on during a long pass, and an empty text when it is over.
 
@@ -75,6 +77,8 @@ def open_local_backend(
     placement = place(model, run_on, store_as, quantized)
     if note := placement.note():
         on_note(note)
+    if batch_size == "auto":
+        batch_size = rows_that_fit(model, run_on, store_as, quantized)
     fill(model, checkpoint.mapped_tensors(), store_as, placement, quantized)
     multiply_weight_first(model)
     inputs = InputBuilder.from_folder(folder, run_on)
@@ -99,11 +103,11 @@ class LocalBackend:
     ) -> None:
         self.model = model
         self.inputs = inputs
-        self.stop_tokens = stop_tokens
         self.batch_size = batch_size
         self.heard_together = 1 if self._weight.device.type == "cpu" else HEARD_TOGETHER
         self.on_note: Callable[[str], None] = lambda note: None
         self.on_stage: Callable[[str], None] = lambda stage: None
+        self.writer = Writer(model, stop_tokens)
 
     def generate(
         self, feed: Iterable[Request | None], stop: Callable[[], bool] = lambda: False
@@ -115,8 +119,9 @@ class LocalBackend:
         """
         prepared = Ahead(prepare(self.inputs, feed), self.batch_size + self.heard_together)
         prepared.start()
+        self.writer.forget()
         service = Service(
-            Writer(self.model, self.stop_tokens),
+            self.writer,
             Hearing(self.model, self.heard_together),
             Answering(self.inputs),
             Limit(self.batch_size, self._lower),

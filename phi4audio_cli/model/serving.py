@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+import torch
+
 from phi4audio_cli.model.answering import Answering
 from phi4audio_cli.model.failures import Failure, release_memory, too_large, understand
 from phi4audio_cli.model.hearing import Hearing, encoder_windows
@@ -110,12 +112,36 @@ class Service:
             self._listen()
             while self._unprepared:
                 yield self._unprepared.popleft()
-            if not self.waiting or not self._has_room(self.waiting[0]):
+            joining = self._joining()
+            if not joining:
                 return
-            asked = self.waiting.popleft()
-            failure = self._attempt(partial(self._begin, asked))
-            if failure is not None:
-                yield from self._recover(asked, failure)
+            failure = self._attempt(partial(self._begin, joining))
+            if failure is None:
+                for asked in joining:
+                    if asked.row is not None and asked.row.done:
+                        yield from self._finish(asked)
+            else:
+                yield from self._begin_each(joining, failure)
+
+    def _joining(self) -> list[Asked]:
+        """Take those of the waiting that have room, in their order."""
+        joining: list[Asked] = []
+        while self.waiting and self._has_room(self.waiting[0], joining):
+            joining.append(self.waiting.popleft())
+        return joining
+
+    def _begin_each(self, joining: list[Asked], failure: Failure) -> Iterator[Answered]:
+        """Go on after prompts couldn't be read together: some of them may be, alone."""
+        if len(joining) == 1:
+            yield from self._recover(joining[0], failure)
+            return
+        for place, asked in enumerate(joining):
+            if not self._has_room(asked, []):
+                self.waiting.extendleft(reversed(joining[place:]))
+                return
+            alone = self._attempt(partial(self._begin, [asked]))
+            if alone is not None:
+                yield from self._recover(asked, alone)
             elif asked.row is not None and asked.row.done:
                 yield from self._finish(asked)
 
@@ -146,13 +172,15 @@ class Service:
             return None
         return 0.0 if self._starved else PATIENCE_SECONDS
 
-    def _has_room(self, asked: Asked) -> bool:
-        """Whether a request can join those under way."""
-        if not self.under_way:
+    def _has_room(self, asked: Asked, joining: list[Asked]) -> bool:
+        """Whether a request can join those under way, and those that join with it."""
+        others = [*self.under_way, *joining]
+        if not others:
             return True
-        together = [*self.under_way, asked]
+        together = [*others, asked]
         alone = any(self._must_be_alone(each) for each in together)
-        return not alone and len(together) <= min(self._rows_for(together), self.writer.slots)
+        slots = self.writer.slots if self.under_way else self._rows_for(joining)
+        return not alone and len(together) <= min(self._rows_for(together), slots)
 
     def _rows_for(self, together: Iterable[Asked]) -> int:
         """How many rows may be under way: each counts as many encoder windows as the longest."""
@@ -161,17 +189,24 @@ class Service:
     def _must_be_alone(self, asked: Asked) -> bool:
         return asked.suspect or may_cross_rope_switch(self.writer.model, asked.prompt)
 
-    def _begin(self, asked: Asked) -> None:
-        alone = self._must_be_alone(asked)
+    def _begin(self, joining: list[Asked]) -> None:
+        """Read prompts into slots; all of them, or none."""
+        alone = self._must_be_alone(joining[0])
+        slots = self.writer.slots if self.under_way else 1 if alone else self._rows_for(joining)
+        self.writer.make_room(slots, max(positions_of(asked.prompt) for asked in joining))
+        rows = self.writer.begin([(asked.prompt, self._hear(asked, joining)) for asked in joining])
+        for asked, row in zip(joining, rows, strict=True):
+            asked.row = row
+            self.under_way.append(asked)
+            self._tell(asked, "writing")
+
+    def _hear(self, asked: Asked, joining: list[Asked]) -> torch.Tensor:
         self._tell(asked, "hearing {} of audio")
-        beside = () if alone else [each.prompt for each in self.waiting]
+        alone = self._must_be_alone(asked)
+        beside = () if alone else [each.prompt for each in (*joining, *self.waiting)]
         heard = self.hearing.of(asked.prompt, beside)
         self._tell(asked, f"reading {asked.prompt.prompt_length} positions")
-        slots = self.writer.slots if self.under_way else 1 if alone else self._rows_for([asked])
-        self.writer.make_room(slots, positions_of(asked.prompt))
-        [asked.row] = self.writer.begin([(asked.prompt, heard)])
-        self.under_way.append(asked)
-        self._tell(asked, "writing")
+        return heard
 
     # Rows write, and end.
 

@@ -21,7 +21,11 @@ CAPACITY_STEP = 128
 """Slots are made for whole multiples of so many positions."""
 
 READ_TOGETHER = 2048
-"""Positions of prompts that a device other than the CPU reads at once."""
+"""Positions of prompts that a GPU reads at once; one prompt keeps a CPU busy."""
+
+GPU_CAPACITY = 1024
+"""Positions of a slot on a GPU, at least, which 40 s of speech take: growing would cost the
+recorded steps."""
 
 
 @dataclass(slots=True)
@@ -104,6 +108,8 @@ class Writer:
         self.stop_tokens = frozenset(stop_tokens)
         self.rows: list[Row] = []
         self.decoder: Decoder | None = None
+        self.read_together = 0 if self.device.type == "cpu" else READ_TOGETHER
+        """Positions of prompts read at once; one prompt alone is always read."""
         self._switch = rope_switch(model)
 
     def make_room(self, rows: int, positions: int) -> None:
@@ -112,7 +118,8 @@ class Writer:
         Raises:
             ValueError: More rows are under way than fit.
         """
-        capacity = -(-positions // CAPACITY_STEP) * CAPACITY_STEP
+        least = 0 if self.device.type == "cpu" else GPU_CAPACITY
+        capacity = -(-max(positions, least) // CAPACITY_STEP) * CAPACITY_STEP
         slots = self.decoder.slots if self.decoder is not None else None
         if slots is not None and slots.count == rows and slots.capacity >= capacity:
             return
@@ -128,24 +135,30 @@ class Writer:
         """Read prompts, with the audio embeddings of each, and write their first tokens.
 
         There must be room (`make_room`). Rows whose first token ends them are done already.
-        """
-        new: list[Row] = []
-        for group in self._groups(prompts):
-            new += self._begin(group)
-        return new
 
-    def _groups(
-        self, prompts: Sequence[tuple[Prepared, torch.Tensor]]
-    ) -> list[list[tuple[Prepared, torch.Tensor]]]:
-        """Divide prompts into those that are read together; on the CPU each is read alone."""
-        limit = 0 if self._decoder.device.type == "cpu" else READ_TOGETHER
-        groups: list[list[tuple[Prepared, torch.Tensor]]] = []
-        for item in sorted(prompts, key=lambda each: each[0].prompt_length, reverse=True):
-            longest = groups[-1][0][0].prompt_length if groups else 0
-            if groups and (len(groups[-1]) + 1) * longest <= limit:
-                groups[-1].append(item)
+        Raises:
+            Exception: Whatever the network raises; then none of them is under way.
+        """
+        new: dict[int, Row] = {}
+        try:
+            for group in self._groups([prompt for prompt, _ in prompts]):
+                rows = self._begin([prompts[index] for index in group])
+                new.update(zip(group, rows, strict=True))
+        except Exception:
+            self.rows = [row for row in self.rows if row not in new.values()]
+            raise
+        return [new[index] for index in range(len(prompts))]
+
+    def _groups(self, prompts: Sequence[Prepared]) -> list[list[int]]:
+        """Divide prompts, by their places, into those that are read together, like with like."""
+        groups: list[list[int]] = []
+        longest = 0
+        for index in sorted(range(len(prompts)), key=lambda each: -prompts[each].prompt_length):
+            if groups and (len(groups[-1]) + 1) * longest <= self.read_together:
+                groups[-1].append(index)
             else:
-                groups.append([item])
+                groups.append([index])
+                longest = prompts[index].prompt_length
         return groups
 
     def _begin(self, group: Sequence[tuple[Prepared, torch.Tensor]]) -> list[Row]:
@@ -185,6 +198,11 @@ class Writer:
         self.rows.remove(row)
         if not row.answer.sound:
             self._decoder.slots.clear(row.place)
+
+    def forget(self) -> None:
+        """Let go of all rows, whatever became of them."""
+        for row in list(self.rows):
+            self.release(row)
 
     def drop_slots(self) -> None:
         """Give the slots' memory back; no row is under way."""

@@ -107,7 +107,7 @@ def run_ours(
     backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
     lengths = [each.tokens for each in work]
     if any(lengths):
-        backend.stop_tokens = frozenset()
+        backend.writer.stop_tokens = frozenset()
     if static:
         backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
     _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(lengths, align), device)

@@ -65,10 +65,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 10])
-@pytest.mark.parametrize("together", [1, 4])
-def test_the_tokens_are_those_alone(backend, alone, monkeypatch, batch_size, together):
+@pytest.mark.parametrize(("heard", "read"), [(1, 0), (4, 0), (4, 120), (10, 2048)])
+def test_the_tokens_are_those_alone(backend, alone, monkeypatch, batch_size, heard, read):
+    """However many are encoded together, and however many positions are read together."""
     monkeypatch.setattr(backend, "batch_size", batch_size)
-    monkeypatch.setattr(backend, "heard_together", together)
+    monkeypatch.setattr(backend, "heard_together", heard)
+    monkeypatch.setattr(backend.writer, "read_together", read)
     found = {answer.request.job: answer.tokens for answer in backend.generate(requests())}
     assert found == alone
 
@@ -105,6 +107,7 @@ def test_a_longer_prompt_may_join_shorter_ones(backend, monkeypatch):
         grow(self, capacity)
 
     monkeypatch.setattr(Decoder, "grow", watched)
+    backend.writer.drop_slots()
     found = {answer.request.job: answer.tokens for answer in backend.generate(asked)}
     assert [found[0], found[1]] == expected
     assert len(capacities) == 1
@@ -115,6 +118,36 @@ def test_long_recordings_count_as_many(backend, steps, monkeypatch):
     asked = [Request(job, chunk(job, 50.0), "ABC", 3) for job in range(2)]
     list(backend.generate([*asked, *requests((3, 3, 3))]))
     assert steps == [1, 1, 1, 1, 3, 3]
+
+
+def test_prompts_are_read_together_where_that_is_faster(backend, monkeypatch):
+    sizes: list[int] = []
+    read = Decoder.read
+
+    def counted(self: Decoder, places, given):
+        sizes.append(len(given))
+        return read(self, places, given)
+
+    monkeypatch.setattr(Decoder, "read", counted)
+    monkeypatch.setattr(backend, "heard_together", 8)
+    monkeypatch.setattr(backend.writer, "read_together", 2048)
+    list(backend.generate([*requests((3, 3, 3, 3, 3, 3)), None]))
+    assert sizes == [3, 3]
+
+
+def test_prompts_that_cannot_be_read_together_are_read_alone(backend, alone, monkeypatch):
+    read = Decoder.read
+
+    def fail(self: Decoder, places, given):
+        if len(given) > 1:
+            raise ValueError("these don't go together")
+        return read(self, places, given)
+
+    monkeypatch.setattr(Decoder, "read", fail)
+    monkeypatch.setattr(backend, "heard_together", 4)
+    monkeypatch.setattr(backend.writer, "read_together", 2048)
+    found = {answer.request.job: answer.tokens for answer in backend.generate(requests())}
+    assert found == alone
 
 
 @pytest.mark.timeout(60)
