@@ -10,6 +10,7 @@ from typing import Any
 from phi4audio_cli.cluster.calls import Pool
 from phi4audio_cli.cluster.sizes import Workers
 from phi4audio_cli.cluster.wire import Gift, Ready, Said
+from phi4audio_cli.errors import ModelError, Phi4AudioError
 from phi4audio_cli.jobs.filing import Filed, Told
 from phi4audio_cli.types import Chunk, FileFailed
 
@@ -43,6 +44,15 @@ class Hand:
         """Count a chunk."""
         if chunk is not None:
             self.audio += chunk.seconds / 2 if chunk.speaker else chunk.seconds
+
+    def blamed(self, error: Exception) -> Phi4AudioError:
+        """Return an error that says where it happened."""
+        where = f"{self.name} on {self.place}" if self.place else self.name
+        if isinstance(error, Phi4AudioError):
+            place = f"{error.where} ({where})" if error.where else where
+            return type(error)(error.what, place, error.remedy)
+        what = f"one worker after the other ends: {type(error).__name__}: {error}"
+        return ModelError(what, where, "look at Ray's logs, and at the memory of its machine")
 
     def count(self, told: Told) -> None:
         """Count a recording that is done or has failed."""

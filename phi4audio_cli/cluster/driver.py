@@ -24,6 +24,9 @@ LOOK = 0.5
 BARREN = 3
 """Workers in a row that may go before they have loaded the model; then none will."""
 
+FRUITLESS = 8
+"""Workers that may go one after the other without an answer from any: the fault is everywhere."""
+
 GATHER_SECONDS = 30.0
 """How long those that are ready wait for the others, so that what is wrong is told first."""
 
@@ -66,7 +69,7 @@ class Driver:
         self._patient = patient
         self._now = now
         self._model: str | None = None
-        self._barren = 0
+        self._barren = self._fruitless = 0
         self._loaded = False
         self._notes: set[str] = set()
 
@@ -155,6 +158,7 @@ class Driver:
                 if self._queue.postpone(hand.name, job):
                     return
             case Filed():
+                self._fruitless = 0
                 if self._queue.returned(job):
                     told = replace(told, anew=True)  # done in this run, by one that died since
                 self._queue.settle(hand.name, job)
@@ -162,6 +166,7 @@ class Driver:
                 self._queue.settle(hand.name, job)
             case ChunkDone(generation=generation, recalled=False):
                 hand.hear(generation.request.chunk)
+                self._fruitless = 0
         hand.count(told)
         yield told
 
@@ -172,28 +177,23 @@ class Driver:
         self.crew.lose(hand)
         if self._stop() or hand.leaving:
             return
-        if hand.loaded is None:
-            self._barren += 1
-            hopeless = isinstance(error, Phi4AudioError) and not self._loaded and not died
-            if hopeless or self._barren >= BARREN:
-                raise _named(error, hand)
-            died = False  # the recordings were not even looked at
+        self._fruitless += 1
+        self._barren += hand.loaded is None
+        if self._is_hopeless(hand, error, died):
+            raise hand.blamed(error)
         held = self._queue.held(hand.name)
-        others = f"; others do the {held} recordings it had" if held else ""
+        others = f"; its recordings ({held}) go to others" if held else ""
         self._say(f"{hand.name} is gone: {error}{others}")
+        # Before the model is there a recording is not even looked at.
+        died = died and hand.loaded is not None
         for job in self._queue.lose(hand.name, died=died):
             what = f"{DEATHS} workers in a row ended with this recording: {error}"
             remedy = "look at it with phi4audio transcribe, alone and without --cluster"
             yield FileFailed(job, FileError(what, name_of(job), remedy))
 
-
-def _named(error: Exception, hand: Hand) -> Phi4AudioError:
-    where = f"{hand.name} on {hand.place}" if hand.place else hand.name
-    if isinstance(error, Phi4AudioError):
-        place = f"{error.where} ({where})" if error.where else where
-        return type(error)(error.what, place, error.remedy)
-    return ModelError(
-        f"workers end before the model is loaded: {type(error).__name__}: {error}",
-        where,
-        "look at Ray's logs, and at the memory of its machine",
-    )
+    def _is_hopeless(self, hand: Hand, error: Exception, died: bool) -> bool:
+        """Return whether any further worker would go, too."""
+        refused = isinstance(error, Phi4AudioError) and not died and hand.loaded is None
+        if refused and not self._loaded:
+            return True
+        return self._barren >= BARREN or self._fruitless >= FRUITLESS

@@ -17,7 +17,7 @@ from phi4audio_cli.cluster.hatch import Hatch
 from phi4audio_cli.cluster.places import Proof, check
 from phi4audio_cli.cluster.wire import Broken, Gift, Loaded, News, Note, Ready, Said, pack
 from phi4audio_cli.engine.loaded import Engine
-from phi4audio_cli.errors import Phi4AudioError
+from phi4audio_cli.errors import ModelError, Phi4AudioError
 from phi4audio_cli.jobs.backlog import file_each
 from phi4audio_cli.jobs.fetch import fetched
 from phi4audio_cli.jobs.filing import Filing
@@ -109,8 +109,10 @@ class Worker:
                 engine: Engine | None = None
                 for jobs in self._hatch.rounds():
                     engine = self._round(jobs, model, engine, opened)
-        except Exception as error:
+        except Phi4AudioError as error:
             self._tell(Broken(error))
+        except Exception as error:  # of any kind, which need not bear pickling
+            self._tell(Broken(ModelError(f"{type(error).__name__}: {error}")))
         finally:
             self._hatch.leave()
 

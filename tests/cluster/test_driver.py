@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cluster.driver import Driver
+from phi4audio_cli.cluster.driver import FRUITLESS, Driver
 from phi4audio_cli.cluster.queue import DEATHS, Queue
 from phi4audio_cli.cluster.sizes import Workers
 from phi4audio_cli.errors import CheckpointError, ModelError
@@ -131,6 +131,17 @@ def test_a_model_that_cant_be_loaded_ends_the_run_at_once_and_says_where(tmp_pat
     with pytest.raises(CheckpointError, match=r"model.safetensors \(worker \d on .*\): a tensor"):
         drive(make_jobs(tmp_path, [0.5]), pool)
     assert len(pool.started) == 1
+
+
+def test_a_fault_that_every_worker_has_ends_the_run(tmp_path: Path) -> None:
+    def break_always(request: Request) -> str:
+        raise TypeError("a bug")
+
+    jobs = make_jobs(tmp_path, [0.5] * 9)
+    pool = PoolHere(plan(break_always))
+    with pytest.raises(ModelError, match="TypeError: a bug"):
+        drive(jobs, pool)
+    assert len(pool.started) <= FRUITLESS + 1
 
 
 def test_workers_that_never_get_ready_end_the_run_too(tmp_path: Path) -> None:
