@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_audio_language
@@ -28,6 +35,8 @@ DEFAULT_MODEL = "microsoft/Phi-4-multimodal-instruct"
 
 MAX_READERS = 64
 """More recordings at once than this keep no device busier, and each takes a process."""
+
+MAX_BATCH_SIZE = 1024
 
 MAX_CHUNK_SECONDS = 40.0
 """The audio encoder's window: longer audio is folded at fixed places, words or not."""
@@ -53,8 +62,8 @@ class Settings(BaseModel):
     """What is heard of several channels; split: left and right as two speakers."""
     track: int | None = Field(None, ge=0)
     """Which audio stream of a container; None: the first."""
-    batch_size: int = Field(8, ge=1, le=1024)
-    """Most chunks that are worked on at once."""
+    batch_size: Literal["auto"] | int = "auto"
+    """Most chunks that are worked on at once; auto: as many as fit the memory and pay."""
     readers: Literal["auto"] | int = "auto"
     """Recordings that are decoded and cut at the same time, each in a process of its own."""
     chunk_seconds: float = Field(MAX_CHUNK_SECONDS, ge=1, le=MAX_CHUNK_SECONDS)
@@ -124,13 +133,14 @@ class Settings(BaseModel):
         except UsageError as error:
             raise ValueError(f"{error.what}; {error.remedy}") from error
 
-    @field_validator("readers", mode="before")
+    @field_validator("batch_size", "readers", mode="before")
     @classmethod
-    def _check_readers(cls, value: object) -> object:
+    def _check_number(cls, value: object, field: ValidationInfo) -> object:
+        most = MAX_READERS if field.field_name == "readers" else MAX_BATCH_SIZE
         if value == "auto":
             return value
-        if not str(value).isdigit() or not 1 <= int(str(value)) <= MAX_READERS:
-            raise ValueError(f"must be auto, or a number from 1 to {MAX_READERS}")
+        if not str(value).isdigit() or not 1 <= int(str(value)) <= most:
+            raise ValueError(f"must be auto, or a number from 1 to {most}")
         return int(str(value))
 
     @field_validator("language")

@@ -128,8 +128,9 @@ def test_an_unknown_variable_is_named() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("batch_size", 0, "greater than or equal to 1"),
-        ("batch_size", "many", "valid integer"),
+        ("batch_size", 0, "auto, or a number from 1 to 1024"),
+        ("batch_size", "many", "auto, or a number from 1 to 1024"),
+        ("batch_size", 1025, "auto, or a number from 1 to 1024"),
         ("readers", 0, "auto, or a number from 1 to 64"),
         ("readers", "many", "auto, or a number from 1 to 64"),
         ("readers", 65, "auto, or a number from 1 to 64"),

@@ -46,7 +46,7 @@ def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
     """
     from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
     from phi4audio_cli.model.load import build
-    from phi4audio_cli.model.memory import PassCost
+    from phi4audio_cli.model.need import FREE_SHARE, USUAL_TOKENS, Need, rows_that_fit
     from phi4audio_cli.model.placement import free_memory, place, total_bytes
     from phi4audio_cli.model.quantize import Quantization, wide_parameters
 
@@ -57,16 +57,20 @@ def memory(settings: Settings, checkpoint: Checkpoint) -> Check:
     model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
     note = place(model, chosen, dtype, quantized).note()
     weights = total_bytes(model, dtype, quantized)
-    one = PassCost.of(model.config, dtype.itemsize).bytes_for(settings.chunk_seconds)
-    batch = one * settings.batch_size
+    wanted, free = settings.batch_size, free_memory(chosen)
+    rows = rows_that_fit(model, chosen, dtype, quantized) if wanted == "auto" else wanted
+    need = Need(model.config, dtype.itemsize, chosen.type == "cuda")
+    batch = need.peak(rows, settings.chunk_seconds, USUAL_TOKENS)
     found = (
         f"{gigabytes(weights)} of weights in {str(dtype).removeprefix('torch.')}, about "
-        f"{gigabytes(batch)} for {settings.batch_size} chunks at once"
+        f"{gigabytes(batch)} for {rows} chunks at once"
     )
     if note:
         return Check("memory", "warn", f"{found}; {note}", "--dtype bfloat16, or a larger device")
-    if weights + batch > free_memory(chosen):
-        fitting = max(1, int((free_memory(chosen) - weights) // one))
+    if weights + batch > free:
+        fitting = need.most_rows(
+            FREE_SHARE * (free - weights), settings.chunk_seconds, USUAL_TOKENS
+        )
         return Check("memory", "warn", f"{found}: may not fit", f"--batch-size {fitting}")
     return Check("memory", "ok", found)
 

@@ -85,12 +85,13 @@ Offline = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--batch-size",
         "-b",
         metavar="N",
-        help="Most chunks that are worked on at once. Default: 8.",
+        help="Most chunks that are worked on at once. "
+        "Default: auto, as many as fit the memory and pay.",
     ),
 ]
 Readers = Annotated[

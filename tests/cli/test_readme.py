@@ -41,7 +41,7 @@ def test_defaults_are_told() -> None:
     defaults = Settings()
     assert f"`{DEFAULT_MODEL}` |" in README
     assert f"`{','.join(defaults.formats)}` |" in README
-    assert any("--batch-size" in row and f"| {defaults.batch_size} |" in row for row in ROWS)
+    assert any("--batch-size" in row and f"| `{defaults.batch_size}`" in row for row in ROWS)
     assert any("--chunk" in row and f"| {defaults.chunk_seconds:g} |" in row for row in ROWS)
 
 
