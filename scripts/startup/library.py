@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import soundfile
 import torch
-from marks import end, mark
 from transformers import AutoModelForCausalLM, AutoTokenizer, Phi4MultimodalFeatureExtractor
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalAudioModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from startup.marks import end, mark
 
 folder, clip, dtype = sys.argv[1:4]
 

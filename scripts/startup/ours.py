@@ -6,10 +6,13 @@ import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from marks import end, mark
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from startup.marks import end, mark
 
 WATCHED = "phi4audio_cli.model.local"
 
