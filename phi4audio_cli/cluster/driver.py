@@ -103,8 +103,9 @@ class Driver:
             self.crew.send(hand, gift)
 
     def _room(self, hand: Hand) -> int:
-        # Towards the end few at a time, so that all finish together.
-        return max(1, min(hand.room, self._queue.waiting // (2 * len(self.crew.hands))))
+        # Towards the end few at a time, so that all finish together; to a full worker none, or
+        # each answer of a long recording would bring it another.
+        return min(hand.room, max(1, self._queue.waiting // (2 * len(self.crew.hands))))
 
     def _gathered(self) -> bool:
         return self._stop() or self.crew.gathered(GATHER_SECONDS)

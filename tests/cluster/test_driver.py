@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.cluster.driver import FRUITLESS, Driver
+from phi4audio_cli.cluster.hatch import AHEAD
 from phi4audio_cli.cluster.queue import DEATHS, Queue
 from phi4audio_cli.cluster.sizes import Workers
 from phi4audio_cli.errors import CheckpointError, ModelError
@@ -108,6 +109,17 @@ def test_a_recordings_own_failure_costs_no_worker(tmp_path: Path) -> None:
     assert "talk0.wav" in failed(told)[0]
     assert pool.started == ["worker 1"]
     assert driver.crew.figures()[0]["failed"] == 1
+
+
+def test_answers_of_long_recordings_bring_a_worker_no_more_of_them(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, [10.0] * 40)
+    (tmp_path / "slow").write_text("0.002")
+    queue = Queue(jobs)
+    driver = Driver(queue, PoolHere(plan(partial(end_at, tmp_path))), TWO, lambda: False)
+    most = 0
+    for _ in driver.events():
+        most = max(most, *(queue.held(name) for name in driver.crew.hands), 0)
+    assert most <= 2 * AHEAD, "what lies ready, and what is read or waits for its answers"
 
 
 def test_there_are_no_more_workers_than_recordings_nor_than_asked_for(tmp_path: Path) -> None:
