@@ -88,7 +88,7 @@ def show_stages(found: dict[str, list[float]]) -> None:
     print(f"\ndecoding, VAD, cutting and transfer; {wanted:.0f} a core are wanted for "
           f"{2 * GPU_RTFX:.0f} on {CORES} cores")  # fmt: skip
     for kind, vad in PASSES.items():
-        parts = (f"decode {kind}", vad, "cut at pauses", "transfer, pickled")
+        parts = (f"decode {kind}", vad, "cut at pauses", "transfer")
         core = 1 / sum(1 / middle[part] for part in parts)
         print(f"{kind:34} {core:14.0f}   x {CORES} cores = {CORES * core:.0f} (an extrapolation)")
 

@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from phi4audio_cli.audio.reading import Reader
+from phi4audio_cli.audio.wire import receive
 from phi4audio_cli.audio.worker import REMEDY, serve
 
 START_SECONDS = 120.0
@@ -112,11 +113,13 @@ class ReaderProcess:
     def _exchange(self, message: object, seconds: float) -> Any:
         try:
             self._ours.send(message)
-            if not self._hears(seconds):
-                raise LostError(f"{HANGS}: nothing came for {seconds:.0f} s")
-            return self._ours.recv()
+            return receive(self._ours, lambda: self._wait(seconds))
         except (EOFError, OSError):
             raise LostError(f"{CRASHED} ({self._cause()})") from None
+
+    def _wait(self, seconds: float) -> None:
+        if not self._hears(seconds):
+            raise LostError(f"{HANGS}: nothing came for {seconds:.0f} s")
 
     def _hears(self, seconds: float) -> bool:
         """Wait for a message.

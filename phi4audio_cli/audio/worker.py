@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import TypeAlias
 
 from phi4audio_cli.audio.reading import Reader, Reading, Wanted
+from phi4audio_cli.audio.wire import send
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Chunk
 
@@ -72,7 +73,7 @@ def _do(connection: Connection, reader: Reader, wanted: Wanted) -> None:
     with contextlib.suppress(_LeftError):
         _read(reader, wanted, told)
         told.wait()
-    connection.send(None)
+    send(connection, None)
 
 
 class _Teller:
@@ -94,7 +95,7 @@ class _Teller:
 
     def tell(self, reply: Reply) -> None:
         self.wait()
-        self._connection.send(reply)
+        send(self._connection, reply)
         self._asked = False
 
 

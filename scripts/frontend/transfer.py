@@ -1,4 +1,4 @@
-"""Chunks from one process to another: pickled through a pipe, or in shared memory."""
+"""Chunks from one process to another: pickled, read into their place, or in shared memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
+from phi4audio_cli.audio.wire import receive, send
 from phi4audio_cli.types import WIDE_BAND, Chunk
 
 LENGTH = 40 * WIDE_BAND
@@ -18,6 +19,13 @@ def _pickling(connection: Connection) -> None:
     samples = np.zeros(LENGTH, np.float32)
     while connection.recv() is not None:
         connection.send(Chunk(0, samples, WIDE_BAND, 0))
+    connection.send(time.process_time())
+
+
+def _placing(connection: Connection) -> None:
+    samples = np.zeros(LENGTH, np.float32)
+    while connection.recv() is not None:
+        send(connection, Chunk(0, samples, WIDE_BAND, 0))
     connection.send(time.process_time())
 
 
@@ -36,6 +44,11 @@ def _receive_pickled(connection: Connection) -> None:
     connection.recv()
 
 
+def _receive_placed(connection: Connection) -> None:
+    connection.send("")
+    receive(connection, lambda: None)
+
+
 def _receive_shared(connection: Connection) -> None:
     memory = SharedMemory(create=True, size=4 * LENGTH)
     connection.send(memory.name)
@@ -46,6 +59,7 @@ def _receive_shared(connection: Connection) -> None:
 
 
 WAYS = {
+    "transfer": (_placing, _receive_placed),
     "transfer, pickled": (_pickling, _receive_pickled),
     "transfer, shared memory": (_sharing, _receive_shared),
 }
@@ -53,21 +67,21 @@ WAYS = {
 
 def measure(way: str, chunks: int) -> float:
     """Send chunks of 40 s; return seconds of audio a second of both processes' time."""
-    send, receive = WAYS[way]
+    sender, fetch = WAYS[way]
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=send, args=(theirs,), daemon=True)
+    process = context.Process(target=sender, args=(theirs,), daemon=True)
     process.start()
-    receive(ours)  # the process is there
+    fetch(ours)  # the process is there
     ours.send(None)
     before = ours.recv()
     process.join()
-    process = context.Process(target=send, args=(theirs,), daemon=True)
+    process = context.Process(target=sender, args=(theirs,), daemon=True)
     process.start()
-    receive(ours)
+    fetch(ours)
     began = time.thread_time()
     for _ in range(chunks):
-        receive(ours)
+        fetch(ours)
     used = time.thread_time() - began
     ours.send(None)
     used += ours.recv() - before
