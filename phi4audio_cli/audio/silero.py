@@ -10,16 +10,12 @@ Based on silero-vad 6 (MIT), whose weights are read from where it is installed.
 from __future__ import annotations
 
 import functools
-import importlib.util
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from phi4audio_cli.errors import ModelError
+from phi4audio_cli.audio import silero_weights
 from phi4audio_cli.types import NARROW_BAND, Samples
 
 Array = npt.NDArray[np.float32]
@@ -60,7 +56,7 @@ class Silero:
         self.window = window_length(sample_rate)
         self.context = self.window // 8
         """So many samples before a window are heard with it."""
-        weights = _weights("_model_8k." if sample_rate == NARROW_BAND else "_model.")
+        weights = silero_weights.weights(sample_rate)
         self._basis = _columns(weights["stft.forward_basis_buffer"][:, 0])
         names = [f"encoder.{index}.reparam_conv" for index in range(len(STRIDES))]
         # One matrix for each of the three places that a convolution's kernel covers.
@@ -185,40 +181,3 @@ def _convolve(places: Sequence[Array], centre: int, kernel: Array, bias: Array) 
 def _columns(matrix: Array) -> Array:
     """Transpose the last two axes, laid out so that vectors can be multiplied from the left."""
     return np.ascontiguousarray(matrix.swapaxes(-1, -2))
-
-
-def _weights(prefix: str) -> Mapping[str, Array]:
-    tensors = _all_weights()
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-@functools.cache
-def _all_weights() -> Mapping[str, Array]:
-    """Read the weights from silero-vad's file without importing silero-vad.
-
-    Its import would set torch to one thread, for the whole process.
-    """
-    for path in _files():
-        import torch
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit's own announcement
-            module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-        return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    raise ModelError(
-        "the voice-activity model is not installed",
-        "silero-vad",
-        "pip install 'silero-vad>=6', or cut by energy with --no-vad",
-    )
-
-
-def _files() -> Iterator[Path]:
-    spec = importlib.util.find_spec("silero_vad")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "data" / "silero_vad.jit"
-        if path.is_file():
-            yield path
