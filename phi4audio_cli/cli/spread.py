@@ -60,10 +60,9 @@ def on_cluster(
     with joined(where, cpu_only=settings.device == "cpu"), proof(folders, jobs) as seen:
         from phi4audio_cli.cluster import pool as on_ray
 
-        machines = on_ray.nodes()
+        machines = on_ray.check_versions(on_ray.nodes(), display.line)
         default = 1 if where == "local" else None
         workers, share = share_out(machines, wanted, settings.device, default=default)
-        on_ray.check_versions([each for each in machines if share.fits(each)])
         plan = _plan(make_task, options, settings, share, seen)
         display.stage(f"starting {workers.least} worker{'s' * (workers.least > 1)}")
         with closing(on_ray.RayPool(plan, share)) as pool:

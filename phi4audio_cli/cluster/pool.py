@@ -23,7 +23,7 @@ from phi4audio_cli.cluster import versions
 from phi4audio_cli.cluster.calls import Lost, Reply
 from phi4audio_cli.cluster.sizes import Node, Share
 from phi4audio_cli.cluster.wire import Gift
-from phi4audio_cli.cluster.worker import Plan, Worker
+from phi4audio_cli.cluster.worker import Plan, Say, Worker
 from phi4audio_cli.errors import ModelError, UsageError
 
 PROBE_SECONDS = 60.0
@@ -115,40 +115,44 @@ def _shortened(error: RayError) -> Exception:
 
 
 def nodes() -> list[Node]:
-    """Return the machines of the cluster."""
-    return [Node.of(entry) for entry in ray.nodes() if entry["Alive"]]
+    """Return the machines of the cluster that have anything to give."""
+    found = [Node.of(entry) for entry in ray.nodes() if entry["Alive"]]
+    return [node for node in found if node.cpus or node.gpus]
 
 
-def check_versions(machines: Sequence[Node]) -> None:
-    """Check that all machines have the driver's versions.
+def check_versions(machines: Sequence[Node], say: Say) -> list[Node]:
+    """Check that machines have the driver's versions, and return those that answer.
+
+    Args:
+        machines: Some of which may be gone, and Ray not know it yet.
+        say: Told of those that don't answer.
 
     Raises:
-        UsageError: One differs, or doesn't answer.
+        UsageError: One has other versions, or none answers.
     """
     mine = versions.versions()
     cloudpickle.register_pickle_by_value(versions)
     try:
         ask = ray.remote(num_cpus=0, max_retries=0)(versions.versions)
-        calls = {}
-        for node in machines:
-            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-            calls[node.name] = ask.options(scheduling_strategy=there).remote()
-        for name, call in calls.items():
-            _compare(name, mine, _answer(name, call))
+        places = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in machines]
+        answers = [ask.options(scheduling_strategy=place).remote() for place in places]
     finally:
         cloudpickle.unregister_pickle_by_value(versions)
-
-
-def _answer(name: str, call: Any) -> Mapping[str, str]:
-    try:
-        found: Mapping[str, str] = ray.get(call, timeout=PROBE_SECONDS)
-    except GetTimeoutError as error:
-        raise UsageError("this machine doesn't answer", name, "look at ray status") from error
-    except RayError as error:
-        raise UsageError(
-            f"can't be used: {_shortened(error)}", name, "look at ray status"
-        ) from error
-    return found
+    if answers:
+        ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
+    there = []
+    for node, answer in zip(machines, answers, strict=True):
+        try:
+            theirs: Mapping[str, str] = ray.get(answer, timeout=0)
+        except RayError as error:
+            why = "no answer" if isinstance(error, GetTimeoutError) else _shortened(error)
+            say(f"{node.name} ({node.id[:8]}) can't be used: {why}")
+        else:
+            _compare(node.name, mine, theirs)
+            there.append(node)
+    if not there:
+        raise UsageError("no machine of the cluster answers", "--cluster", "look at ray status")
+    return there
 
 
 def _compare(name: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
@@ -158,6 +162,5 @@ def _compare(name: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> N
         if theirs.get(what) != mine[what]
     ]
     if differ:
-        raise UsageError(
-            f"has {'; '.join(differ)}", name, "install the same versions on all machines"
-        )
+        remedy = "install the same versions on all machines"
+        raise UsageError(f"has {'; '.join(differ)}", name, remedy)

@@ -31,12 +31,16 @@ class Nodes:
     def address(self) -> str:
         return str(self.cluster.address)
 
-    def add(self) -> None:
-        self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES))
+    def add(self, num_cpus: int = 1, num_gpus: int = 0) -> None:
+        self.nodes.append(
+            self.cluster.add_node(
+                num_cpus=num_cpus, num_gpus=num_gpus, object_store_memory=STORE_BYTES
+            )
+        )
 
-    def remove(self) -> None:
-        """Take the oldest node away, without a word."""
-        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+    def remove(self, which: int = 0) -> None:
+        """Take a node away, the oldest as a rule, without a word."""
+        self.cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
 
 
 @pytest.fixture(scope="session")

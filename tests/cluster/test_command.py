@@ -69,7 +69,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_goes_on_to_one_machines_outpu
 ) -> None:
     assert phi4audio(*arguments(talks, "one")) == 0
     printed = capsys.readouterr().out
-    process = begin(talks, "out", "--cluster", "auto")
+    process = begin(talks, "out", "--cluster", "auto", "--batch-size", "1")
     wait_for(process, lambda: list(Path("out").glob("*.srt")))
     process.kill()
     process.communicate()
@@ -96,7 +96,9 @@ def test_locally_nobody_else_can_connect_and_ctrl_c_leaves_nothing(talks, tmp_pa
     home = tmp_path / "home"
     home.mkdir()
     plain["HOME"] = str(home)
-    process = begin(talks, "out", "--cluster", "local", "--workers", "2", env=plain)
+    process = begin(
+        talks, "out", "--cluster", "local", "--workers", "2", "--batch-size", "1", env=plain
+    )
     ours = psutil.Process(process.pid)
     wait_for(process, lambda: list(Path("out").glob("*.srt")))
     family = [ours, *ours.children(recursive=True)]

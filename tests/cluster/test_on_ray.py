@@ -25,7 +25,9 @@ from .scripted import asked, end_at, make_jobs, plan
 pytestmark = pytest.mark.usefixtures("joinable")
 
 
-def drive(folder: Path, jobs: list[Job], count: int = 2) -> tuple[list[Told], list[str]]:
+def drive(
+    folder: Path, jobs: list[Job], count: int = 2, device: str = "auto"
+) -> tuple[list[Told], list[str]]:
     """Do jobs with workers that look into a folder for what they are to die of."""
     from ray import cloudpickle
 
@@ -35,8 +37,8 @@ def drive(folder: Path, jobs: list[Job], count: int = 2) -> tuple[list[Told], li
     cloudpickle.register_pickle_by_value(scripted)
     try:
         with joined("auto"):
-            workers, share = share_out(nodes(), Workers(count, count), "auto")
-            check_versions([each for each in nodes() if share.fits(each)])
+            machines = check_versions(nodes(), notes.append)
+            workers, share = share_out(machines, Workers(count, count), device)
             with closing(RayPool(plan(partial(end_at, folder)), share)) as pool:
                 driver = Driver(Queue(jobs), pool, workers, lambda: False, say=notes.append)
                 return list(driver.events()), notes
@@ -81,13 +83,25 @@ def test_a_machine_that_vanishes_costs_no_recording(tmp_path: Path, cluster: Nod
         while len(asked(tmp_path)) < 4:
             time.sleep(0.05)
         cluster.remove()
-        cluster.add()
 
     thread = threading.Thread(target=vanish)
     thread.start()
     told, notes = drive(tmp_path, jobs)
     thread.join()
+    cluster.add()
     assert done(told) == list(range(8))
     assert any("is gone" in line for line in notes)
     counted = Counter(asked(tmp_path))
     assert counted.total() <= len(counted) + 1
+
+
+def test_every_worker_gets_a_gpu_of_its_own(tmp_path: Path, cluster: Nodes) -> None:
+    cluster.add(num_cpus=4, num_gpus=2)  # Ray doesn't look whether they are there
+    jobs = make_jobs(tmp_path, [0.5] * 6)
+    (tmp_path / "slow").write_text("0.2")
+    try:
+        told, _ = drive(tmp_path, jobs, device="cuda")
+    finally:
+        cluster.remove(-1)
+    assert done(told) == list(range(6))
+    assert {path.read_text() for path in tmp_path.glob("asked-*")} == {"0", "1"}
