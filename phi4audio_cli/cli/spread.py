@@ -14,7 +14,7 @@ from phi4audio_cli.cli.tally import Tally
 from phi4audio_cli.cluster.connect import joined
 from phi4audio_cli.cluster.driver import Driver
 from phi4audio_cli.cluster.places import Proof, proof
-from phi4audio_cli.cluster.queue import Queue
+from phi4audio_cli.cluster.queue import Queue, long_ones_first
 from phi4audio_cli.cluster.sizes import Share, Workers, share_out
 from phi4audio_cli.cluster.worker import Plan, Say
 from phi4audio_cli.engine.loaded import Engine
@@ -67,7 +67,7 @@ def on_cluster(
         display.stage(f"starting {workers.least} worker{'s' * (workers.least > 1)}")
         with closing(on_ray.RayPool(plan, share)) as pool:
             driver = Driver(
-                Queue(jobs),
+                Queue(long_ones_first(jobs)),
                 pool,
                 workers,
                 stop,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from phi4audio_cli.cluster.wire import Gift
+from phi4audio_cli.jobs.shard import recording_bytes
 from phi4audio_cli.types import Job
 
 DEATHS = 3
@@ -18,11 +19,28 @@ DEATHS = 3
 LOSSES = 10
 """Workers that may be lost with it for reasons of their machines' or the network's."""
 
+LONG = 8
+"""So many times the mean size is long."""
+
 CLAIM_PAUSE = 2.0
 """Seconds until a recording is tried again whose lock somebody held."""
 
 CLAIM_PATIENCE = 120.0
 """Seconds a lock may outlive the worker that held it, on a shared disk whose server must notice."""
+
+
+def long_ones_first(jobs: Sequence[Job], size: Callable[[Job], int] = recording_bytes) -> list[Job]:
+    """Put recordings first that are far longer than most, so that none is begun at the end.
+
+    The others stay in order: what is printed in order need not be kept for long.
+
+    Args:
+        jobs: In the order of the inputs.
+        size: Of a job's recording, in bytes.
+    """
+    sizes = {job.index: size(job) for job in jobs}
+    long = LONG * sum(sizes.values()) / max(len(sizes), 1)
+    return sorted(jobs, key=lambda job: sizes[job.index] <= long)
 
 
 class Queue:

@@ -66,7 +66,7 @@ def test_every_command_is_told() -> None:
     "page",
     [
         "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/tasks.md",
-        "docs/batch-jobs.md", "docs/strip-export.md",
+        "docs/batch-jobs.md", "docs/strip-export.md", "docs/cluster.md",
     ],
 )  # fmt: skip
 def test_paths_that_are_named_exist(page: str) -> None:

@@ -96,9 +96,7 @@ def test_locally_nobody_else_can_connect_and_ctrl_c_leaves_nothing(talks, tmp_pa
     home = tmp_path / "home"
     home.mkdir()
     plain["HOME"] = str(home)
-    process = begin(
-        talks, "out", "--cluster", "local", "--workers", "2", "--batch-size", "1", env=plain
-    )
+    process = begin(talks, "out", "--cluster", "local", "--batch-size", "1", env=plain)
     ours = psutil.Process(process.pid)
     wait_for(process, lambda: list(Path("out").glob("*.srt")))
     family = [ours, *ours.children(recursive=True)]

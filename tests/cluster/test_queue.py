@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phi4audio_cli.cluster.queue import CLAIM_PATIENCE, CLAIM_PAUSE, DEATHS, LOSSES, Queue
+from phi4audio_cli.cluster.queue import (
+    CLAIM_PATIENCE,
+    CLAIM_PAUSE,
+    DEATHS,
+    LOSSES,
+    Queue,
+    long_ones_first,
+)
 from phi4audio_cli.types import Job
 
 
@@ -104,3 +111,11 @@ def test_each_job_is_settled_once_whatever_becomes_of_the_workers() -> None:
                 settled += [job.index for job in queue.lose(worker, died=step % 2 == 0)]
                 held[worker] = []
         assert sorted(settled) == list(range(20))
+
+
+def test_recordings_far_longer_than_most_come_first_and_the_others_stay_in_order() -> None:
+    sizes = [5, 3, 9, 4] * 10
+    sizes[30] = 900
+    ordered = long_ones_first(jobs(40), lambda job: sizes[job.index])
+    assert [job.index for job in ordered] == [30, *(index for index in range(40) if index != 30)]
+    assert long_ones_first([]) == []
