@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,11 +60,14 @@ def test_what_the_weights_take_is_not_free(monkeypatch: pytest.MonkeyPatch):
     assert rows_that_fit(model, torch.device("cpu"), torch.float32) == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_predicted_peak_is_the_real_one():
-    """Eight chunks of 20 s through the demo, beside the weights: 100 MB, give or take a third."""
+    """Eight chunks of 20 s through the demo: beside the weights it takes about 80 MB."""
     command = [sys.executable, BENCH, "--here", "--models", "demo", "--words"]
     command += ["--rows", "8", "--seconds", "20", "--tokens", "200"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    # Libraries keep buffers for each thread.
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
     figures = json.loads(done.stdout.splitlines()[-1])
     real = figures["peak"] - figures["before"]
     assert 0.66 < figures["need"] / real < 1.5
