@@ -20,14 +20,23 @@ class WeightFirstLinear(nn.Linear):
         return torch.mm(self.weight, rows.t()).t().view(*hidden.shape[:-1], self.out_features)
 
 
+class ProjectionForAttention(WeightFirstLinear):
+    """The same, laid out in rows again: the fused attention of CPUs takes nothing else."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        return super().forward(hidden).contiguous()
+
+
 def multiply_weight_first(model: Phi4AudioForCausalLM) -> None:
     """Have the decoder's plain float32 layers on the CPU compute so; all others stay as they are.
 
     The weights are neither moved nor copied.
     """
-    for module in [*model.model.layers.modules(), model.lm_head]:
+    for name, module in [*model.model.layers.named_modules(), ("lm_head", model.lm_head)]:
         if type(module) is nn.Linear and _is_plain(module):
-            module.__class__ = WeightFirstLinear
+            attends = name.endswith("qkv_proj")
+            module.__class__ = ProjectionForAttention if attends else WeightFirstLinear
 
 
 def _is_plain(layer: nn.Linear) -> bool:
