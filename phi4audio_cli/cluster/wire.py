@@ -24,7 +24,7 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A `ChunkDone` on its way: its samples stay behind, and their number goes with it."""
+    """A `ChunkDone` on its way: samples, speech and words stay behind; of samples, the number goes."""
 
     event: ChunkDone
     samples: int
@@ -97,5 +97,6 @@ def _silent(told: ChunkDone, count: int) -> ChunkDone:
     if request.chunk is None:
         return told
     silence = np.broadcast_to(np.float32(0), (count,))
-    light = replace(request, chunk=replace(request.chunk, samples=silence))
-    return replace(told, generation=replace(told.generation, request=light))
+    light = replace(request, chunk=replace(request.chunk, samples=silence, speech=()))
+    # Nobody looks at its words there; to take a hundred objects out of a message takes long.
+    return replace(told, generation=replace(told.generation, request=light, words=()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from phi4audio_cli.cluster.wire import Note, pack, unpack
 from phi4audio_cli.jobs.filing import Filed
-from phi4audio_cli.types import Chunk, ChunkDone, Generation, Job, Request
+from phi4audio_cli.types import Chunk, ChunkDone, Generation, Job, Request, Span, Word
 
 JOB = Job(3, Path("talk.wav"), {"txt": Path("out/talk.txt")})
 
@@ -31,6 +31,19 @@ def test_of_a_chunk_everything_comes_but_its_audio() -> None:
     assert heard.samples.strides == (0,), "its length takes no memory"
     assert (told.job, told.recalled) == (JOB, True)
     assert (told.generation.text, told.generation.tokens) == ("so", (5, 6))
+
+
+def test_words_and_where_speech_is_stay_behind() -> None:
+    speech = tuple(Span(start, start + 8000) for start in range(0, 640_000, 16_000))
+    request = Request(3, Chunk(0, np.ones(640_000, np.float32), 16_000, 0, speech), "Write.", 64)
+    words = tuple(Word("so", 0.4 * number, 0.4 * number + 0.3) for number in range(100))
+    done = ChunkDone(JOB, Generation(request, "so " * 100, (), (), "stop", words))
+    sent = pickle.dumps(pack(done))
+    assert len(sent) < 3000
+    told = unpack(pickle.loads(sent))
+    assert isinstance(told, ChunkDone)
+    assert told.generation.text == "so " * 100
+    assert done.generation.words == words, "the worker still has them"
 
 
 def test_what_has_no_audio_goes_as_it_is() -> None:
