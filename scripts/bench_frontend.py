@@ -122,10 +122,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         stages = measure_stages(folder, arguments.seconds, arguments.rounds)
+        show_stages(stages)
+        sys.stdout.flush()
         fed = measure_feeding(
             folder, arguments.seconds, arguments.rounds, arguments.readers, arguments.device
         )
-    show_stages(stages)
     show_feeding(fed)
     print(f"\nload average {busy:.1f} at the start, {load():.1f} at the end")
     if arguments.json:
