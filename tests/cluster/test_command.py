@@ -122,3 +122,23 @@ def _listening(process: psutil.Process) -> list[psutil._common.pconn]:
         return [each for each in process.net_connections() if each.status == psutil.CONN_LISTEN]
     except psutil.Error:
         return []
+
+
+def test_without_the_option_nothing_of_ray_is_imported(talks) -> None:
+    look = (
+        "import sys\n"
+        "ours = ('ray', 'phi4audio_cli.cluster')\n"
+        "from phi4audio_cli.cli.app import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n"
+        "    found = [name for name in sys.modules if name.startswith(ours)]\n"
+        "    print(end.code, found, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look, *arguments(talks[-1:], "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "0 []"
