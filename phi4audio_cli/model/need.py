@@ -23,7 +23,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, FRAMES_PER_SECOND
 from phi4audio_cli.model.placement import RESERVED_SHARE, free_memory, total_bytes
 from phi4audio_cli.model.quantize import Quantization
 from phi4audio_cli.model.subsampling import BLOCK_FRAMES, CACHED_CHANNELS, SUBSAMPLING
-from phi4audio_cli.model.writing import CAPACITY_STEP, READ_TOGETHER
+from phi4audio_cli.model.writing import CAPACITY_STEP, GPU_CAPACITY, READ_TOGETHER
 from phi4audio_cli.types import WIDE_BAND
 
 FLOAT32 = 4
@@ -78,7 +78,8 @@ class Need:
         prompt = frames + PROMPT_POSITIONS
         positions = prompt + tokens
         together = self._heard_together(rows)
-        kept = rows * _upward(positions, CAPACITY_STEP) * self.cache_per_position
+        slot = max(positions, GPU_CAPACITY) if self.on_gpu else positions
+        kept = rows * _upward(slot, CAPACITY_STEP) * self.cache_per_position
         kept += together * frames * self.config.hidden_size * self.itemsize
         kept += self._prepared(rows + together, seconds)
         passes = (
