@@ -24,7 +24,7 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A `ChunkDone` on its way: samples, speech and words stay behind; of samples, the number goes."""
+    """A `ChunkDone` on its way: samples, speech and words stay behind; the samples' number goes."""
 
     event: ChunkDone
     samples: int
