@@ -41,6 +41,10 @@ def main() -> None:
     show(table)
     if options.json:
         options.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    if options.picture:
+        from benchmark.picture import draw
+
+        options.picture.write_text(draw(table), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -57,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path, help="where to draw the stages, as SVG")
     parser.add_argument("--one", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
