@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""What each recording of a job costs the driver and the store: the figures of docs/scale.md.
+
+    python scripts/bench_scale.py plan --recordings 100000 1000000
+    python scripts/bench_scale.py plan --recordings 100000 --files
+    python scripts/bench_scale.py drive
+    python scripts/bench_scale.py calls
+    python scripts/bench_scale.py store
+    OPENBLAS_NUM_THREADS=1 python scripts/bench_scale.py read
+
+Processor time is told, so that it means something on a busy machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from scale.lengths import measure
+
+SAMPLES = Path(__file__).resolve().parents[1] / "phi4audio_cli" / "demo" / "samples"
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Measure what comes before work begins, and the report."""
+    from scale import planning
+
+    for count in options.recordings:
+        with tempfile.TemporaryDirectory() as name:
+            manifest = planning.write_manifest(Path(name), count, files=options.files)
+            found = planning.measure(manifest)
+        before = found.megabytes["at the start"]
+        print(
+            f"{count} recordings, {'files' if options.files else 'URLs'}; memory is the process's"
+        )
+        for step, megabytes in found.megabytes.items():
+            each = 1e6 * (megabytes - before) / count
+            micro = 1e6 * found.seconds[step] / count
+            print(f"{step:26} {found.seconds[step]:7.1f} s {micro:7.1f} us each"
+                  f" {megabytes:8.0f} MB {each:7.0f} bytes each")  # fmt: skip
+        print(f"{'report':26} {found.report_bytes / count:.0f} bytes each\n")
+
+
+def drive(options: argparse.Namespace) -> None:
+    """Measure the driver's time and bytes for a recording and for a chunk of one."""
+    from scale.driving import drive as measure_driver
+
+    for workers in options.workers:
+        one, many = [], []
+        for _ in range(options.rounds):
+            one.append(measure_driver(4 * workers, 1, workers))
+            many.append(measure_driver(4 * workers, 41, workers))
+        short, long = (
+            tuple(map(statistics.median, zip(*each, strict=True))) for each in (one, many)
+        )
+        chunk = (long[0] - short[0]) / 40, (long[1] - short[1]) / 40
+        print(f"{workers} workers: a recording {1e6 * (short[0] - chunk[0]):.0f} us and "
+              f"{short[1] - chunk[1]:.0f} bytes, a chunk {1e6 * chunk[0]:.0f} us and "
+              f"{chunk[1]:.0f} bytes")  # fmt: skip
+
+
+def calls(options: argparse.Namespace) -> None:
+    """Measure calls over Ray, so many of which are open at a time."""
+    from scale.driving import call
+
+    from phi4audio_cli.cluster.connect import joined
+
+    with joined("local", cpu_only=True):
+        for _ in range(options.rounds):
+            for workers in options.workers:
+                each_second, seconds = call(workers, 5)
+                print(f"{workers} calls open: {each_second:.0f} a second, "
+                      f"{1e6 * seconds:.0f} us of the driver's for each")  # fmt: skip
+
+
+def store(options: argparse.Namespace) -> None:
+    """Measure requests and bytes of the bundled samples, done once and looked at again."""
+    from scale import storing
+
+    lengths = measure([SAMPLES])
+    more = ["--device", "cpu", "--dtype", "float32", "-f", "txt,json,srt"]
+    print(f"{len(lengths)} recordings, {sum(lengths):.0f} s of audio")
+    for name in ("first run", "second run"):
+        requests, sizes = storing.into_bucket(SAMPLES, more)
+        print(f"bucket, {name}: {dict(sorted(requests.items()))}")
+    print(f"bytes: {dict(sorted(sizes.items()))}")
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"folder: {dict(storing.into_folder(SAMPLES, Path(folder) / 'out', more))}")
+
+
+def read(options: argparse.Namespace) -> None:
+    """Measure how fast one recording is decoded, listened to and cut, in one thread."""
+    from functools import partial
+
+    from frontend.recordings import make
+
+    from phi4audio_cli.audio.packing import cut_speech
+    from phi4audio_cli.audio.reading import ReaderHere, Wanted
+    from phi4audio_cli.audio.vad import SileroDetector
+
+    reader = ReaderHere(cut=partial(cut_speech, detector=SileroDetector()))
+    seconds = 300.0
+    with tempfile.TemporaryDirectory() as name:
+        for kind, path in make(Path(name), seconds).items():
+            found = []
+            for _ in range(options.rounds):
+                began = time.process_time()
+                with reader.read(Wanted(path, 40.0)) as reading:
+                    sum(1 for _ in reading.chunks())
+                found.append(seconds / (time.process_time() - began))
+            print(f"{kind:16} RTFx {statistics.median(found):.0f}"
+                  f" ({min(found):.0f} to {max(found):.0f})")  # fmt: skip
+
+
+WAYS = {"plan": plan, "drive": drive, "calls": calls, "store": store, "read": read}
+
+
+def main() -> None:
+    """Read the command line, and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=WAYS)
+    parser.add_argument("--recordings", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--files", action="store_true", help="make files, not URLs")
+    parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    WAYS[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

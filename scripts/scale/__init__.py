@@ -1,0 +1,1 @@
+"""Parts of simulate_scale.py and bench_driver.py."""

@@ -1,0 +1,79 @@
+"""Lengths of recordings: measured ones, drawn from again and again, and assumed ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Lengths: TypeAlias = npt.NDArray[np.float64]
+"""Seconds of audio of each recording, in the order of the list."""
+
+HOUR = 3600.0
+CLIPS = (3.0, 15.0)
+CALLS = (60.0, 20 * 60.0)
+INTERVIEWS = (30 * 60.0, 3 * HOUR)
+"""Ranges in seconds that nine of ten recordings of a kind lie in: assumed."""
+
+LONGEST = 10 * HOUR
+"""The one recording of an archive that is longer than all others."""
+
+_NINETY = 1.6449
+"""Standard deviations to both sides that hold 90 % of a normal distribution."""
+
+
+def measure(folders: Sequence[Path]) -> list[float]:
+    """Return the lengths of all recordings in some folders, in seconds."""
+    import soundfile
+
+    paths = sorted(each for folder in folders for each in folder.rglob("*"))
+    kinds = (".wav", ".flac", ".mp3")
+    return [float(soundfile.info(str(path)).duration) for path in paths if path.suffix in kinds]
+
+
+def log_normal(bounds: tuple[float, float], count: int, rng: np.random.Generator) -> Lengths:
+    """Draw lengths, 90 % of which lie in the bounds, as many below them as above."""
+    low, high = map(math.log, bounds)
+    return rng.lognormal((low + high) / 2, (high - low) / 2 / _NINETY, count)
+
+
+def again(found: Sequence[float], count: int, rng: np.random.Generator) -> Lengths:
+    """Draw from measured lengths."""
+    return rng.choice(np.array(found), count)
+
+
+def archive(count: int, rng: np.random.Generator) -> Lengths:
+    """Draw 70 % clips, then 25 % calls, then interviews, and the longest: in the worst order."""
+    clips, calls = int(0.7 * count), int(0.25 * count)
+    parts = [log_normal(CLIPS, clips, rng), log_normal(CALLS, calls, rng)]
+    parts.append(log_normal(INTERVIEWS, count - clips - calls - 1, rng))
+    return np.concatenate([*parts, [LONGEST]])
+
+
+def split(lengths: Lengths, longest: float) -> Lengths:
+    """Return the lengths of equal ranges, each of `longest` seconds at most, in their order."""
+    ranges = np.ceil(lengths / longest).astype(int)
+    return np.repeat(lengths / ranges, ranges)
+
+
+def shards(lengths: Lengths, sizes: Lengths, count: int) -> list[Lengths]:
+    """Return the recordings of each shard, the largest to the emptiest, as `jobs.shard` does.
+
+    Args:
+        lengths: In seconds.
+        sizes: In bytes, as far as they are known.
+        count: Number of shards.
+    """
+    import heapq
+
+    loads = [(0.0, shard) for shard in range(count)]
+    members: list[list[int]] = [[] for _ in range(count)]
+    for place in np.argsort(-sizes, kind="stable").tolist():
+        load, shard = loads[0]
+        heapq.heapreplace(loads, (load + float(sizes[place]), shard))
+        members[shard].append(place)
+    return [lengths[sorted(each)] for each in members]

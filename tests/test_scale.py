@@ -1,0 +1,106 @@
+"""The simulation of docs/scale.md, on cases that were worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scripts.scale.lengths import again, archive, log_normal, shards, split
+from scripts.scale.picture import draw
+from scripts.scale.simulation import Machines, simulate
+
+PLAIN = Machines(workers=2, rtfx=10.0, readers=1, start_up=5.0)
+"""Two workers; a recording of 100 s takes one of them 10 s."""
+
+
+def test_the_next_recording_goes_to_the_first_that_is_free() -> None:
+    # 100 and 50 begin at 5; the second is free at 10, does 50 until 15; both are free, 20 to 17.
+    found = simulate(PLAIN, [[100, 50, 50, 20]])
+    assert (found.ideal, found.makespan, list(found.dry)) == (11.0, 17.0, [15.0, 17.0])
+    assert found.over == pytest.approx(1.0)
+    assert found.idle == pytest.approx(1 / 12)
+    assert found.tail == pytest.approx(2.0)
+
+
+def test_the_long_one_last_is_waited_for_and_first_is_not() -> None:
+    short, long = [20] * 10, [100]
+    assert simulate(PLAIN, [short + long]).makespan == 5 + 10 + 10
+    assert simulate(PLAIN, [long + short]).makespan == 5 + 16
+
+
+def test_a_shard_is_nobody_elses() -> None:
+    found = simulate(PLAIN, [[100, 50], [10]])
+    assert (found.ideal, found.makespan, list(found.dry)) == (8.0, 20.0, [6.0, 20.0])
+
+
+def test_one_recording_is_no_faster_than_it_is_read() -> None:
+    reading = Machines(workers=1, rtfx=10.0, reader_rtfx=5.0, readers=1, start_up=0.0)
+    assert simulate(reading, [[100, 100]]).makespan == 40.0
+    two = Machines(workers=1, rtfx=10.0, reader_rtfx=5.0, readers=2, start_up=0.0)
+    assert simulate(two, [[100, 100]]).makespan == 20.0, "two are read at a time"
+
+
+def test_slow_workers_get_fewer_where_they_pull() -> None:
+    slow = Machines(workers=2, rtfx=10.0, readers=1, start_up=0.0, slow=0.5)
+    # The slow one does one of 10 s of audio in 2 s, the other in 1.
+    assert simulate(slow, [[10] * 6]).makespan == 4.0
+    assert simulate(slow, [[10] * 3, [10] * 3]).makespan == 6.0
+
+
+def test_a_driver_that_takes_its_time_holds_up_all() -> None:
+    slow = Machines(workers=2, rtfx=10.0, readers=2, start_up=0.0,
+                    driver_recording=1.0, driver_chunk=2.0)  # fmt: skip
+    # 40 s are one chunk: 3 s of the driver each, and 4 s of the last model.
+    assert simulate(slow, [[40] * 5]).makespan == pytest.approx(5 * 3 + 4)
+
+
+def test_what_a_dead_worker_answered_is_not_done_again() -> None:
+    mortal = Machines(workers=1, rtfx=1.0, readers=1, start_up=10.0, hours_to_death=1.0)
+    found = simulate(mortal, [[3600.0 * 5]], seed=3)
+    assert found.deaths > 0
+    assert found.makespan == pytest.approx(10 + 5 * 3600 + 10 * found.deaths)
+
+
+def test_what_a_dead_worker_had_is_done_by_others() -> None:
+    mortal = Machines(workers=4, rtfx=1.0, readers=2, start_up=10.0, hours_to_death=1.0)
+    found = simulate(mortal, [[1000.0] * 200], seed=1)
+    assert found.deaths > 10
+    assert found.makespan >= 10 + found.ideal
+    assert found.over <= 10 * found.deaths + 2000
+
+
+def test_many_readers_and_workers_lose_nothing() -> None:
+    lengths = log_normal((10, 100), 2000, np.random.default_rng(0))
+    found = simulate(Machines(workers=7, readers=3, rtfx=2.0, start_up=1.0), [lengths.tolist()])
+    assert found.ideal == pytest.approx(lengths.sum() / 14)
+    assert 0 < found.over < lengths.max() * 3 / 2
+    assert len(found.dry) == 7
+
+
+def test_shards_hold_everything_once_and_are_even() -> None:
+    lengths = log_normal((10, 100), 500, np.random.default_rng(0))
+    parts = shards(lengths, lengths, 8)
+    assert sorted(np.concatenate(parts)) == sorted(lengths)
+    sums = [part.sum() for part in parts]
+    assert max(sums) - min(sums) < lengths.min() * 2
+
+
+def test_ranges_are_equal_and_none_is_too_long() -> None:
+    assert split(np.array([100.0, 30.0]), 40.0).tolist() == [100 / 3] * 3 + [30.0]
+
+
+def test_lengths_are_drawn_as_said_and_the_same_again() -> None:
+    drawn = log_normal((3, 15), 100_000, np.random.default_rng(0))
+    assert np.mean((drawn > 3) & (drawn < 15)) == pytest.approx(0.9, abs=0.005)
+    assert set(again([1.0, 2.0], 50, np.random.default_rng(0))) == {1.0, 2.0}
+    one, other = (archive(1000, np.random.default_rng(5)) for _ in range(2))
+    assert one.tolist() == other.tolist()
+    assert (len(one), one.argmax(), one[-1]) == (1000, 999, 36_000)
+
+
+def test_the_picture_is_svg_and_names_every_way() -> None:
+    from xml.etree import ElementTree
+
+    drawn = draw("a title", {"pulled": [10.0, 12.0], "shards": [6.0, 20.0]}, 11.0, 5.0)
+    texts = [each.text for each in ElementTree.fromstring(drawn).iter() if each.text]
+    assert {"a title", "pulled", "shards", "ideal"} <= set(texts)
