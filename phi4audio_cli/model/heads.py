@@ -32,16 +32,25 @@ def follow_scores(weights: torch.Tensor) -> torch.Tensor:
     Returns:
         Shape (heads,), from 0 to 1.
     """
-    heads, tokens, frames = weights.shape
+    return _order(weights) * _focus(weights)
+
+
+def _order(weights: torch.Tensor) -> torch.Tensor:
+    """Return the first two of a head's numbers, multiplied: its score is no higher."""
+    _, tokens, frames = weights.shape
     places = torch.arange(frames, dtype=weights.dtype, device=weights.device)
-    centres = (weights * places).sum(dim=-1)
     steps = weights.argmax(dim=-1).diff(dim=-1)
     forward = (steps >= 0) & (steps <= LONGEST_STEP * frames / tokens + 10)
+    moved = forward.to(weights.dtype).mean(dim=-1)
+    return _correlation_with_order(weights @ places).clamp(min=0) * moved
+
+
+def _focus(weights: torch.Tensor) -> torch.Tensor:
+    """Return the share of each head's weight that lies in one place, mean over the tokens."""
+    heads, tokens, frames = weights.shape
     rows = weights.reshape(heads * tokens, 1, frames)
     pooled = torch.nn.functional.avg_pool1d(rows, FOCUS_FRAMES, 1, FOCUS_FRAMES // 2)
-    focus = pooled.amax(dim=-1).reshape(heads, tokens).mean(dim=-1) * FOCUS_FRAMES
-    moved = forward.to(weights.dtype).mean(dim=-1)
-    return _correlation_with_order(centres).clamp(min=0) * moved * focus
+    return pooled.amax(dim=-1).reshape(heads, tokens).mean(dim=-1) * FOCUS_FRAMES
 
 
 def _correlation_with_order(centres: torch.Tensor) -> torch.Tensor:
@@ -61,8 +70,16 @@ class BestHeads:
     weights: list[torch.Tensor] = field(default_factory=list)
 
     def offer(self, weights: torch.Tensor) -> None:
-        """Take the heads of one layer, shape (heads, tokens, frames), as `follow_scores` does."""
-        scores = follow_scores(weights)
+        """Take the heads of one layer, shape (heads, tokens, frames), as `follow_scores` does.
+
+        The focus, which takes most of the time, is looked at of those only that may be kept.
+        """
+        order = _order(weights)
+        least = self.scores[-1] if len(self.scores) == HEADS_KEPT else -1.0
+        weights = weights[order > least]
+        if not len(weights):
+            return
+        scores = order[order > least] * _focus(weights)
         candidates = list(zip(scores.tolist(), weights, strict=True))
         candidates += zip(self.scores, self.weights, strict=True)
         best = sorted(candidates, key=lambda one: one[0], reverse=True)[:HEADS_KEPT]

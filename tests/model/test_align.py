@@ -48,6 +48,19 @@ def test_the_best_heads_of_all_layers_are_kept():
     torch.testing.assert_close(best.together(), head(FOLLOWS, width=2.0))
 
 
+def test_no_head_is_lost_by_not_looking_at_its_focus():
+    """The kept ones are the best of all by the whole score."""
+    generator = torch.Generator().manual_seed(3)
+    blurred = [head(FOLLOWS, width=float(width)) for width in range(1, 12)]
+    noise = [torch.rand(6, 100, generator=generator).softmax(dim=-1) for _ in range(13)]
+    every = torch.stack([*blurred, *noise])[torch.randperm(24, generator=generator)]
+    best = BestHeads()
+    for layer in every.split(4):
+        best.offer(layer)
+    expected = follow_scores(every).sort(descending=True).values[:HEADS_KEPT]
+    torch.testing.assert_close(torch.tensor(best.scores), expected)
+
+
 VOCABULARY = [
     "seven",
     " two",
