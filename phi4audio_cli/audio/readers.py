@@ -11,7 +11,7 @@ from phi4audio_cli.audio.reading import Reader
 
 Count: TypeAlias = int | Literal["auto"]
 
-MOST = 8
+MOST = 16
 """So many keep up with the fastest GPU that is known, on cores half as fast as those measured."""
 
 
