@@ -54,12 +54,12 @@ def drive(options: argparse.Namespace) -> None:
     for workers in options.workers:
         one, many = [], []
         for _ in range(options.rounds):
-            one.append(measure_driver(4 * workers, 1, workers))
-            many.append(measure_driver(4 * workers, 41, workers))
+            one.append(measure_driver(max(200, 2 * workers), 1, workers))
+            many.append(measure_driver(max(200, 2 * workers), 21, workers))
         short, long = (
             tuple(map(statistics.median, zip(*each, strict=True))) for each in (one, many)
         )
-        chunk = (long[0] - short[0]) / 40, (long[1] - short[1]) / 40
+        chunk = (long[0] - short[0]) / 20, (long[1] - short[1]) / 20
         print(f"{workers} workers: a recording {1e6 * (short[0] - chunk[0]):.0f} us and "
               f"{short[1] - chunk[1]:.0f} bytes, a chunk {1e6 * chunk[0]:.0f} us and "
               f"{chunk[1]:.0f} bytes")  # fmt: skip

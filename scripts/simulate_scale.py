@@ -29,6 +29,7 @@ from scale.lengths import (
     again,
     archive,
     log_normal,
+    long_first,
     measure,
     shards,
     split,
@@ -60,7 +61,9 @@ def kinds(folders: Sequence[Path]) -> dict[str, Kind]:
     return made
 
 
-def ways(machines: Machines, lengths: Lengths, hours: float) -> dict[str, Outcome]:
+def ways(
+    machines: Machines, lengths: Lengths, hours: float, wanted: Sequence[str] | None
+) -> dict[str, Outcome]:
     """Hand out recordings in every way."""
     rng = np.random.default_rng(1)
     bytes_of = lengths * rng.lognormal(0, SPREAD, len(lengths))
@@ -69,20 +72,22 @@ def ways(machines: Machines, lengths: Lengths, hours: float) -> dict[str, Outcom
     slow, mortal = replace(machines, slow=0.05), replace(machines, hours_to_death=hours)
     shuffled = rng.permutation(lengths)
     todo: dict[str, tuple[Machines, list[Lengths]]] = {
+        "pulled, long ones first": (machines, [long_first(lengths, bytes_of)]),
         "pulled as listed": (machines, [lengths]),
         "pulled, shuffled": (machines, [shuffled]),
         "pulled, longest first": (machines, [np.sort(lengths)[::-1]]),
         "pulled, ranges of 30 min": (machines, [split(lengths, RANGE)]),
         "shards by bytes": (machines, by_size),
         "shards by number": (machines, by_number),
-        "pulled, 5 % at half speed": (slow, [shuffled]),
+        "pulled, 5 % at half speed": (slow, [long_first(lengths, bytes_of)]),
         "shards by bytes, 5 % slow": (slow, by_size),
-        "pulled, workers die": (mortal, [shuffled]),
+        "pulled, workers die": (mortal, [long_first(lengths, bytes_of)]),
         "shards by bytes, they die": (mortal, by_size),
     }
     return {
         name: simulate(each, [queue.tolist() for queue in queues])
         for name, (each, queues) in todo.items()
+        if not wanted or name in wanted
     }
 
 
@@ -90,10 +95,12 @@ def show(name: str, lengths: Lengths, outcomes: dict[str, Outcome]) -> None:
     """Print a table."""
     print(f"\n{name}: {len(lengths)} recordings, {lengths.mean():.1f} s on average, "
           f"longest {lengths.max():.0f} s")  # fmt: skip
-    print(f"{'':27}{'ideal, s':>9}{'took, s':>9}{'over, s':>9}{'idle':>8}{'tail, s':>9}{'died':>6}")
+    print(
+        f"{'':27}{'ideal, s':>10}{'took, s':>10}{'over, s':>9}{'idle':>8}{'tail, s':>9}{'died':>6}"
+    )
     for way, found in outcomes.items():
         took = found.makespan - found.start_up
-        print(f"{way:27}{found.ideal:9.1f}{took:9.1f}{found.over:9.1f}{found.idle:8.1%}"
+        print(f"{way:27}{found.ideal:10.1f}{took:10.1f}{found.over:9.1f}{found.idle:8.1%}"
               f"{found.tail:9.1f}{found.deaths:6}")  # fmt: skip
 
 
@@ -103,10 +110,10 @@ def compare_ways(options: argparse.Namespace, machines: Machines) -> None:
         if options.kinds and name not in options.kinds:
             continue
         lengths = kind(options.recordings, np.random.default_rng(options.seed))
-        outcomes = ways(machines, lengths, options.hours_to_death)
+        outcomes = ways(machines, lengths, options.hours_to_death, options.ways)
         show(name, lengths, outcomes)
         if options.picture and name == "archive":
-            some = {way: outcomes[way].dry for way in list(outcomes)[:6]}
+            some = {way: outcomes[way].dry for way in list(outcomes)[:7]}
             first = outcomes["pulled as listed"]
             title = f"Share of {machines.workers} workers with work: {len(lengths)} recordings"
             options.picture.write_text(
@@ -136,6 +143,7 @@ def main() -> None:
     parser.add_argument("what", choices=["ways", "driver"])
     parser.add_argument("--recordings", type=int, default=200_000)
     parser.add_argument("--kinds", nargs="+", help="only these")
+    parser.add_argument("--ways", nargs="+", help="only these")
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--rtfx", type=float, default=1500, help="of a worker's model")
     parser.add_argument("--reader-rtfx", type=float, default=220, help="of one recording")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from scripts.scale.lengths import again, archive, log_normal, shards, split
+from phi4audio_cli.cluster.queue import long_ones_first
+from phi4audio_cli.types import Job
+from scripts.scale.lengths import again, archive, log_normal, long_first, shards, split
 from scripts.scale.picture import draw
 from scripts.scale.simulation import Machines, simulate
 
@@ -85,6 +89,14 @@ def test_shards_hold_everything_once_and_are_even() -> None:
     assert max(sums) - min(sums) < lengths.min() * 2
 
 
+def test_long_ones_are_put_first_as_the_driver_puts_them() -> None:
+    lengths = np.array([1.0] * 20 + [35.0, 2.0, 40.0, 1.0])
+    jobs = [Job(index, Path(f"{index}.wav")) for index in range(len(lengths))]
+    driver = long_ones_first(jobs, lambda job: int(lengths[job.index]))
+    assert long_first(lengths, lengths).tolist() == [lengths[job.index] for job in driver]
+    assert long_first(lengths, lengths)[:3].tolist() == [35.0, 40.0, 1.0]
+
+
 def test_ranges_are_equal_and_none_is_too_long() -> None:
     assert split(np.array([100.0, 30.0]), 40.0).tolist() == [100 / 3] * 3 + [30.0]
 
@@ -92,6 +104,8 @@ def test_ranges_are_equal_and_none_is_too_long() -> None:
 def test_lengths_are_drawn_as_said_and_the_same_again() -> None:
     drawn = log_normal((3, 15), 100_000, np.random.default_rng(0))
     assert np.mean((drawn > 3) & (drawn < 15)) == pytest.approx(0.9, abs=0.005)
+    assert drawn.min() >= 1.5
+    assert drawn.max() <= 30
     assert set(again([1.0, 2.0], 50, np.random.default_rng(0))) == {1.0, 2.0}
     one, other = (archive(1000, np.random.default_rng(5)) for _ in range(2))
     assert one.tolist() == other.tolist()

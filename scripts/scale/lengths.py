@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from phi4audio_cli.cluster.queue import LONG
+
 Lengths: TypeAlias = npt.NDArray[np.float64]
 """Seconds of audio of each recording, in the order of the list."""
 
@@ -36,9 +38,10 @@ def measure(folders: Sequence[Path]) -> list[float]:
 
 
 def log_normal(bounds: tuple[float, float], count: int, rng: np.random.Generator) -> Lengths:
-    """Draw lengths, 90 % of which lie in the bounds, as many below them as above."""
+    """Draw lengths, 90 % of which lie in the bounds, as many below as above, none twice as far."""
     low, high = map(math.log, bounds)
-    return rng.lognormal((low + high) / 2, (high - low) / 2 / _NINETY, count)
+    drawn = rng.lognormal((low + high) / 2, (high - low) / 2 / _NINETY, count)
+    return np.clip(drawn, bounds[0] / 2, bounds[1] * 2)
 
 
 def again(found: Sequence[float], count: int, rng: np.random.Generator) -> Lengths:
@@ -58,6 +61,11 @@ def split(lengths: Lengths, longest: float) -> Lengths:
     """Return the lengths of equal ranges, each of `longest` seconds at most, in their order."""
     ranges = np.ceil(lengths / longest).astype(int)
     return np.repeat(lengths / ranges, ranges)
+
+
+def long_first(lengths: Lengths, sizes: Lengths) -> Lengths:
+    """Return what `cluster.queue.long_ones_first` makes of recordings of some sizes."""
+    return lengths[np.argsort(sizes <= LONG * sizes.mean(), kind="stable")]
 
 
 def shards(lengths: Lengths, sizes: Lengths, count: int) -> list[Lengths]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT, MARGIN = 900, 400, 60
-COLOURS = ("#1f6fb4", "#d08020", "#2c8c4a", "#b03030", "#7a4fa0", "#606060")
+COLOURS = ("#1f6fb4", "#d08020", "#2c8c4a", "#b03030", "#7a4fa0", "#606060", "#000000")
 
 
 def draw(title: str, dry: Mapping[str, Sequence[float]], ideal: float, start: float) -> str:
