@@ -89,7 +89,7 @@ class Crew:
             self._let_go()
             return
         missing = min(self._workers.least, waiting) - len(self.hands)
-        if missing <= 0 and not self._starting and self._none_idle:
+        if missing <= 0 and not self.starting and self._none_idle:
             # One more at a time: each that can't be placed asks the cluster to grow.
             missing = int(len(self.hands) < self._workers.most)
         for _ in range(missing):
@@ -105,7 +105,7 @@ class Crew:
         """
         if not self._gathered and self._first_ready is not None:
             waited = self._now() - self._first_ready
-            self._gathered = not self._starting or waited >= patience
+            self._gathered = not self.starting or waited >= patience
         return self._gathered
 
     def standing(self, may_begin: bool) -> list[Hand]:
@@ -149,8 +149,9 @@ class Crew:
         return [_figures(hand, self._now()) for hand in self._all if hand.place]
 
     @property
-    def _starting(self) -> bool:
-        return any(not hand.place for hand in self.hands.values())
+    def starting(self) -> int:
+        """How many workers are not ready yet."""
+        return sum(not hand.place for hand in self.hands.values())
 
     @property
     def _none_idle(self) -> bool:

@@ -72,6 +72,8 @@ class Driver:
         self._barren = self._fruitless = 0
         self._loaded = False
         self._notes: set[str] = set()
+        self._began = now()
+        self._waits_told = False
 
     def events(self) -> Generator[Told]:
         """Do all jobs; yield what becomes of them.
@@ -81,6 +83,7 @@ class Driver:
         """
         while not self._queue.finished and not self._stop():
             self.crew.fit(self._queue.waiting)
+            self._tell_of_waiting()
             for worker, reply in self._pool.wait(LOOK):
                 yield from self._take(worker, reply)
             self._hand_out()
@@ -95,6 +98,15 @@ class Driver:
             for worker, reply in self._pool.wait(LOOK):
                 yield from self._take(worker, reply)
             self._hand_out()
+
+    def _tell_of_waiting(self) -> None:
+        """Say once that the cluster has no room for all workers yet."""
+        if self._waits_told or self._now() - self._began < GATHER_SECONDS:
+            return
+        self._waits_told = True
+        if self.crew.starting:
+            count = f"{self.crew.starting} of {len(self.crew.hands)} workers"
+            self._say(f"{count} wait for room in the cluster (ray status shows who has it)")
 
     def _hand_out(self) -> None:
         for hand in self.crew.standing(self._gathered()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from functools import partial
@@ -184,6 +185,26 @@ def test_a_recording_that_is_held_is_waited_for_unless_others_work_there(
     threading.Timer(0.5, held.close).start()
     told, _ = drive(jobs, PoolHere(plan()))
     assert done(told) == [0, 1]
+
+
+def test_a_cluster_without_room_for_all_is_told_and_those_that_are_there_begin(
+    tmp_path: Path,
+) -> None:
+    class Full(PoolHere):
+        def start(self) -> str:
+            name = super().start()
+            if len(self.started) > 1:
+                self._open = {call: of for call, of in self._open.items() if of != name}
+            return name
+
+    clock = itertools.count(0, 10)
+    notes: list[str] = []
+    jobs = make_jobs(tmp_path, [0.5] * 8)
+    told, _ = drive(jobs, Full(plan()), say=notes.append, now=lambda: float(next(clock)))
+    assert done(told) == list(range(8))
+    assert [line for line in notes if "wait for room" in line] == [
+        "1 of 2 workers wait for room in the cluster (ray status shows who has it)"
+    ]
 
 
 def test_when_stopped_batches_are_finished_and_nothing_more_is_begun(tmp_path: Path) -> None:
