@@ -52,6 +52,14 @@ def make_work(folder: Path, count: int, seed: int, *, forced: bool) -> list[Work
     return work
 
 
+def make_long_work(folder: Path, minutes: float) -> list[Work]:
+    """Write one long recording, as FLAC; its answers are as long as an ordinary speaker's."""
+    speech, length = _speech(), int(60 * minutes * WIDE_BAND)
+    path = folder / "long.flac"
+    soundfile.write(path, np.resize(speech, length), WIDE_BAND)
+    return [Work(path, 60 * minutes, round(60 * minutes * TOKENS_PER_SECOND))]
+
+
 def save_work(work: Sequence[Work], path: Path) -> None:
     """Write the list for a process that runs one variant."""
     entries = [asdict(each) | {"path": str(each.path)} for each in work]

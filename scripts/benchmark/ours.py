@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from benchmark.clips import Work
 from benchmark.stopwatch import Stopwatch
 from phi4audio_cli.audio import decode
+from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.packing import cut_speech
 from phi4audio_cli.audio.readers import Readers, reader_count
 from phi4audio_cli.audio.reading import ReaderHere
@@ -29,9 +31,10 @@ from phi4audio_cli.model.writing import Writer
 from phi4audio_cli.tasks.transcribe import Align, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
+READING = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "listen", "vad*"))
+"""Stages of the readers' processes, which work ahead."""
+
 STAGES = (
-    (decode.Recording, "blocks", "decode"),
-    (SileroDetector, "listen", "vad"),
     (InputBuilder, "hear", "features"),
     (hearing, "encode", "encoder"),
     (Decoder, "read", "prefill"),
@@ -46,16 +49,17 @@ STAGES = (
 class Forced(Transcribe):
     """Transcribes with answers of given lengths, by the job's index; they end nowhere else."""
 
-    def __init__(self, lengths: Sequence[int | None], align: Align) -> None:
+    def __init__(self, work: Sequence[Work], align: Align) -> None:
         super().__init__("English", align=align)
-        self.lengths = lengths
+        self.work = work
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Ask for as many tokens as were drawn for the clip; its later chunks get one."""
+        """Ask for the chunk's share of the tokens that were drawn for the clip."""
         for request in super().requests(job, chunk):
-            drawn = self.lengths[job]
-            wanted = drawn if chunk.index == 0 else 1
-            yield request if drawn is None else replace(request, max_new_tokens=wanted or 1)
+            clip = self.work[job]
+            share = (clip.tokens or 0) * chunk.seconds / clip.seconds
+            forced = replace(request, max_new_tokens=max(1, round(share)))
+            yield request if clip.tokens is None else forced
 
     def repair(self, answer: object) -> Sequence[Request]:
         """Leave nonsense as it is."""
@@ -105,22 +109,21 @@ def run_ours(
     on_gpu = device.startswith("cuda")
     watch, padding = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None), Padding()
     backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
-    lengths = [each.tokens for each in work]
-    if any(lengths):
+    if any(each.tokens for each in work):
         backend.writer.stop_tokens = frozenset()
     if static:
         backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
-    _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(lengths, align), device)
+    _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(work, align), device)
     for owner, attribute, name in STAGES:
         watch.watch(owner, attribute, name)
     padding.watch()
     began = time.perf_counter()
-    tokens = _transcribe(backend, work, Forced(lengths, align), device)
+    tokens = _transcribe(backend, work, Forced(work, align), device)
     return {
         "seconds": time.perf_counter() - began,
         "tokens": tokens,
         "padding": 1 - padding.real / max(padding.all, 1),
-        "stages": dict(watch.seconds),
+        "stages": dict(watch.seconds) | _reading(work),
     }
 
 
@@ -151,18 +154,12 @@ def _seconds(request: Request) -> float:
 
 
 def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced, device: str) -> int:
-    """Run the engine; return the tokens of all answers.
-
-    Beside a GPU the readers have processes of their own, as in the tool; on the CPU they are in
-    this process, where their stages can be timed.
-    """
+    """Run the engine, with readers in processes of their own; return the tokens of all answers."""
     counted = _Counted(backend)
     jobs = [Job(index, each.path) for index, each in enumerate(work)]
-    cut = partial(cut_speech, detector=SileroDetector())
-    with Readers(ReaderHere(cut=cut)) as readers:
-        apart = readers.several(reader_count("auto", device)) if device.startswith("cuda") else ()
-        seconds, intake = task.max_chunk_seconds, Intake(readers=apart)
-        for event in run(jobs, task, counted, chunk_seconds=seconds, cut=cut, intake=intake):
+    with Readers(ReaderHere(cut=partial(cut_speech, detector=SileroDetector()))) as readers:
+        intake = Intake(readers=readers.several(reader_count("auto", device)))
+        for event in run(jobs, task, counted, chunk_seconds=task.max_chunk_seconds, intake=intake):
             if isinstance(event, FileFailed):
                 raise event.error
             if isinstance(event, FileDone):
@@ -170,6 +167,20 @@ def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced, devic
     if counted.done != len(work):
         raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
     return counted.tokens
+
+
+def _reading(work: Sequence[Work]) -> dict[str, float]:
+    """Read all clips once more, on one core as readers do; return the seconds of their stages."""
+    watch = Stopwatch()
+    for owner, attribute, name in READING:
+        watch.watch(owner, attribute, name)
+    with threadpool_limits(1):
+        for each in work:
+            with open_audio(each.path) as recording:
+                rate = recording.info.sample_rate
+                for _ in cut_speech(recording.blocks(), rate, 40.0, detector=SileroDetector()):
+                    pass
+    return dict(watch.seconds)
 
 
 class _Counted:
