@@ -6,6 +6,7 @@
     python scripts/bench_scale.py drive
     python scripts/bench_scale.py calls
     python scripts/bench_scale.py store
+    python scripts/bench_scale.py names --recordings 1000000
     OPENBLAS_NUM_THREADS=1 python scripts/bench_scale.py read
 
 Processor time is told, so that it means something on a busy machine.
@@ -18,6 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -44,7 +46,9 @@ def plan(options: argparse.Namespace) -> None:
             micro = 1e6 * found.seconds[step] / count
             print(f"{step:26} {found.seconds[step]:7.1f} s {micro:7.1f} us each"
                   f" {megabytes:8.0f} MB {each:7.0f} bytes each")  # fmt: skip
-        print(f"{'report':26} {found.report_bytes / count:.0f} bytes each\n")
+        each = 1e6 * (found.peak - before) / count
+        print(f"report: {found.report_bytes / count:.0f} bytes each; "
+              f"most memory {found.peak:.0f} MB, {each:.0f} bytes each\n")  # fmt: skip
 
 
 def drive(options: argparse.Namespace) -> None:
@@ -94,6 +98,15 @@ def store(options: argparse.Namespace) -> None:
         print(f"folder: {dict(storing.into_folder(SAMPLES, Path(folder) / 'out', more))}")
 
 
+def names(options: argparse.Namespace) -> None:
+    """Measure the names of a folder's journals, as `jobs.store.Listings` holds them."""
+    for count in options.recordings:
+        tracemalloc.start()
+        held = {f"recording-{number:08}.transcribe.journal" for number in range(count)}
+        print(f"{len(held)} names: {tracemalloc.get_traced_memory()[0] / count:.0f} bytes each")
+        tracemalloc.stop()
+
+
 def read(options: argparse.Namespace) -> None:
     """Measure how fast one recording is decoded, listened to and cut, in one thread."""
     from functools import partial
@@ -118,7 +131,7 @@ def read(options: argparse.Namespace) -> None:
                   f" ({min(found):.0f} to {max(found):.0f})")  # fmt: skip
 
 
-WAYS = {"plan": plan, "drive": drive, "calls": calls, "store": store, "read": read}
+WAYS = {"plan": plan, "drive": drive, "calls": calls, "store": store, "names": names, "read": read}
 
 
 def main() -> None:

@@ -126,6 +126,8 @@ def compare_sizes(options: argparse.Namespace, machines: Machines) -> None:
     """Simulate clusters of several sizes under one driver."""
     print(f"{'':12}{'workers':>8}{'ideal, s':>10}{'took, s':>10}{'idle':>8}")
     for name, kind in kinds(options.measured).items():
+        if options.kinds and name not in options.kinds:
+            continue
         for workers in (10, 30, 100, 300, 1000):
             some = replace(machines, workers=workers)
             count = max(options.recordings * workers // 1000, 1)
@@ -147,7 +149,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--rtfx", type=float, default=1500, help="of a worker's model")
     parser.add_argument("--reader-rtfx", type=float, default=220, help="of one recording")
-    parser.add_argument("--readers", type=int, default=8, help="of each worker")
+    parser.add_argument("--readers", type=int, default=15, help="of each worker: 16 cores")
     parser.add_argument("--start-up", type=float, default=60, help="seconds until it is loaded")
     parser.add_argument("--hours-to-death", type=float, default=24, help="of a worker, on average")
     parser.add_argument("--driver-recording", type=float, default=0.0, help="seconds")

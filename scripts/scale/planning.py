@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from phi4audio_cli.cluster.queue import Queue
+from phi4audio_cli.cluster.queue import Queue, long_ones_first
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.outputs import plan_jobs
 from phi4audio_cli.jobs.report import Report, report_path
@@ -31,6 +32,8 @@ class Planned:
 
     seconds: dict[str, float] = field(default_factory=dict)
     megabytes: dict[str, float] = field(default_factory=dict)
+    peak: float = 0.0
+    """The most memory the process ever had, MB."""
     report_bytes: int = 0
 
     @contextmanager
@@ -70,7 +73,7 @@ def plan(manifest: Path, found: Planned) -> None:
     with found.step("prepare report and queue"):
         report = Report(jobs, "transcribe", "demo")
         report_path(jobs, OUT, None)
-        queue = Queue(jobs)
+        queue = Queue(long_ones_first(jobs))
     with found.step("take a shard of 1,000"):
         Shard(1, 1000).of(jobs)
     for job in jobs:
@@ -91,4 +94,5 @@ def measure(manifest: Path) -> Planned:
 def _plan(manifest: Path) -> Planned:
     found = Planned()
     plan(manifest, found)
+    found.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return found

@@ -24,7 +24,7 @@ class Machines:
     """Seconds of audio that a worker's model answers in a second."""
     reader_rtfx: float = float("inf")
     """Seconds of audio that are read in a second of one recording."""
-    readers: int = 8
+    readers: int = 15
     """Recordings that a worker reads at a time."""
     start_up: float = 60.0
     """Until a worker's model is loaded."""
