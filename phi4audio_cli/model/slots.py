@@ -33,8 +33,7 @@ class Slots:
         self.capacity = capacity
         width = config.hidden_size // config.num_attention_heads
         shape = (count, config.num_key_value_heads, capacity, width)
-        # Zeros: what lies beyond a row's end is multiplied by 0, and 0 times NaN is NaN. On the
-        # CPU they take no memory until something is written.
+        # Zeros: what lies beyond a row's end is multiplied by 0, and 0 times NaN is NaN.
         self.keys = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
         self.values = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
 

@@ -102,7 +102,7 @@ def run_ours(
     align: Align,
     static: bool,
 ) -> dict[str, Any]:
-    """Transcribe all clips; the load is not counted.
+    """Transcribe all clips, readers in processes of their own; what starts once is not counted.
 
     `static`: in batches of clips like in length that all wait for the last answer.
     """
@@ -113,14 +113,17 @@ def run_ours(
         backend.writer.stop_tokens = frozenset()
     if static:
         backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
-    _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(work, align), device)
-    for owner, attribute, name in STAGES:
-        watch.watch(owner, attribute, name)
-    padding.watch()
-    began = time.perf_counter()
-    tokens = _transcribe(backend, work, Forced(work, align), device)
+    with Readers(ReaderHere(cut=partial(cut_speech, detector=SileroDetector()))) as readers:
+        intake = Intake(readers=readers.several(reader_count("auto", device)))
+        _transcribe(backend, work[:batch] if on_gpu else work[:1], Forced(work, align), intake)
+        for owner, attribute, name in STAGES:
+            watch.watch(owner, attribute, name)
+        padding.watch()
+        began = time.perf_counter()
+        tokens = _transcribe(backend, work, Forced(work, align), intake)
+        seconds = time.perf_counter() - began
     return {
-        "seconds": time.perf_counter() - began,
+        "seconds": seconds,
         "tokens": tokens,
         "padding": 1 - padding.real / max(padding.all, 1),
         "stages": dict(watch.seconds) | _reading(work),
@@ -153,17 +156,15 @@ def _seconds(request: Request) -> float:
     return request.chunk.seconds if request.chunk else 0.0
 
 
-def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced, device: str) -> int:
-    """Run the engine, with readers in processes of their own; return the tokens of all answers."""
+def _transcribe(backend: LocalBackend, work: Sequence[Work], task: Forced, intake: Intake) -> int:
+    """Run the engine; return the tokens of all answers."""
     counted = _Counted(backend)
     jobs = [Job(index, each.path) for index, each in enumerate(work)]
-    with Readers(ReaderHere(cut=partial(cut_speech, detector=SileroDetector()))) as readers:
-        intake = Intake(readers=readers.several(reader_count("auto", device)))
-        for event in run(jobs, task, counted, chunk_seconds=task.max_chunk_seconds, intake=intake):
-            if isinstance(event, FileFailed):
-                raise event.error
-            if isinstance(event, FileDone):
-                counted.done += 1
+    for event in run(jobs, task, counted, chunk_seconds=task.max_chunk_seconds, intake=intake):
+        if isinstance(event, FileFailed):
+            raise event.error
+        if isinstance(event, FileDone):
+            counted.done += 1
     if counted.done != len(work):
         raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
     return counted.tokens
