@@ -2,7 +2,9 @@
 """What Ray costs, and what a second worker brings: the command with and without a cluster.
 
 Every process has one thread for the network. The same recordings are done by the command alone, by
-one worker and by two, one after the other, several rounds; the model's loading doesn't count.
+one worker and by two, one after the other, several rounds. RTFx is of wall time, without loading
+the model, and means little on a busy machine. Processor time is that of all processes, Ray's own
+among them, beyond what a run over one recording a worker takes: starting and loading are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from phi4audio_cli.cluster.connect import LOCAL_ONLY, QUIET, STORE_BYTES
 
@@ -39,7 +45,7 @@ def main() -> None:
         cluster = _cluster()
         try:
             rounds = [
-                {name: _rtfx(Path(folder), recordings, given.model, name) for name in VARIANTS}
+                {name: _measure(Path(folder), recordings, given.model, name) for name in VARIANTS}
                 for _ in range(given.rounds)
             ]
         finally:
@@ -73,33 +79,64 @@ def _cluster() -> Any:
     return cluster
 
 
-def _rtfx(folder: Path, recordings: Path, model: str, variant: str) -> float:
-    """Return seconds of audio done in a second, from the moment a worker's model is loaded."""
+def _measure(folder: Path, recordings: Path, model: str, variant: str) -> dict[str, float]:
+    """Return the RTFx, and the processor's seconds for an hour of audio."""
+    # As many as there are workers, so that each loads its model.
+    few = sorted(recordings.iterdir())[: int(*VARIANTS[variant] or "1")]
+    base, _, little = _run(folder, few, model, variant)
+    spent, rtfx, audio = _run(folder, list(recordings.iterdir()), model, variant)
+    return {"rtfx": rtfx, "cpu": 3600 * (spent - base) / (audio - little)}
+
+
+def _run(folder: Path, what: list[Path], model: str, variant: str) -> tuple[float, float, float]:
+    """Return the processor's seconds, the RTFx while a model was there, and seconds of audio."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     workers = VARIANTS[variant]
     more = ["--cluster", "auto", "--workers", *workers] if workers else []
-    done = subprocess.run(
-        [sys.executable, "-m", "phi4audio_cli", "transcribe", recordings, "-o", out,
-         "--model", model, "--dtype", "float32", *more],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(done.stderr)
-    if workers:
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        return sum(each["rtfx"] or 0.0 for each in report["workers"])
-    return float(re.findall(r"RTFx ([0-9.]+)", done.stderr)[-1])
+    with (folder / "err").open("w+") as err:
+        before = _seconds(psutil.Process().children(recursive=True)) if workers else {}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "phi4audio_cli", "transcribe", *what, "-o", out,
+             "--model", model, "--dtype", "float32", *more],
+            stdout=subprocess.DEVNULL, stderr=err,
+        )  # fmt: skip
+        root = psutil.Process() if workers else psutil.Process(process.pid)
+        spent: dict[int, float] = {}
+        while process.poll() is None:
+            spent |= _seconds([*root.children(recursive=True), *([] if workers else [root])])
+            time.sleep(0.1)
+        err.seek(0)
+        said = err.read()
+    if process.returncode:
+        sys.exit(said)
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    rates = [each["rtfx"] or 0.0 for each in report.get("workers", ())]
+    rtfx = sum(rates) or float(re.findall(r"RTFx ([0-9.]+)", said)[-1])
+    total = sum(spent.values()) - sum(before.get(pid, 0.0) for pid in spent)
+    return total, rtfx, report["totals"]["seconds"]
 
 
-def _print(rounds: list[dict[str, float]]) -> None:
-    alone = [each["without Ray"] for each in rounds]
-    print(f"{'':<12} {'RTFx':>8} {'ratio to without Ray (least to most)':>38}")
+def _seconds(processes: list[psutil.Process]) -> dict[int, float]:
+    """Return what each process has used of the processor, by its number."""
+    found = {}
+    for each in processes:
+        with suppress(psutil.Error):
+            times = each.cpu_times()
+            found[each.pid] = times.user + times.system
+    return found
+
+
+def _print(rounds: list[dict[str, dict[str, float]]]) -> None:
+    print(f"{'':<12} {'RTFx':>8} {'of without Ray':>24} {'CPU s/h':>9} {'of without Ray':>24}")
     for name in VARIANTS:
-        figures = [each[name] for each in rounds]
-        ratios = [figure / base for figure, base in zip(figures, alone, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{name:<12} {statistics.median(figures):>8.1f} {spread:>38}")
+        row = f"{name:<12}"
+        for what, width in (("rtfx", 8), ("cpu", 9)):
+            figures = [each[name][what] for each in rounds]
+            ratios = [each[name][what] / each["without Ray"][what] for each in rounds]
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            row += f" {statistics.median(figures):>{width}.1f} {spread:>24}"
+        print(row)
 
 
 if __name__ == "__main__":
