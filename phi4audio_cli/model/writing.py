@@ -107,7 +107,7 @@ class Writer:
         self.model = model
         self.stop_tokens = frozenset(stop_tokens)
         self.rows: list[Row] = []
-        self.decoder: Decoder | None = None
+        self._made: Decoder | None = None
         self.read_together = 0 if self.device.type == "cpu" else READ_TOGETHER
         """Positions of prompts read at once; one prompt alone is always read."""
         self._switch = rope_switch(model)
@@ -120,14 +120,14 @@ class Writer:
         """
         least = 0 if self.device.type == "cpu" else GPU_CAPACITY
         capacity = -(-max(positions, least) // CAPACITY_STEP) * CAPACITY_STEP
-        slots = self.decoder.slots if self.decoder is not None else None
+        slots = self._made.slots if self._made is not None else None
         if slots is not None and slots.count == rows and slots.capacity >= capacity:
             return
         if not self.rows:
-            self.decoder = None  # the old slots go before the new ones come
-            self.decoder = Decoder(self.model, rows, capacity)
-        elif slots is not None and slots.count == rows and self.decoder is not None:
-            self.decoder.grow(max(capacity, slots.capacity * 3 // 2))
+            self._made = None  # the old slots go before the new ones come
+            self._made = Decoder(self.model, rows, capacity)
+        elif slots is not None and slots.count == rows and self._made is not None:
+            self._made.grow(max(capacity, slots.capacity * 3 // 2))
         else:
             raise ValueError("slots can't be more or fewer while rows are under way")
 
@@ -163,14 +163,14 @@ class Writer:
 
     def _begin(self, group: Sequence[tuple[Prepared, torch.Tensor]]) -> list[Row]:
         taken = {row.place for row in self.rows}
-        free = [place for place in range(self._decoder.slots.count) if place not in taken]
+        free = [place for place in range(self.decoder.slots.count) if place not in taken]
         new = []
         with torch.inference_mode():
             for (prompt, heard), place in zip(group, free, strict=False):
                 embedded = embed_prompt(self.model, prompt, heard)
                 new.append(Row(prompt, place, len(embedded), embedded=embedded))
             prompts = [row.embedded for row in new if row.embedded is not None]
-            logits = self._decoder.read([row.place for row in new], prompts)
+            logits = self.decoder.read([row.place for row in new], prompts)
             self._take(new, logits)
         for row in new:
             if not may_cross_rope_switch(self.model, row.prompt):
@@ -187,7 +187,7 @@ class Writer:
                 logits = self._read_anew(rows[0])
             else:
                 last = [row.answer.tokens[-1] for row in rows]
-                logits = self._decoder.step(last, [row.length for row in rows])
+                logits = self.decoder.step(last, [row.length for row in rows])
                 for row in rows:
                     row.length += 1
             self._take(rows, logits)
@@ -197,7 +197,7 @@ class Writer:
         """Let go of a row; its slot is free."""
         self.rows.remove(row)
         if not row.answer.sound:
-            self._decoder.slots.clear(row.place)
+            self.decoder.slots.clear(row.place)
 
     def forget(self) -> None:
         """Let go of all rows, whatever became of them."""
@@ -208,12 +208,12 @@ class Writer:
         """Give the slots' memory back; no row is under way."""
         if self.rows:
             raise ValueError("rows are under way")
-        self.decoder = None
+        self._made = None
 
     @property
     def slots(self) -> int:
         """Rows there is room for."""
-        return 0 if self.decoder is None else self.decoder.slots.count
+        return 0 if self._made is None else self._made.slots.count
 
     @property
     def device(self) -> torch.device:
@@ -228,10 +228,11 @@ class Writer:
         return dtype
 
     @property
-    def _decoder(self) -> Decoder:
-        if self.decoder is None:
+    def decoder(self) -> Decoder:
+        """Holds the rows under way. There must be room (`make_room`)."""
+        if self._made is None:
             raise ValueError("there are no slots: make_room comes first")
-        return self.decoder
+        return self._made
 
     def _close_gaps(self) -> None:
         """Move rows so that they lie in the first slots: a step computes these."""
@@ -240,7 +241,7 @@ class Writer:
         beyond = [row for row in self.rows if row.place >= len(self.rows)]
         with torch.inference_mode():
             for row, place in zip(beyond, gaps, strict=True):
-                self._decoder.slots.move(row.place, place, row.length)
+                self.decoder.slots.move(row.place, place, row.length)
                 row.place = place
 
     def _crosses(self, row: Row) -> bool:
@@ -256,7 +257,7 @@ class Writer:
             raise ValueError("a row that may cross LongRoPE's switch keeps its prompt")
         said = torch.tensor(row.answer.tokens, device=row.embedded.device)
         whole = torch.cat([row.embedded, self.model.get_input_embeddings()(said)])
-        logits = self._decoder.read([row.place], [whole])
+        logits = self.decoder.read([row.place], [whole])
         row.length = len(whole)
         return logits
 
