@@ -114,7 +114,7 @@ def test_a_failed_recording_says_more_than_a_missing_one(backend) -> None:
         (["talk.wav", "--chunk-seconds", "60"], "--chunk-seconds: 60.0 can't be used"),
         (["talk.wav", "--config", "gpu-7gb"], "did you mean gpu-8gb?"),
         (["talk.wav", "--language", "Frensh"], "French"),
-        (["talk.wav", "--batch-size", "0"], "--batch-size: 0 can't be used"),
+        (["talk.wav", "--batch-size", "0"], "--batch-size: '0' can't be used"),
     ],
 )
 def test_what_cannot_work_ends_before_a_model_is_loaded(arguments, message, capsys) -> None:
