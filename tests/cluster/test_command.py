@@ -58,10 +58,16 @@ def wait_for(process: subprocess.Popen[bytes], true: Callable[[], object]) -> No
         time.sleep(0.02)
 
 
-def actors() -> list[int]:
-    """Return the processes that are workers of ours."""
-    named = ((each.pid, each.info["cmdline"]) for each in psutil.process_iter(["cmdline"]))
-    return [pid for pid, command in named if command and command[0].startswith("ray::Worker")]
+def actors() -> list[psutil.Process]:
+    """Return the workers in this test's cluster; others may have one of their own."""
+    return [each for each in psutil.Process().children(recursive=True) if _is_worker(each)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("ray::Worker")
+    except psutil.Error:
+        return False
 
 
 def test_a_killed_driver_leaves_nothing_behind_and_goes_on_to_one_machines_outputs(
@@ -71,6 +77,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_goes_on_to_one_machines_outpu
     printed = capsys.readouterr().out
     process = begin(talks, "out", "--cluster", "auto", "--batch-size", "1")
     wait_for(process, lambda: list(Path("out").glob("*.srt")))
+    assert actors()
     process.kill()
     process.communicate()
     before = len(list(Path("out").glob("*.srt")))
