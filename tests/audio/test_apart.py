@@ -240,12 +240,15 @@ def test_closing_from_another_thread_ends_a_wait() -> None:
 
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
 from phi4audio_cli.audio.apart import ReaderApart
 from phi4audio_cli.audio.reading import ReaderHere, Wanted
 from tests.audio.openers import block_by_block, opened
 
+# A job in a shell's background is started with interrupts ignored, and so would this be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with ReaderApart(ReaderHere(opened, block_by_block)) as reader:
     with reader.read(Wanted(Path(sys.argv[1]), 10)) as reading:
         print(reader.pid, flush=True)
