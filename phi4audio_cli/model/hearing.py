@@ -12,6 +12,9 @@ from phi4audio_cli.model.features import embedding_count
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 
+HEARD_TOGETHER = 16
+"""Encoder windows at once on a GPU, which one alone doesn't keep busy."""
+
 
 def encoder_windows(rows: Iterable[Prepared]) -> int:
     """Return how many encoder windows the longest audio takes, at least 1."""

@@ -14,7 +14,7 @@ import transformers
 from phi4audio_cli.checkpoint import open_checkpoint
 from phi4audio_cli.model.answering import Answering
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
-from phi4audio_cli.model.hearing import Hearing
+from phi4audio_cli.model.hearing import HEARD_TOGETHER, Hearing
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.limit import Limit
 from phi4audio_cli.model.linears import multiply_weight_first
@@ -29,9 +29,6 @@ from phi4audio_cli.model.serving import Service
 from phi4audio_cli.model.writing import Writer
 from phi4audio_cli.prefetch import Ahead
 from phi4audio_cli.types import Generation, Request, Unanswered
-
-HEARD_TOGETHER = 16
-"""Encoder windows at once on a GPU, which one alone doesn't keep busy."""
 
 FREE_SHARE = 0.9
 """Share of the free memory that one long pass may take: estimates err, and memory splinters."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from phi4audio_cli.model.decoder import SPAN_STEP
 from phi4audio_cli.model.encoder import WINDOW_FRAMES
+from phi4audio_cli.model.hearing import HEARD_TOGETHER
 from phi4audio_cli.model.memory import ENCODER_SECONDS, FRAMES_PER_SECOND
 from phi4audio_cli.model.placement import RESERVED_SHARE, free_memory, total_bytes
 from phi4audio_cli.model.quantize import Quantization
@@ -30,9 +31,6 @@ FLOAT32 = 4
 INT64 = 8
 PROMPT_POSITIONS = 32
 """The instruction's tokens and the turns' marks."""
-
-HEARD_TOGETHER = 16
-"""Encoder windows at once on a GPU, which one alone doesn't keep busy."""
 
 USUAL_TOKENS = 664
 """The budget of a transcript of 40 s."""

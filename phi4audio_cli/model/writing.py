@@ -53,11 +53,6 @@ class Row:
     """The prompt's embeddings, (n, width), where they may be needed again."""
     done: bool = False
 
-    @property
-    def room(self) -> int:
-        """Positions it may come to."""
-        return positions_of(self.prompt)
-
 
 def positions_of(prompt: Prepared) -> int:
     """Positions a row may come to, prompt and answer."""
