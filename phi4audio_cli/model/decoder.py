@@ -5,14 +5,19 @@ The layers are transformers'; where keys and values lie, and what is masked, is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
+from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
+    Phi4MultimodalDecoderLayer,
+)
 
+from phi4audio_cli.model.apart import APART
 from phi4audio_cli.model.graphs import StepGraphs
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
-from phi4audio_cli.model.slots import PromptView, Slots, StepView, StretchView, View
+from phi4audio_cli.model.slots import JoinedView, PromptView, Slots, StepView, StretchView, View
 
 SPAN_STEP = 128
 """Steps attend to whole multiples of so many positions."""
@@ -25,6 +30,13 @@ def rope_switch(model: Phi4AudioForCausalLM) -> int | None:
         return None
     length: int = rope["original_max_position_embeddings"]
     return length
+
+
+def joins_prompts(model: Phi4AudioForCausalLM) -> bool:
+    """Whether prompts are read end to end, without padding: what a CPU does best."""
+    on_cpu = model.get_input_embeddings().weight.device.type == "cpu"
+    config = model.config
+    return on_cpu and config._attn_implementation == "sdpa" and config.sliding_window is None
 
 
 class Decoder:
@@ -68,16 +80,38 @@ class Decoder:
         Returns:
             Logits of what comes after each, float32, (rows, vocabulary).
         """
+        if len(prompts) > 1 and joins_prompts(self.model):
+            return self._read_joined(places, prompts)
         # Padding lies behind the prompt, where no earlier position looks.
         padded = torch.nn.utils.rnn.pad_sequence(list(prompts), batch_first=True)
         length = padded.shape[1]
         positions = torch.arange(length, device=self.device)[None]
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
         hidden = self._layers(
-            padded, positions, self._causal(0, length), PromptView(self.slots, places), length
+            padded,
+            positions,
+            self._causal(0, length),
+            PromptView(self.slots, places),
+            length,
+            kept=(torch.arange(len(ends)), ends),
         )
-        ends = [len(prompt) - 1 for prompt in prompts]
-        last = hidden[torch.arange(len(ends)), ends]
-        return self._logits(last)
+        return self._logits(hidden)
+
+    def _read_joined(self, places: Sequence[int], prompts: Sequence[torch.Tensor]) -> torch.Tensor:
+        lengths = [len(prompt) for prompt in prompts]
+        positions = torch.cat([torch.arange(length) for length in lengths])[None]
+        ends = torch.tensor(lengths).cumsum(0) - 1
+        with self._attention(APART):
+            hidden = self._layers(
+                torch.cat(list(prompts))[None],
+                positions,
+                None,
+                JoinedView(self.slots, places, lengths),
+                max(lengths),
+                kept=(torch.zeros(len(lengths), dtype=torch.long), ends),
+                lengths=lengths,
+            )
+        return self._logits(hidden)
 
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> torch.Tensor:
         """Read one token of each row, rows being those of the first slots.
@@ -148,18 +182,40 @@ class Decoder:
         mask: torch.Tensor | None,
         view: View,
         length: int,
+        kept: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **attention: Any,
     ) -> torch.Tensor:
-        """Run all layers over hidden states (rows, n, width); `length` picks LongRoPE's factors."""
+        """Run all layers.
+
+        Args:
+            hidden: Embeddings, shape (rows, n, width).
+            positions: Shape (1 or rows, n).
+            mask: As the attention in use takes it.
+            view: Where keys and values lie.
+            length: Picks LongRoPE's factors.
+            kept: Rows and places of those whose output is wanted; None: all.
+            attention: More that the attention in use takes.
+
+        Returns:
+            Shape (rows, n, width), or (kept, width).
+        """
         cos, sin = self._rotation(length)
-        turn = cos[positions], sin[positions]
-        for layer in self.model.decoder_layers():
-            hidden = layer(
-                hidden,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=view,
-                position_embeddings=turn,
-            )
+        told = {
+            "attention_mask": mask,
+            "position_ids": positions,
+            "past_key_values": view,
+            "position_embeddings": (cos[positions], sin[positions]),
+            **attention,
+        }
+        *layers, last = self.model.decoder_layers()
+        for layer in layers:
+            hidden = layer(hidden, **told)
+        if kept is None:
+            hidden = last(hidden, **told)
+        elif hasattr(last, "_hf_hook"):  # accelerate moves the layer's weights when it is called
+            hidden = last(hidden, **told)[kept]
+        else:
+            hidden = _end(last, hidden, kept, told)
         normed: torch.Tensor = self.model.model.norm(hidden)
         return normed
 
@@ -203,14 +259,31 @@ class Decoder:
         none = torch.zeros((), dtype=self.dtype, device=self.device)
         return torch.where(seen, none, torch.finfo(self.dtype).min)
 
-    @contextmanager
-    def _masked_attention(self) -> Iterator[None]:
+    def _masked_attention(self) -> AbstractContextManager[None]:
         """Take sdpa where a mask is needed: flash attention has none."""
+        chosen = self.model.config._attn_implementation
+        return self._attention(chosen if chosen in ("sdpa", "eager") else "sdpa")
+
+    @contextmanager
+    def _attention(self, wanted: str) -> Iterator[None]:
+        """Have the layers attend in another way for a pass."""
         config = self.model.config
         chosen = config._attn_implementation
-        if chosen not in ("sdpa", "eager"):
-            config._attn_implementation_internal = "sdpa"
+        config._attn_implementation_internal = wanted
         try:
             yield
         finally:
             config._attn_implementation_internal = chosen
+
+
+def _end(
+    layer: Phi4MultimodalDecoderLayer,
+    hidden: torch.Tensor,
+    kept: tuple[torch.Tensor, torch.Tensor],
+    told: Mapping[str, Any],
+) -> torch.Tensor:
+    """Run the last layer; all positions leave their keys, only those kept go on: (kept, width)."""
+    attended, _ = layer.self_attn(layer.input_layernorm(hidden), **told)
+    rest = hidden[kept] + attended[kept]
+    ended: torch.Tensor = rest + layer.mlp(layer.post_attention_layernorm(rest))
+    return ended

@@ -15,6 +15,9 @@ from phi4audio_cli.model.network import Phi4AudioForCausalLM
 HEARD_TOGETHER = 16
 """Encoder windows at once on a GPU, which one alone doesn't keep busy."""
 
+HEARD_ON_CPU = 1
+"""The same on a CPU: short chunks that make up a window end to end."""
+
 
 def encoder_windows(rows: Iterable[Prepared]) -> int:
     """Return how many encoder windows the longest audio takes, at least 1."""
@@ -53,8 +56,8 @@ def encode(model: Phi4AudioForCausalLM, chunks: Sequence[torch.Tensor]) -> list[
 class Hearing:
     """Encodes a chunk when it is asked for, together with some of those that come next.
 
-    On the CPU, which a single chunk keeps busy, one at a time: no frame is padded. Elsewhere up to
-    `together` encoder windows at once, of chunks like in length.
+    Up to `together` encoder windows at once, of chunks like in length: a GPU pads them to the
+    longest, on a CPU they lie end to end.
 
     Args:
         model: Encodes.
@@ -93,8 +96,8 @@ class Hearing:
             if len(rows) == 1 or not understand(error, device).of_memory:
                 raise
         release_memory()
-        self.together = len(rows) // 2
-        self._encode(rows[: self.together])
+        self.together = self._windows(rows) // 2
+        self._encode(rows[: len(rows) // 2])
 
     def _group(self, row: Prepared, waiting: Sequence[Prepared]) -> list[Prepared]:
         """Return the row and those of the waiting that are encoded with it."""
@@ -105,7 +108,13 @@ class Hearing:
         unheard.sort(key=lambda each: abs(each.audio_length - row.audio_length))
         group = {id(row.features): row}
         for each in unheard:
-            if (len(group) + 1) * encoder_windows([*group.values(), each]) > self.together:
+            if self._windows([*group.values(), each]) > self.together:
                 break
             group.setdefault(id(each.features), each)
         return list(group.values())
+
+    def _windows(self, rows: Sequence[Prepared]) -> int:
+        """Return how many encoder windows some chunks take together."""
+        if self.model.audio.up_proj_for_speech.weight.device.type == "cpu":
+            return -(-sum(row.audio_length for row in rows) // WINDOW_FRAMES)
+        return len(rows) * encoder_windows(rows)

@@ -14,7 +14,8 @@ import transformers
 from phi4audio_cli.checkpoint import open_checkpoint
 from phi4audio_cli.model.answering import Answering
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
-from phi4audio_cli.model.hearing import HEARD_TOGETHER, Hearing
+from phi4audio_cli.model.heap import keep_freed_memory
+from phi4audio_cli.model.hearing import HEARD_ON_CPU, HEARD_TOGETHER, Hearing
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.limit import Limit
 from phi4audio_cli.model.linears import multiply_weight_first
@@ -23,7 +24,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.need import rows_that_fit
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.placement import free_memory, place
-from phi4audio_cli.model.preparing import prepare
+from phi4audio_cli.model.preparing import PREPARED, prepare
 from phi4audio_cli.model.quantize import Quantization, wide_parameters
 from phi4audio_cli.model.serving import Service
 from phi4audio_cli.model.writing import Writer
@@ -65,6 +66,8 @@ def open_local_backend(
     """
     transformers.logging.set_verbosity_error()  # its advice is for those who write code
     run_on = choose_device(device)
+    if run_on.type == "cpu":
+        keep_freed_memory()
     checkpoint = open_checkpoint(folder, adapter=adapter)
     parameters = wide_parameters(quantize, checkpoint.config, checkpoint.audio_parameters)
     store_as = choose_dtype(dtype, run_on, parameters)
@@ -101,7 +104,8 @@ class LocalBackend:
         self.model = model
         self.inputs = inputs
         self.batch_size = batch_size
-        self.heard_together = 1 if self._weight.device.type == "cpu" else HEARD_TOGETHER
+        on_cpu = self._weight.device.type == "cpu"
+        self.heard_together = HEARD_ON_CPU if on_cpu else HEARD_TOGETHER
         self.on_note: Callable[[str], None] = lambda note: None
         self.on_stage: Callable[[str], None] = lambda stage: None
         self.writer = Writer(model, stop_tokens)
@@ -114,7 +118,7 @@ class LocalBackend:
         Raises:
             ModelError: The device is lost.
         """
-        prepared = Ahead(prepare(self.inputs, feed), self.batch_size + self.heard_together)
+        prepared = Ahead(prepare(self.inputs, feed), PREPARED)
         prepared.start()
         self.writer.forget()
         service = Service(

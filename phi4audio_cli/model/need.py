@@ -19,12 +19,14 @@ from torch import nn
 
 from phi4audio_cli.model.decoder import SPAN_STEP
 from phi4audio_cli.model.encoder import WINDOW_FRAMES
-from phi4audio_cli.model.hearing import HEARD_TOGETHER
+from phi4audio_cli.model.hearing import HEARD_ON_CPU, HEARD_TOGETHER
 from phi4audio_cli.model.memory import ENCODER_SECONDS, FRAMES_PER_SECOND
 from phi4audio_cli.model.placement import RESERVED_SHARE, free_memory, total_bytes
+from phi4audio_cli.model.preparing import PREPARED
 from phi4audio_cli.model.quantize import Quantization
+from phi4audio_cli.model.serving import LEAST_WAITING
 from phi4audio_cli.model.subsampling import BLOCK_FRAMES, CACHED_CHANNELS, SUBSAMPLING
-from phi4audio_cli.model.writing import CAPACITY_STEP, GPU_CAPACITY, READ_TOGETHER
+from phi4audio_cli.model.writing import CAPACITY_STEP, GPU_CAPACITY, READ_ON_CPU, READ_TOGETHER
 from phi4audio_cli.types import WIDE_BAND
 
 FLOAT32 = 4
@@ -75,11 +77,11 @@ class Need:
         frames = math.ceil(seconds * FRAMES_PER_SECOND)
         prompt = frames + PROMPT_POSITIONS
         positions = prompt + tokens
-        together = self._heard_together(rows)
+        together = self._heard_together(rows, frames)
         slot = max(positions, GPU_CAPACITY) if self.on_gpu else positions
         kept = rows * _upward(slot, CAPACITY_STEP) * self.cache_per_position
         kept += together * frames * self.config.hidden_size * self.itemsize
-        kept += self._prepared(rows + together, seconds)
+        kept += self._prepared(rows + max(LEAST_WAITING, rows) + PREPARED, seconds)
         passes = (
             self.encoder(together, frames),
             self.reading(rows, prompt),
@@ -121,7 +123,8 @@ class Need:
 
     def reading(self, rows: int, prompt: int) -> int:
         """Return what reading prompts takes."""
-        together = max(1, min(rows, READ_TOGETHER // prompt)) if self.on_gpu else 1
+        most = READ_TOGETHER if self.on_gpu else READ_ON_CPU
+        together = max(1, min(rows, most // prompt))
         wide = 4 * self.config.intermediate_size + 6 * self.config.hidden_size
         held = together * prompt * wide * self.itemsize
         return int(held * (1 if self.on_gpu else CPU_READING)) + self._logits(together)
@@ -148,8 +151,10 @@ class Need:
         features = FRAMES_PER_SECOND * SUBSAMPLING * self.config.audio_config.input_size
         return int(chunks * seconds * (WIDE_BAND + features) * FLOAT32)
 
-    def _heard_together(self, rows: int) -> int:
-        return min(rows, HEARD_TOGETHER) if self.on_gpu else 1
+    def _heard_together(self, rows: int, frames: int) -> int:
+        """Chunks that the encoder takes at once."""
+        most = HEARD_TOGETHER if self.on_gpu else HEARD_ON_CPU * WINDOW_FRAMES // frames
+        return max(1, min(rows, most))
 
     @property
     def _head(self) -> int:

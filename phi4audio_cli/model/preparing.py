@@ -11,6 +11,9 @@ from phi4audio_cli.model.failures import is_of_memory, too_large
 from phi4audio_cli.model.inputs import InputBuilder, Pending
 from phi4audio_cli.types import Request, Unanswered
 
+PREPARED = 8
+"""Requests that are prepared before the network takes them in."""
+
 
 def prepare(
     inputs: InputBuilder, feed: Iterable[Request | None]

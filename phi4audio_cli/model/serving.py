@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -24,6 +24,13 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS
 from phi4audio_cli.model.writing import Row, Writer, may_cross_rope_switch, positions_of
 from phi4audio_cli.prefetch import Ahead
 from phi4audio_cli.types import Generation, Request, Unanswered
+
+LEAST_WAITING = 16
+"""So many requests may wait for a slot, or as many as there are slots: encoder and decoder take
+some of them together, and of the last ones the longest are begun first."""
+
+IDLE_SHARE = 8
+"""Of so many slots one may stay free until there is more to read at once."""
 
 PATIENCE_SECONDS = 1.0
 """How long rows under way wait for a request that could join them, once. Which rows are together
@@ -128,7 +135,18 @@ class Service:
         joining: list[Asked] = []
         while self.waiting and self._has_room(self.waiting[0], joining):
             joining.append(self.waiting.popleft())
+        if self._too_few(joining):
+            self.waiting.extendleft(reversed(joining))
+            return []
         return joining
+
+    def _too_few(self, joining: list[Asked]) -> bool:
+        """Whether it pays to wait until more rows are done: reading little is slow for its size."""
+        if not self.under_way or not self.waiting:
+            return False
+        positions = sum(asked.prompt.prompt_length for asked in joining)
+        few_free = IDLE_SHARE * len(joining) < self.writer.slots
+        return few_free and 2 * positions < self.writer.read_together
 
     def _begin_each(self, joining: list[Asked], failure: Failure) -> Iterator[Answered]:
         """Go on after prompts couldn't be read together: some of them may be, alone."""
@@ -139,17 +157,18 @@ class Service:
             if not self._has_room(asked, []):
                 self.waiting.extendleft(reversed(joining[place:]))
                 return
-            alone = self._attempt(partial(self._begin, [asked]))
+            alone = self._attempt(partial(self._begin, [asked], joining[place:]))
             if alone is not None:
                 yield from self._recover(asked, alone)
             elif asked.row is not None and asked.row.done:
                 yield from self._finish(asked)
 
     def _listen(self) -> None:
-        """Take requests in, as many as the encoder hears together."""
+        """Take requests in, as many as may wait."""
         if not self.under_way and not self.waiting:
             self._flushed = False
-        while len(self.waiting) < self.hearing.together and not (self._flushed or self._ended):
+        most = max(LEAST_WAITING, self.limit.now)
+        while len(self.waiting) < most and not (self._flushed or self._ended):
             try:
                 entry = self.prepared.take(self._patience())
             except queue.Empty:
@@ -158,13 +177,20 @@ class Service:
             self._starved = False
             if entry is None:
                 self._ended = True
+                self._put_longest_first()
             elif entry[0] is None:
                 self._flushed = bool(self.under_way or self.waiting)
+                self._put_longest_first()
             elif isinstance(entry[0], Unanswered):
                 self._unprepared.append(entry[0])
                 return
             else:
                 self.waiting.append(Asked(*entry[0]))
+
+    def _put_longest_first(self) -> None:
+        """Order the last requests, so that none is written alone for long when all others are."""
+        in_order = sorted(self.waiting, key=lambda asked: -asked.prompt.prompt_length)
+        self.waiting = deque(in_order)
 
     def _patience(self) -> float | None:
         """Seconds to wait for the next request; None: however long it takes."""
@@ -189,21 +215,22 @@ class Service:
     def _must_be_alone(self, asked: Asked) -> bool:
         return asked.suspect or may_cross_rope_switch(self.writer.model, asked.prompt)
 
-    def _begin(self, joining: list[Asked]) -> None:
-        """Read prompts into slots; all of them, or none."""
+    def _begin(self, joining: list[Asked], beside: Sequence[Asked] = ()) -> None:
+        """Read prompts into slots; all of them, or none. Those beside are heard with them."""
         alone = self._must_be_alone(joining[0])
         slots = self.writer.slots if self.under_way else 1 if alone else self._rows_for(joining)
         self.writer.make_room(slots, max(positions_of(asked.prompt) for asked in joining))
-        rows = self.writer.begin([(asked.prompt, self._hear(asked, joining)) for asked in joining])
+        others = [*joining, *beside]
+        rows = self.writer.begin([(asked.prompt, self._hear(asked, others)) for asked in joining])
         for asked, row in zip(joining, rows, strict=True):
             asked.row = row
             self.under_way.append(asked)
             self._tell(asked, "writing")
 
-    def _hear(self, asked: Asked, joining: list[Asked]) -> torch.Tensor:
+    def _hear(self, asked: Asked, others: list[Asked]) -> torch.Tensor:
         self._tell(asked, "hearing {} of audio")
         alone = self._must_be_alone(asked)
-        beside = () if alone else [each.prompt for each in (*joining, *self.waiting)]
+        beside = () if alone else [each.prompt for each in (*others, *self.waiting)]
         heard = self.hearing.of(asked.prompt, beside)
         self._tell(asked, f"reading {asked.prompt.prompt_length} positions")
         return heard

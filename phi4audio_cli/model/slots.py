@@ -82,6 +82,23 @@ class PromptView:
         return keys, values
 
 
+class JoinedView:
+    """Prompts end to end in one row of the pass, each with a slot of its own."""
+
+    def __init__(self, slots: Slots, places: Sequence[int], lengths: Sequence[int]) -> None:
+        self.slots = slots
+        self.places = places
+        self.lengths = lengths
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int) -> Pair:
+        """Store each prompt's part of (1, key/value heads, all positions, head width)."""
+        for tensors, new in ((self.slots.keys, keys), (self.slots.values, values)):
+            parts = torch.split(new[0], list(self.lengths), dim=1)
+            for place, part in zip(self.places, parts, strict=True):
+                tensors[layer_idx][place, :, : part.shape[1]] = part
+        return keys, values
+
+
 class StepView:
     """One new position for each of the first rows.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from phi4audio_cli.model.decoder import Decoder, rope_switch
+from phi4audio_cli.model.decoder import Decoder, joins_prompts, rope_switch
 from phi4audio_cli.model.inputs import Prepared
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.types import FinishReason
@@ -21,7 +21,10 @@ CAPACITY_STEP = 128
 """Slots are made for whole multiples of so many positions."""
 
 READ_TOGETHER = 2048
-"""Positions of prompts that a GPU reads at once; one prompt keeps a CPU busy."""
+"""Positions of prompts that a GPU reads at once."""
+
+READ_ON_CPU = 512
+"""The same on a CPU, where prompts lie end to end: with fewer, weights cost more than products."""
 
 GPU_CAPACITY = 1024
 """Positions of a slot on a GPU, at least, which 40 s of speech take: growing would cost the
@@ -103,7 +106,9 @@ class Writer:
         self.stop_tokens = frozenset(stop_tokens)
         self.rows: list[Row] = []
         self._made: Decoder | None = None
-        self.read_together = 0 if self.device.type == "cpu" else READ_TOGETHER
+        self._joins = joins_prompts(model)
+        on_cpu = READ_ON_CPU if self._joins else 0
+        self.read_together = on_cpu if self.device.type == "cpu" else READ_TOGETHER
         """Positions of prompts read at once; one prompt alone is always read."""
         self._switch = rope_switch(model)
 
@@ -147,14 +152,19 @@ class Writer:
     def _groups(self, prompts: Sequence[Prepared]) -> list[list[int]]:
         """Divide prompts, by their places, into those that are read together, like with like."""
         groups: list[list[int]] = []
-        longest = 0
         for index in sorted(range(len(prompts)), key=lambda each: -prompts[each].prompt_length):
-            if groups and (len(groups[-1]) + 1) * longest <= self.read_together:
+            if groups and self._positions([prompts[each] for each in (*groups[-1], index)]) <= (
+                self.read_together
+            ):
                 groups[-1].append(index)
             else:
                 groups.append([index])
-                longest = prompts[index].prompt_length
         return groups
+
+    def _positions(self, prompts: Sequence[Prepared]) -> int:
+        """Return how many positions a pass over some prompts has, padding and all."""
+        lengths = [prompt.prompt_length for prompt in prompts]
+        return sum(lengths) if self._joins else len(lengths) * max(lengths)
 
     def _begin(self, group: Sequence[tuple[Prepared, torch.Tensor]]) -> list[Row]:
         taken = {row.place for row in self.rows}

@@ -23,7 +23,8 @@ from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.engine import Intake, run
 from phi4audio_cli.model import answering, hearing
 from phi4audio_cli.model.decoder import Decoder
-from phi4audio_cli.model.features import FRAMES_PER_EMBEDDING
+from phi4audio_cli.model.encoder import AudioEncoder
+from phi4audio_cli.model.features import embedding_count
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.model.serving import Service
@@ -73,23 +74,34 @@ class Padding:
         self.all = self.real = 0
 
     def watch(self) -> None:
-        """Look at every batch that the encoder and the prefill take."""
-        encode, read = hearing.encode, Decoder.read
+        """Look at every pass of encoder and prefill: what it was given, and what it computes."""
+        encode, blocks = hearing.encode, AudioEncoder._blocks
+        read, layers = Decoder.read, Decoder._layers
 
         def counted_encode(model: Any, chunks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-            self._count([len(chunk) // FRAMES_PER_EMBEDDING for chunk in chunks])
+            self.real += sum(embedding_count(len(chunk)) for chunk in chunks)
             return encode(model, chunks)
 
+        def counted_blocks(self_: AudioEncoder, hidden: torch.Tensor, *more: Any) -> torch.Tensor:
+            self.all += hidden.shape[0] * hidden.shape[1]
+            return blocks(self_, hidden, *more)
+
         def counted_read(self_: Decoder, places: Any, prompts: Sequence[torch.Tensor]) -> Any:
-            self._count([len(prompt) for prompt in prompts])
+            self.real += sum(map(len, prompts))
             return read(self_, places, prompts)
 
-        hearing.encode = counted_encode
-        Decoder.read = counted_read  # type: ignore[assignment]
+        def counted_layers(self_: Decoder, hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
+            if named.get("kept") is not None:  # a prompt is read
+                self.all += hidden.shape[0] * hidden.shape[1]
+            return layers(self_, hidden, *more, **named)
 
-    def _count(self, lengths: Sequence[int]) -> None:
-        self.real += sum(lengths)
-        self.all += len(lengths) * max(lengths, default=0)
+        hearing.encode = counted_encode
+        for owner, name, counted in (
+            (AudioEncoder, "_blocks", counted_blocks),
+            (Decoder, "read", counted_read),
+            (Decoder, "_layers", counted_layers),
+        ):
+            setattr(owner, name, counted)
 
 
 def run_ours(

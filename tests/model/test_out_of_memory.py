@@ -162,7 +162,7 @@ def test_the_size_that_worked_is_kept_for_what_comes(backend, watched):
     watched(seen)
     answers(backend, requests())
     answers(backend, requests())
-    assert failed == [5]
+    assert failed == [8, 5]  # all together, then one after the other
 
 
 def test_one_request_that_never_fits_fails_alone(backend, watched, undisturbed):
@@ -243,7 +243,7 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
     assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
 
 
-@pytest.mark.parametrize("step", [0, 9], ids=["first token", "third token"])
+@pytest.mark.parametrize("step", [0, 2], ids=["first token", "third token"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_numbers_that_overflow_in_the_decoder_are_no_end_of_an_answer(
     shared, step, value, monkeypatch
@@ -326,7 +326,7 @@ def test_a_lost_device_is_not_tried_again(backend, watched, text):
     watched(seen)
     with pytest.raises(ModelError, match="the same command goes on") as caught:
         list(backend.generate(requests()))
-    assert tries == [1]
+    assert tries == [8]
     assert "\n" not in str(caught.value)
 
 

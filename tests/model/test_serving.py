@@ -96,8 +96,12 @@ def test_numbers_that_overflowed_in_a_slot_reach_nobody_after(backend, monkeypat
     assert len(found[0].tokens) == 30
 
 
-def test_a_longer_prompt_may_join_shorter_ones(backend, monkeypatch):
-    asked = [Request(0, chunk(0, 0.5), "ABC", 40), Request(1, chunk(1, 30.0), "ABC", 3)]
+def test_a_longer_row_may_join_shorter_ones(backend, monkeypatch):
+    lengths = ((0.5, 40), (0.5, 3), (0.4, 150))
+    asked = [
+        Request(job, chunk(job, seconds), "ABC", tokens)
+        for job, (seconds, tokens) in enumerate(lengths)
+    ]
     expected = [next(backend.generate([request])).tokens for request in asked]
     capacities = []
     grow = Decoder.grow
@@ -107,9 +111,10 @@ def test_a_longer_prompt_may_join_shorter_ones(backend, monkeypatch):
         grow(self, capacity)
 
     monkeypatch.setattr(Decoder, "grow", watched)
+    monkeypatch.setattr(backend, "batch_size", 2)
     backend.writer.drop_slots()
     found = {answer.request.job: answer.tokens for answer in backend.generate(asked)}
-    assert [found[0], found[1]] == expected
+    assert [found[job] for job in range(3)] == expected
     assert len(capacities) == 1
 
 
