@@ -83,6 +83,8 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from phi4audio_cli.model.need import Need
+    from phi4audio_cli.model.preparing import PREPARED
+    from phi4audio_cli.model.serving import most_waiting
     from phi4audio_cli.types import WIDE_BAND, Chunk, Request
 
     [model], [rows], [seconds] = options.models, options.rows, options.seconds
@@ -100,7 +102,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
             options.tokens,
             align=options.words,
         )
-        for index in range(rows)
+        for index in range(rows + most_waiting(rows) + PREPARED)  # as many as are there at once
     ]
     held = sum(request.chunk.samples.nbytes for request in requests if request.chunk)
     before = start_watching(on_gpu) - held

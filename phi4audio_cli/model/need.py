@@ -24,7 +24,7 @@ from phi4audio_cli.model.memory import ENCODER_SECONDS, FRAMES_PER_SECOND
 from phi4audio_cli.model.placement import RESERVED_SHARE, free_memory, total_bytes
 from phi4audio_cli.model.preparing import PREPARED
 from phi4audio_cli.model.quantize import Quantization
-from phi4audio_cli.model.serving import LEAST_WAITING
+from phi4audio_cli.model.serving import most_waiting
 from phi4audio_cli.model.subsampling import BLOCK_FRAMES, CACHED_CHANNELS, SUBSAMPLING
 from phi4audio_cli.model.writing import CAPACITY_STEP, GPU_CAPACITY, READ_ON_CPU, READ_TOGETHER
 from phi4audio_cli.types import WIDE_BAND
@@ -81,7 +81,7 @@ class Need:
         slot = max(positions, GPU_CAPACITY) if self.on_gpu else positions
         kept = rows * _upward(slot, CAPACITY_STEP) * self.cache_per_position
         kept += together * frames * self.config.hidden_size * self.itemsize
-        kept += self._prepared(rows + max(LEAST_WAITING, rows) + PREPARED, seconds)
+        kept += self._prepared(rows + most_waiting(rows) + PREPARED, seconds)
         passes = (
             self.encoder(together, frames),
             self.reading(rows, prompt),

@@ -42,6 +42,11 @@ STRUCK_IN_A_ROW = 10
 Answered: TypeAlias = Generation | Unanswered
 
 
+def most_waiting(rows: int) -> int:
+    """Return how many requests may wait beside so many rows."""
+    return max(LEAST_WAITING, rows)
+
+
 @dataclass(slots=True, eq=False)
 class Asked:
     """A request that waits or is under way."""
@@ -167,7 +172,7 @@ class Service:
         """Take requests in, as many as may wait."""
         if not self.under_way and not self.waiting:
             self._flushed = False
-        most = max(LEAST_WAITING, self.limit.now)
+        most = most_waiting(self.limit.now)
         while len(self.waiting) < most and not (self._flushed or self._ended):
             try:
                 entry = self.prepared.take(self._patience())
