@@ -34,13 +34,13 @@ def measure(folder: Path, dtype: str) -> dict[str, float]:
     started = time.perf_counter()
     backend = open_local_backend(folder, device="cpu", dtype=dtype)
     seconds = time.perf_counter() - started
-    weights = {parameter.data_ptr(): parameter for parameter in backend.model.parameters()}
+    weights = list(backend.model.parameters())
     return {
         "seconds": seconds,
         "imports_bytes": before,
         "peak_bytes": peak_bytes(),
-        "weights_bytes": sum(one.numel() * one.element_size() for one in weights.values()),
-        "parameters": sum(one.numel() for one in weights.values()),
+        "weights_bytes": sum(one.numel() * one.element_size() for one in weights),
+        "parameters": sum(one.numel() for one in weights),
     }
 
 

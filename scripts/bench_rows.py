@@ -23,7 +23,7 @@ from random_checkpoint.configs import native_config
 from random_checkpoint.sizes import SIZES
 
 from phi4audio_cli.model.decoder import Decoder
-from phi4audio_cli.model.linears import multiply_weight_first
+from phi4audio_cli.model.linears import suit_few_rows
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.placement import Placement
 
@@ -67,7 +67,7 @@ def make(layers: int) -> Decoder:
         if name != "lm_head.weight"
     )
     fill(model, weights, torch.float32, Placement(torch.device("cpu"), layers, layers))
-    multiply_weight_first(model)
+    suit_few_rows(model)
     return Decoder(model, max(ROWS), POSITION + 1)
 
 

@@ -7,6 +7,24 @@ from torch import nn
 
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 
+PACKED_FOR = 32
+"""Rows that a packed weight is laid out for; any number can be multiplied."""
+
+
+class PackedLinear(nn.Linear):
+    """A layer without bias whose float32 weight lies as oneDNN multiplies it.
+
+    Otherwise a library lays a weight out anew for every product, which costs as much as the
+    product where the rows are few. The weight has its shape and name, but no storage to look into.
+    """
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            hidden, self.weight, None, "none", [], ""
+        )
+        return product
+
 
 class WeightFirstLinear(nn.Linear):
     """Computes (W xᵀ)ᵀ: with 8 rows, matrix libraries do that twice as fast as x Wᵀ in float32.
@@ -28,13 +46,31 @@ class ProjectionForAttention(WeightFirstLinear):
         return super().forward(hidden).contiguous()
 
 
-def multiply_weight_first(model: Phi4AudioForCausalLM) -> None:
-    """Have the decoder's plain float32 layers on the CPU compute so; all others stay as they are.
+def can_pack() -> bool:
+    """Whether this build of torch has oneDNN's linear layers."""
+    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
-    The weights are neither moved nor copied.
+
+def pack(layer: nn.Linear) -> None:
+    """Make a plain layer a packed one; the weight as it lay is let go."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), PACKED_FOR)
+    layer.weight = nn.Parameter(packed, requires_grad=False)
+    layer.__class__ = PackedLinear
+
+
+def suit_few_rows(model: Phi4AudioForCausalLM) -> None:
+    """Have the decoder's plain float32 layers on the CPU multiply so; all others stay as they are.
+
+    Their weights are packed, one after the other. The head's is the embedding's, too: it stays as
+    it is and comes first in its product, as do all where torch can't pack.
     """
+    packs = can_pack()
     for name, module in [*model.model.layers.named_modules(), ("lm_head", model.lm_head)]:
-        if type(module) is nn.Linear and _is_plain(module):
+        if type(module) is not nn.Linear or not _is_plain(module):
+            continue
+        if packs and name != "lm_head":
+            pack(module)
+        else:
             attends = name.endswith("qkv_proj")
             module.__class__ = ProjectionForAttention if attends else WeightFirstLinear
 

@@ -18,7 +18,7 @@ from phi4audio_cli.model.heap import keep_freed_memory
 from phi4audio_cli.model.hearing import HEARD_ON_CPU, HEARD_TOGETHER, Hearing
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.limit import Limit
-from phi4audio_cli.model.linears import multiply_weight_first
+from phi4audio_cli.model.linears import suit_few_rows
 from phi4audio_cli.model.load import build, fill
 from phi4audio_cli.model.memory import ENCODER_SECONDS, PassCost
 from phi4audio_cli.model.need import rows_that_fit
@@ -80,7 +80,7 @@ def open_local_backend(
     if batch_size == "auto":
         batch_size = rows_that_fit(model, run_on, store_as, quantized)
     fill(model, checkpoint.mapped_tensors(), store_as, placement, quantized)
-    multiply_weight_first(model)
+    suit_few_rows(model)
     inputs = InputBuilder.from_folder(folder, run_on)
     backend = LocalBackend(model, inputs, _stop_tokens(folder, model, inputs), batch_size)
     backend.on_note, backend.on_stage = on_note, on_stage
