@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from phi4audio_cli.model.hearing import embed_audio
 from phi4audio_cli.model.inputs import Prepared
+from phi4audio_cli.model.linears import can_pack
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.model.writing import Writer, positions_of
 from phi4audio_cli.types import WIDE_BAND, Chunk, Request, Samples
@@ -42,6 +44,8 @@ class Cost:
     """Operations for a second of audio."""
     step: float
     """Bytes of weights that every decode step reads."""
+    token: float
+    """Operations for a token, beside attention."""
 
 
 def measure_machine(device: str, dtype: torch.dtype) -> Machine:
@@ -66,7 +70,8 @@ def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> Cos
     decoder = [backend.model.model.layers, backend.model.lm_head]
     weights = [each for part in decoder for each in part.parameters()]
     step = sum(weight.nbytes for weight in weights)
-    return Cost(encoder / seconds, prefill / seconds, float(step))
+    token = 2 * sum(weight.numel() for weight in weights)
+    return Cost(encoder / seconds, prefill / seconds, float(step), float(token))
 
 
 def shares(
@@ -76,7 +81,9 @@ def shares(
     return {
         "encoder": seconds * cost.encoder / machine.flops,
         "prefill": seconds * cost.prefill / machine.flops,
-        "decode steps": tokens / batch * cost.step / machine.bandwidth,
+        "decode steps": max(
+            tokens / batch * cost.step / machine.bandwidth, tokens * cost.token / machine.flops
+        ),
     }
 
 
@@ -87,9 +94,17 @@ def _prefill(backend: LocalBackend, row: Prepared, heard: torch.Tensor) -> None:
 
 
 def _operations(run: Callable[[], Any]) -> float:
-    with FlopCounterMode(display=False) as counter:
+    counted = {torch.ops.mkldnn._linear_pointwise: _packed} if can_pack() else {}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         run()
     return float(counter.get_total_flops())
+
+
+def _packed(
+    hidden: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Any = None, **__: Any
+) -> int:
+    """Operations of a product that torch's counter doesn't know, by the shapes of its factors."""
+    return 2 * math.prod(hidden) * weight[0]
 
 
 def _fastest(run: Callable[[], Any], device: str) -> float:
