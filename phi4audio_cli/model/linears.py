@@ -10,6 +10,10 @@ from phi4audio_cli.model.network import Phi4AudioForCausalLM
 PACKED_FOR = 32
 """Rows that a packed weight is laid out for; any number can be multiplied."""
 
+PACKED_FROM = 1 << 18
+"""Numbers in a weight that is packed, at least: a smaller one stays in the cache, and a call into
+oneDNN costs more than its product."""
+
 
 class PackedLinear(nn.Linear):
     """A layer without bias whose float32 weight lies as oneDNN multiplies it.
@@ -61,14 +65,14 @@ def pack(layer: nn.Linear) -> None:
 def suit_few_rows(model: Phi4AudioForCausalLM) -> None:
     """Have the decoder's plain float32 layers on the CPU multiply so; all others stay as they are.
 
-    Their weights are packed, one after the other. The head's is the embedding's, too: it stays as
-    it is and comes first in its product, as do all where torch can't pack.
+    Large weights are packed, one after the other. The head's is the embedding's, too: it stays as
+    it is and comes first in its product, as do small ones, and all where torch can't pack.
     """
     packs = can_pack()
     for name, module in [*model.model.layers.named_modules(), ("lm_head", model.lm_head)]:
         if type(module) is not nn.Linear or not _is_plain(module):
             continue
-        if packs and name != "lm_head":
+        if packs and name != "lm_head" and module.weight.numel() >= PACKED_FROM:
             pack(module)
         else:
             attends = name.endswith("qkv_proj")

@@ -27,6 +27,7 @@ def packs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     if request.param and not can_pack():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(linears, "can_pack", lambda: request.param)
+    monkeypatch.setattr(linears, "PACKED_FROM", 0)
     return bool(request.param)
 
 
@@ -82,6 +83,12 @@ def test_the_tokens_stay(packs: bool):
     model = small_model()
     suit_few_rows(model)
     assert [answer.tokens for answer in generate(model, prompts, {0})] == plain
+
+
+def test_small_weights_are_not_packed():
+    model = small_model()
+    suit_few_rows(model)
+    assert not linear_names(model, PackedLinear)
 
 
 def test_other_layers_are_left_alone():
