@@ -125,8 +125,10 @@ def _join(ray: Any, where: str) -> None:
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         # Ray's own words, such as "Version mismatch: The cluster was started with ..."
         what = " ".join(str(error).split())[:500]
-        remedy = "all machines need the same versions, and the cluster's token if it has one; "
-        remedy += "a machine under load may just need another try"
+        remedy = (
+            "all machines need the same versions, and the cluster's token if it has one; "
+            "a machine under load may just need another try"
+        )
         raise UsageError(
             f"the cluster can't be joined: {what}", f"--cluster {where}", remedy
         ) from error

@@ -52,7 +52,8 @@ class ProjectionForAttention(WeightFirstLinear):
 
 def can_pack() -> bool:
     """Whether this build of torch has oneDNN's linear layers."""
-    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 def pack(layer: nn.Linear) -> None:

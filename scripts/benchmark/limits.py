@@ -100,9 +100,7 @@ def _operations(run: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def _packed(
-    hidden: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Any = None, **__: Any
-) -> int:
+def _packed(hidden: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
     """Operations of a product that torch's counter doesn't know, by the shapes of its factors."""
     return 2 * math.prod(hidden) * weight[0]
 

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from phi4audio_cli.audio.chunking import cut_at_quiet
 from phi4audio_cli.checkpoint.resolve import resolve
-from phi4audio_cli.checks.listening import sample
 from phi4audio_cli.model import linears
 from phi4audio_cli.model.generate import generate
 from phi4audio_cli.model.linears import (
@@ -20,7 +18,7 @@ from phi4audio_cli.model.linears import (
     suit_few_rows,
 )
 from phi4audio_cli.model.local import open_local_backend
-from phi4audio_cli.tasks.transcribe import Transcribe
+from tests.model.demo import demo_requests, tokens
 from tests.model.small import prompt, small_model
 
 PARTS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
@@ -91,20 +89,14 @@ def test_the_tokens_stay(packs: bool):
 
 
 def test_the_demo_says_the_same_packed_or_not_in_any_batch(monkeypatch: pytest.MonkeyPatch):
-    speech, rate = sample("interview")
-    task = Transcribe("English", align="none")
-    chunks = cut_at_quiet([speech[: 60 * rate]], rate, 9.0)
-    requests = [request for chunk in chunks for request in task.requests(0, chunk)]
+    requests = demo_requests(60)
     found = []
     for least in (0, 1 << 40):
         monkeypatch.setattr(linears, "PACKED_FROM", least)
         backend = open_local_backend(resolve("demo", offline=True), device="cpu", dtype="float32")
-        for batch_size in (1, 5):
-            backend.batch_size = batch_size
-            answers = {id(each.request): each.tokens for each in backend.generate(requests)}
-            found.append([answers[id(request)] for request in requests])
+        found += [tokens(backend, requests, batch_size) for batch_size in (1, 5)]
     assert all(found[0])
-    assert all(tokens == found[0] for tokens in found)
+    assert all(each == found[0] for each in found)
 
 
 def test_small_weights_are_not_packed():

@@ -11,9 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from phi4audio_cli.audio.chunking import cut_at_quiet
 from phi4audio_cli.checkpoint.resolve import resolve
-from phi4audio_cli.checks.listening import sample
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import CheckpointError, ModelError
 from phi4audio_cli.model import placement, quantize
@@ -27,9 +25,9 @@ from phi4audio_cli.model.quantize import (
     wide_parameters,
 )
 from phi4audio_cli.model.quantized_linear import GROUP, Int4Linear, Int8Linear
-from phi4audio_cli.tasks.transcribe import Transcribe
-from phi4audio_cli.types import Generation, Request
+from phi4audio_cli.types import Request
 
+from .demo import demo_requests, tokens
 from .small import real_config, small_config, small_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -49,19 +47,7 @@ def backends() -> dict[str, LocalBackend]:
 
 @pytest.fixture(scope="module")
 def requests() -> list[Request]:
-    speech, rate = sample("interview")
-    task = Transcribe("English", align="none")
-    chunks = cut_at_quiet([speech[: 100 * rate]], rate, 9.0)
-    return [request for chunk in chunks for request in task.requests(0, chunk)]
-
-
-def tokens(backend: LocalBackend, requests: list[Request], batch_size: int = 4) -> list:
-    backend.batch_size = batch_size
-    found = {}
-    for answer in backend.generate(requests):
-        assert isinstance(answer, Generation)
-        found[id(answer.request)] = answer.tokens
-    return [found[id(request)] for request in requests]
+    return demo_requests(100)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,29 @@
+"""Requests for the bundled checkpoint, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phi4audio_cli.audio.chunking import cut_at_quiet
+from phi4audio_cli.checks.listening import sample
+from phi4audio_cli.model.local import LocalBackend
+from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.types import Generation, Request
+
+
+def demo_requests(seconds: int) -> list[Request]:
+    """Ask for a transcript of the first seconds of the interview, in chunks of 9 s at most."""
+    speech, rate = sample("interview")
+    task = Transcribe("English", align="none")
+    chunks = cut_at_quiet([speech[: seconds * rate]], rate, 9.0)
+    return [request for chunk in chunks for request in task.requests(0, chunk)]
+
+
+def tokens(backend: LocalBackend, requests: Sequence[Request], batch_size: int = 4) -> list:
+    """Return the tokens of each answer, in the order of the requests."""
+    backend.batch_size = batch_size
+    found = {}
+    for answer in backend.generate(requests):
+        assert isinstance(answer, Generation)
+        found[id(answer.request)] = answer.tokens
+    return [found[id(request)] for request in requests]
