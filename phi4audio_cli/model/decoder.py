@@ -253,9 +253,7 @@ class Decoder:
         return self._mask(seen[None, None])
 
     def _mask(self, seen: torch.Tensor) -> torch.Tensor:
-        """Turn a boolean mask into what the attention in use takes."""
-        if self.model.config._attn_implementation != "eager":
-            return seen
+        """Turn a boolean mask into what is added to scores, once: each layer would do it again."""
         none = torch.zeros((), dtype=self.dtype, device=self.device)
         return torch.where(seen, none, torch.finfo(self.dtype).min)
 

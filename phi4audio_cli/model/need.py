@@ -30,7 +30,6 @@ from phi4audio_cli.model.writing import CAPACITY_STEP, GPU_CAPACITY, READ_ON_CPU
 from phi4audio_cli.types import WIDE_BAND
 
 FLOAT32 = 4
-INT64 = 8
 PROMPT_POSITIONS = 32
 """The instruction's tokens and the turns' marks."""
 
@@ -43,9 +42,9 @@ WORKING_BYTES = 25_000_000
 CPU_READING = 2.5
 """Times what reading a prompt holds: what the C library takes for it."""
 
-CPU_ROWS, GPU_ROWS = 32, 64
-"""Most rows at once that `auto` takes. A decode step costs a CPU core 12 ms a row with 8 rows of a
-mid-size decoder, 6.5 ms with 16, 4.4 ms with 32 and 3.8 ms with 64 (`scripts/bench_rows.py`)."""
+MOST_ROWS = 64
+"""Most rows at once that `auto` takes. A step of six mid-size layers costs a CPU core 10 ms a row
+with 8 rows, 5.9 ms with 16, 4.2 ms with 32 and 3.4 ms with 64 (`scripts/bench_rows.py`)."""
 
 FREE_SHARE = 0.8
 """Share of the free memory that `auto` plans with: decoders and other programs take some, too."""
@@ -92,7 +91,7 @@ class Need:
 
     def most_rows(self, free: float, seconds: float, tokens: int) -> int:
         """Return how many rows fit into so many bytes: at least 1, at most what pays."""
-        rows = GPU_ROWS if self.on_gpu else CPU_ROWS
+        rows = MOST_ROWS
         while rows > 1 and self.peak(rows, seconds, tokens) > free:
             rows -= 1
         return rows
