@@ -7,7 +7,8 @@
 One process a variant and round, variants in turn: `card` is the model card's loop, one clip at a
 time; `leaderboard` padded, unsorted batches; both with transformers' class and its generate. `ours`
 is the engine without word times, `ours+words` with them; `static` is `ours` in sorted batches that
-wait for their longest answer. Prints a table, writes JSON with --json.
+wait for their longest answer. Prints a table, writes JSON with --json. `steal` is the share of the
+processors' time that a hypervisor gave to others meanwhile: figures with much of it mean little.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     for _ in range(options.rounds):
         for name, found in runs.items():
             found.append(apart(options, name, scratch / "work.json"))
-            print(f"{name}: RTFx {seconds / found[-1]['seconds']:.2f}", file=sys.stderr)
+            speed, steal = seconds / found[-1]["seconds"], found[-1]["steal"]
+            print(f"{name}: RTFx {speed:.2f}, steal {100 * steal:.1f}%", file=sys.stderr)
     machine = measure_machine(options.device, getattr(torch, options.dtype))
     longest = read_clip(max(work, key=lambda each: each.seconds).path)[: LONGEST_CHUNK * WIDE_BAND]
     cost = measure_cost(Path(options.model), longest, options.device, options.dtype)
@@ -133,12 +135,15 @@ def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 def apart(options: argparse.Namespace, name: str, work: Path) -> dict[str, Any]:
     """Run one variant in a process of its own."""
+    from benchmark.steal import Steal
+
+    steal = Steal()
     command = [sys.executable, __file__, "--one", name, "--work", str(work)]
     for option in ("model", "batch", "device", "dtype"):
         command += [f"--{option}", str(getattr(options, option))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {**found, "steal": steal.share()}
 
 
 def run_one(options: argparse.Namespace) -> dict[str, Any]:
@@ -177,15 +182,19 @@ def show(table: dict[str, Any]) -> None:
     """Print the variants, their ratios, and our stages beside their limits."""
     audio, runs = table["audio_seconds"], table["runs"]
     print(f"{table['clips']} clips, {audio:.0f} s of audio, batch {table['batch']}")
-    print(f"{'':12} {'RTFx':>7} {'spread':>13} {'tokens/s':>9} {'padding':>8} {'memory GB':>10}")
+    print(
+        f"{'':12} {'RTFx':>7} {'spread':>13} {'tokens/s':>9} {'padding':>8} {'memory GB':>10}"
+        f" {'steal':>7}"
+    )
     for name, found in runs.items():
         speeds = [audio / run["seconds"] for run in found]
         rate = statistics.median(run["tokens"] / run["seconds"] for run in found)
         spread = f"{min(speeds):.2f}-{max(speeds):.2f}"
         memory = max(run["peak_memory"] for run in found) / 1e9
+        steal = statistics.median(run["steal"] for run in found)
         print(
             f"{name:12} {statistics.median(speeds):7.2f} {spread:>13} {rate:9.1f}"
-            f" {100 * found[0]['padding']:7.1f}% {memory:10.2f}"
+            f" {100 * found[0]['padding']:7.1f}% {memory:10.2f} {100 * steal:6.1f}%"
         )
     for base in ("card", "leaderboard", "static"):
         if base in runs and "ours" in runs:
