@@ -204,6 +204,10 @@ def show(table: dict[str, Any]) -> None:
                 f"ours / {base}: {statistics.median(ratios):.2f} x"
                 f" ({min(ratios):.2f} to {max(ratios):.2f})"
             )
+    for name in ("static", "ours"):
+        if name in runs:
+            first = runs[name][0]
+            print(f"{name}: {first['steps']} steps of {first['rows_a_step']:.1f} rows")
     if "ours" in runs:
         show_stages(runs["ours"], table["limit_seconds"])
 

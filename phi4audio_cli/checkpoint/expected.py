@@ -38,11 +38,12 @@ def expected_tensors(config: Mapping[str, Any], where: str) -> Expected:
     """
     # 3.5 s to import, and not needed to find or download a checkpoint.
     from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
+    from transformers.initialization import no_init_weights
 
     # A copy, because transformers adds to the dictionaries it is given.
     own = copy.deepcopy(dict(config))
     try:
-        with _quiet(), torch.device("meta"):
+        with _quiet(), torch.device("meta"), no_init_weights():
             model = Phi4MultimodalForCausalLM(Phi4MultimodalConfig(**own))
     except Exception as error:
         reason = " ".join(str(error).split())

@@ -19,8 +19,11 @@ from phi4audio_cli.model.graphs import StepGraphs
 from phi4audio_cli.model.network import Phi4AudioForCausalLM
 from phi4audio_cli.model.slots import JoinedView, PromptView, Slots, StepView, StretchView, View
 
-SPAN_STEP = 128
+SPAN_STEP = 16
 """Steps attend to whole multiples of so many positions."""
+
+RECORDED_SPAN_STEP = 128
+"""The same where each multiple is recorded."""
 
 
 def rope_switch(model: Phi4AudioForCausalLM) -> int | None:
@@ -124,15 +127,17 @@ class Decoder:
             Logits of the next, float32, (rows, vocabulary).
         """
         longest = max(positions) + 1
-        span = min(-(-longest // SPAN_STEP) * SPAN_STEP, self.slots.capacity)
         if self._graphs is not None and (self._switch is None or longest <= self._switch):
-            return self._graphs.run(tokens, positions, span)
+            return self._graphs.run(tokens, positions, self._span(longest, RECORDED_SPAN_STEP))
         return self._step(
             torch.tensor(tokens, device=self.device),
             torch.tensor(positions, device=self.device),
-            span,
+            self._span(longest, SPAN_STEP),
             longest,
         )
+
+    def _span(self, longest: int, step: int) -> int:
+        return min(-(-longest // step) * step, self.slots.capacity)
 
     def _short_step(self, tokens: torch.Tensor, positions: torch.Tensor, span: int) -> torch.Tensor:
         return self._step(tokens, positions, span, 0)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_module_tensor_to_device
 from transformers import Phi4MultimodalConfig
+from transformers.initialization import no_init_weights
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
     Phi4MultimodalRotaryEmbedding,
 )
@@ -37,8 +38,9 @@ def build(config: Mapping[str, Any], attention: str) -> Phi4AudioForCausalLM:
         native.sliding_window = None  # wider than any sequence: it hides nothing
     encoder_attention = "eager" if attention == "eager" else "sdpa"
     native._attn_implementation = {"": attention, "audio_config": encoder_attention}
-    with torch.device("meta"):
+    with torch.device("meta"), no_init_weights():
         model = Phi4AudioForCausalLM(native)
+    model.tie_weights()
     model.eval()
     return model
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from phi4audio_cli.model.decoder import SPAN_STEP
+from phi4audio_cli.model.decoder import RECORDED_SPAN_STEP
 from phi4audio_cli.model.encoder import WINDOW_FRAMES
 from phi4audio_cli.model.hearing import HEARD_ON_CPU, HEARD_TOGETHER
 from phi4audio_cli.model.memory import ENCODER_SECONDS, FRAMES_PER_SECOND
@@ -131,7 +131,8 @@ class Need:
     def step(self, rows: int, positions: int) -> int:
         """Return what a step of all rows takes."""
         # One layer's keys and values, repeated for all query heads.
-        repeated = 2 * rows * _upward(positions, SPAN_STEP) * self.config.hidden_size
+        span = _upward(positions, RECORDED_SPAN_STEP)
+        repeated = 2 * rows * span * self.config.hidden_size
         return int(repeated * self.itemsize + self._logits(rows))
 
     def aligning(self, tokens: int, frames: int, positions: int) -> int:

@@ -67,6 +67,24 @@ class Forced(Transcribe):
         return ()
 
 
+class Steps:
+    """Counts decode steps, and the rows that each computes."""
+
+    def __init__(self) -> None:
+        self.steps = self.rows = 0
+
+    def watch(self) -> None:
+        """Look at every step."""
+        step = Decoder.step
+
+        def counted(self_: Decoder, tokens: Sequence[int], *more: Any) -> Any:
+            self.steps += 1
+            self.rows += len(tokens)
+            return step(self_, tokens, *more)
+
+        setattr(Decoder, "step", counted)  # noqa: B010
+
+
 class Padding:
     """Counts what share of the positions that encoder and prefill compute is padding."""
 
@@ -119,7 +137,8 @@ def run_ours(
     `static`: in batches of clips like in length that all wait for the last answer.
     """
     on_gpu = device.startswith("cuda")
-    watch, padding = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None), Padding()
+    watch = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None)
+    padding, steps = Padding(), Steps()
     backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
     if any(each.tokens for each in work):
         backend.writer.stop_tokens = frozenset()
@@ -131,6 +150,7 @@ def run_ours(
         for owner, attribute, name in STAGES:
             watch.watch(owner, attribute, name)
         padding.watch()
+        steps.watch()
         began = time.perf_counter()
         tokens = _transcribe(backend, work, Forced(work, align), intake)
         seconds = time.perf_counter() - began
@@ -138,6 +158,8 @@ def run_ours(
         "seconds": seconds,
         "tokens": tokens,
         "padding": 1 - padding.real / max(padding.all, 1),
+        "steps": steps.steps,
+        "rows_a_step": steps.rows / max(steps.steps, 1),
         "stages": dict(watch.seconds) | _reading(work),
     }
 

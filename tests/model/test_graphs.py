@@ -48,7 +48,7 @@ def prompts(count: int):
 
 @pytest.mark.parametrize("count", [1, 3, 11])
 def test_tokens_stay(recorded, monkeypatch, count):
-    monkeypatch.setattr(decoder, "SPAN_STEP", 32)
+    monkeypatch.setattr(decoder, "RECORDED_SPAN_STEP", 32)
     model = small_model()
     found = generate(model, prompts(count), {0})
     monkeypatch.undo()
@@ -60,7 +60,7 @@ def test_tokens_stay(recorded, monkeypatch, count):
 def test_shapes_are_rounded_up_to_few(recorded):
     generate(small_model(), prompts(11), set())
     assert {rows for rows, _ in recorded} <= {11, 8, 4, 2, 1}
-    assert {span % decoder.SPAN_STEP for _, span in recorded} == {0}
+    assert {span % decoder.RECORDED_SPAN_STEP for _, span in recorded} == {0}
 
 
 def test_beyond_the_switch_steps_are_not_recorded(recorded, monkeypatch):
