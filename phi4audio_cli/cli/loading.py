@@ -52,11 +52,15 @@ class LateBackend:
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """Don't look for garbage: imports leave little of it, and a million objects to look at."""
+    """Don't look for garbage: imports leave little of it, and a million objects to look at.
+
+    These stay until the process ends, so they aren't looked at later either.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if collecting:
             gc.enable()

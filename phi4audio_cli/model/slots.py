@@ -6,9 +6,11 @@ whenever it is free, whatever the others are doing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from transformers import Phi4MultimodalConfig
 
@@ -34,14 +36,14 @@ class Slots:
         width = config.hidden_size // config.num_attention_heads
         shape = (count, config.num_key_value_heads, capacity, width)
         # Zeros: what lies beyond a row's end is multiplied by 0, and 0 times NaN is NaN.
-        self.keys = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
-        self.values = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
+        self.keys = [_zeros(shape, like) for _ in range(config.num_hidden_layers)]
+        self.values = [_zeros(shape, like) for _ in range(config.num_hidden_layers)]
 
     def grow(self, capacity: int) -> None:
         """Make room for more positions; what is stored stays."""
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                tensors[layer] = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+                tensors[layer] = _zeros((*old.shape[:2], capacity, old.shape[3]), old)
                 tensors[layer][:, :, : self.capacity] = old
         self.capacity = capacity
 
@@ -140,3 +142,11 @@ class StretchView:
             row[:, :, self.start :] = new
             found.append(row)
         return found[0], found[1]
+
+
+def _zeros(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """Return zeros that take memory on a CPU only where they are written: slots may stay free."""
+    if like.device.type != "cpu":
+        return like.new_zeros(*shape)
+    room = np.zeros(math.prod(shape) * like.element_size(), np.uint8)
+    return torch.from_numpy(room).view(like.dtype).view(*shape)
