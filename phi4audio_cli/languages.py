@@ -55,17 +55,19 @@ AUDIO_LANGUAGES: tuple[Language, ...] = tuple(each for each in LANGUAGES if each
 """The languages the model hears (8)."""
 
 
-def _key(text: str) -> str:
+def _normalized_name(text: str) -> str:
     """Fold case, and drop accents: `FRANÇAIS` and `francais` are one name."""
     decomposed = unicodedata.normalize("NFKD", text.strip().casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 
-def _names(language: Language) -> tuple[str, ...]:
+def _all_names(language: Language) -> tuple[str, ...]:
     return (language.name, language.native, language.code, *language.aliases)
 
 
-_BY_KEY = {_key(name): language for language in LANGUAGES for name in _names(language)}
+_LANGUAGE_BY_NAME = {
+    _normalized_name(name): language for language in LANGUAGES for name in _all_names(language)
+}
 
 
 def find_language(text: str, *, option: str = "--language") -> Language:
@@ -80,7 +82,9 @@ def find_language(text: str, *, option: str = "--language") -> Language:
     """
     found = _lookup(text)
     if found is None:
-        raise _unknown(text, "the model knows no language of this name", LANGUAGES, option)
+        raise _unknown_language_error(
+            text, "the model knows no language of this name", LANGUAGES, option
+        )
     return found
 
 
@@ -92,24 +96,28 @@ def find_audio_language(text: str, *, option: str = "--language") -> Language:
     """
     found = _lookup(text)
     if found is None:
-        raise _unknown(text, "the model knows no language of this name", AUDIO_LANGUAGES, option)
+        raise _unknown_language_error(
+            text, "the model knows no language of this name", AUDIO_LANGUAGES, option
+        )
     if not found.audio:
         problem = f"the model writes {found.name} but was not trained to hear it"
-        raise _unknown(text, problem, AUDIO_LANGUAGES, option)
+        raise _unknown_language_error(text, problem, AUDIO_LANGUAGES, option)
     return found
 
 
 def _lookup(text: str) -> Language | None:
-    if found := _BY_KEY.get(_key(text)):
+    if found := _LANGUAGE_BY_NAME.get(_normalized_name(text)):
         return found
     # A code with a region or a script: fr-CA, pt_BR, zh-Hant-TW.
     code, *rest = re.split("[-_]", text.strip())
-    return _BY_KEY.get(_key(code)) if rest and len(code) in (2, 3) else None
+    return _LANGUAGE_BY_NAME.get(_normalized_name(code)) if rest and len(code) in (2, 3) else None
 
 
-def _unknown(text: str, problem: str, languages: tuple[Language, ...], option: str) -> UsageError:
-    known = {_key(name): each.name for each in languages for name in _names(each)}
-    near = difflib.get_close_matches(_key(text), known, n=3, cutoff=0.6)
+def _unknown_language_error(
+    text: str, problem: str, languages: tuple[Language, ...], option: str
+) -> UsageError:
+    known = {_normalized_name(name): each.name for each in languages for name in _all_names(each)}
+    near = difflib.get_close_matches(_normalized_name(text), known, n=3, cutoff=0.6)
     nearest = list(dict.fromkeys(known[key] for key in near))
     ordered = nearest + [each.name for each in languages if each.name not in nearest]
     return UsageError(problem, f"{option} {text}", f"it knows {', '.join(ordered)}")

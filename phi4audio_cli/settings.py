@@ -26,7 +26,7 @@ from pydantic import (
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_audio_language
-from phi4audio_cli.location import RemotePath, locate_folder
+from phi4audio_cli.storage import RemotePath, parse_folder_location
 from phi4audio_cli.text.cues import CueStyle
 
 ENV_PREFIX = "PHI4AUDIO_"
@@ -127,15 +127,15 @@ class Settings(BaseModel):
 
     @field_validator("output_dir", mode="before")
     @classmethod
-    def _locate(cls, value: object) -> object:
+    def _parse_output_dir(cls, value: object) -> object:
         try:
-            return locate_folder(value) if isinstance(value, str | Path) else value
+            return parse_folder_location(value) if isinstance(value, str | Path) else value
         except UsageError as error:
             raise ValueError(f"{error.what}; {error.remedy}") from error
 
     @field_validator("batch_size", "readers", mode="before")
     @classmethod
-    def _check_number(cls, value: object, field: ValidationInfo) -> object:
+    def _parse_auto_or_count(cls, value: object, field: ValidationInfo) -> object:
         most = MAX_READERS if field.field_name == "readers" else MAX_BATCH_SIZE
         if value == "auto":
             return value
@@ -145,7 +145,7 @@ class Settings(BaseModel):
 
     @field_validator("language")
     @classmethod
-    def _name_language(cls, value: str | None) -> str | None:
+    def _normalize_language(cls, value: str | None) -> str | None:
         try:
             return find_audio_language(value).name if value is not None else None
         except UsageError as error:
@@ -161,18 +161,18 @@ class Settings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class _SettingsSource:
     """The values of one source."""
 
     values: Mapping[str, Any]
-    place: str
+    location_template: str
     """How a message says where a key stands; `{option}`, `{variable}` and `{key}` are filled in."""
 
-    def where(self, key: str) -> str:
+    def location_of(self, key: str) -> str:
         option = "--format" if key == "formats" else "--" + key.replace("_", "-")
         names = {"option": option, "variable": ENV_PREFIX + key.upper(), "key": key}
         # Not str.format: a folder's name may hold braces.
-        place = self.place
+        place = self.location_template
         for name, text in names.items():
             place = place.replace("{" + name + "}", text)
         return place
@@ -198,18 +198,20 @@ def load_settings(
     from_environment = environment.pop("config", None)
     config = config or from_environment
     layers = [
-        _Layer({key: value for key, value in flags.items() if value is not None}, "{option}"),
-        _Layer(environment, "{variable}"),
+        _SettingsSource(
+            {key: value for key, value in flags.items() if value is not None}, "{option}"
+        ),
+        _SettingsSource(environment, "{variable}"),
     ]
     if config:
         path = find_config(config)
-        layers.append(_Layer(_read_config(path), f"{path}: {{key}}"))
-    _refuse_unknown_keys(layers)
+        layers.append(_SettingsSource(_read_config(path), f"{path}: {{key}}"))
+    _reject_unknown_keys(layers)
     merged = {key: value for layer in reversed(layers) for key, value in layer.values.items()}
     try:
         return Settings(**merged)
     except ValidationError as error:
-        raise _bad_value(error, layers) from None
+        raise _invalid_value_error(error, layers) from None
 
 
 def preset_folder() -> Path:
@@ -237,7 +239,7 @@ def find_config(config: str) -> Path:
     if path.is_file():
         return path
     problem = "it is a folder" if path.is_dir() else "no such preset, and no such file"
-    remedy = f"{_nearest(config, names)}give a TOML file, or a preset: {', '.join(names)}"
+    remedy = f"{_suggest(config, names)}give a TOML file, or a preset: {', '.join(names)}"
     raise UsageError(problem, f"--config {config}", remedy)
 
 
@@ -261,25 +263,25 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"is not TOML: {error}", str(path), remedy) from error
 
 
-def _refuse_unknown_keys(layers: Sequence[_Layer]) -> None:
+def _reject_unknown_keys(sources: Sequence[_SettingsSource]) -> None:
     known = list(Settings.model_fields)
-    for layer in layers:
+    for layer in sources:
         for key in layer.values:
             if key not in known:
-                remedy = f"{_nearest(key, known)}known are {', '.join(known)}"
-                raise UsageError("unknown setting", layer.where(key), remedy)
+                remedy = f"{_suggest(key, known)}known are {', '.join(known)}"
+                raise UsageError("unknown setting", layer.location_of(key), remedy)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def _suggest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
     return f"did you mean {near[0]}? " if near else ""
 
 
-def _bad_value(error: ValidationError, layers: Sequence[_Layer]) -> UsageError:
+def _invalid_value_error(error: ValidationError, sources: Sequence[_SettingsSource]) -> UsageError:
     """Say the first problem in a user's words: key, value, what is allowed."""
     first = error.errors()[0]
     key = str(first["loc"][0])
-    layer = next(each for each in layers if key in each.values)
+    layer = next(each for each in sources if key in each.values)
     allowed = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     value = layer.values[key]
-    return UsageError(f"{value!r} can't be used", layer.where(key), allowed)
+    return UsageError(f"{value!r} can't be used", layer.location_of(key), allowed)

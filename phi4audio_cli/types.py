@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phi4audio_cli.location import Location
+from phi4audio_cli.storage import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,10 @@ WIDE_BAND = 16_000
 NARROW_BAND = 8_000
 """Sample rate of telephone audio, which the model was trained to hear without resampling, Hz."""
 
-TimesFrom = Literal["attention", "speech", "chunk"]
+TimestampSource = Literal["attention", "speech", "chunk"]
 """Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
 
-LanguageFrom = Literal["given", "text"]
+LanguageSource = Literal["given", "text"]
 """Where a language comes from: the user said so, or it was detected from the text."""
 
 FinishReason = Literal["stop", "length"]
@@ -67,7 +67,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of samples, `stop` excluded."""
+    """A stretch of samples, `should_stop` excluded."""
 
     start: int
     stop: int
@@ -119,7 +119,7 @@ class Request:
     """One question to the model, about one chunk or about the text of its prompt alone."""
 
     job: int
-    """`Job.index` of the recording it is about."""
+    """`Job.shard_index` of the recording it is about."""
     chunk: Chunk | None
     """What the model hears; None: it only reads."""
     prompt: str
@@ -157,7 +157,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unanswered:
+class RequestFailed:
     """A request the backend could not answer; its recording fails."""
 
     request: Request
@@ -182,7 +182,7 @@ class Segment:
     start: float
     end: float
     text: str
-    times_from: TimesFrom
+    times_from: TimestampSource
     avg_logprob: float | None = None
     finish: FinishReason = "stop"
     words: tuple[Word, ...] = ()
@@ -209,7 +209,7 @@ class Transcript:
     prompt: str
     """The instruction that was given with every chunk."""
     task: str = "transcribe"
-    language_from: LanguageFrom | None = None
+    language_from: LanguageSource | None = None
     """Who says so; None where there is no language."""
     speech: float | None = None
     """Seconds in which speech was heard; None where nobody listened for it."""
@@ -317,7 +317,7 @@ Document = Transcript | Translation | Summary | Answer
 """What is written into one file."""
 
 
-def document_of(result: Result, variant: str) -> Document:
+def document_for_variant(result: Result, variant: str) -> Document:
     """Return what of a result goes into the files of a variant.
 
     Raises:
@@ -355,7 +355,7 @@ class ChunkDone:
 
     job: Job
     generation: Generation
-    recalled: bool = False
+    resumed: bool = False
     """Whether it did so in an earlier run."""
 
 

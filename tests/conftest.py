@@ -1,4 +1,4 @@
-"""What every room's tests share."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def fsdd() -> Path:
 def recordings() -> Path:
     """Real recordings in several formats."""
     return shared_folder("audio")
+
+
+@pytest.fixture(params=["faulty", "bucket"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """An empty file system: one that renames, or an object store."""
+    fsspec = pytest.importorskip("fsspec")
+    from phi4audio_cli import storage
+
+    from .faulty_filesystems import FaultyFileSystem, FaultyObjectStore
+
+    kind = {"faulty": FaultyFileSystem, "bucket": FaultyObjectStore}[request.param]
+    kind.forget()
+    fsspec.register_implementation(request.param, kind, clobber=True)
+    monkeypatch.setattr(storage, "ATOMIC_PUT_SCHEMES", storage.ATOMIC_PUT_SCHEMES | {"bucket"})
+    yield kind
+    kind.forget()

@@ -10,29 +10,29 @@ import jiwer
 import numpy as np
 import pytest
 
-from phi4audio_cli.audio.packing import cut_speech
+from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
-from phi4audio_cli.checkpoint.resolve import resolve
-from phi4audio_cli.engine import run
+from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.pipeline import run_pipeline
+from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import FileDone, Job, Transcript
 
 SAMPLES = Path(__file__).resolve().parents[1] / "phi4audio_cli" / "demo" / "samples"
 RECORDINGS = sorted(SAMPLES.glob("*.flac"))
-MOST_BYTES = 12_000_000
+MAX_BYTES = 12_000_000
 
 
 @pytest.fixture(scope="module")
 def backend() -> LocalBackend:
-    return open_local_backend(resolve("demo", offline=True), device="cpu", dtype="float32")
+    return open_local_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
 
 
 def transcribe(backend: LocalBackend, batch_size: int) -> dict[str, Transcript]:
     backend.batch_size = batch_size
     jobs = [Job(index, path) for index, path in enumerate(RECORDINGS)]
-    cut = partial(cut_speech, detector=SileroDetector())
-    events = run(jobs, Transcribe(), backend, chunk_seconds=40.0, cut=cut)
+    cut = partial(chunk_speech, detector=SileroDetector())
+    events = run_pipeline(jobs, Transcribe(), backend, chunk_seconds=40.0, cut=cut)
     return {event.job.source.stem: event.result for event in events if isinstance(event, FileDone)}
 
 
@@ -41,39 +41,41 @@ def transcripts(backend: LocalBackend) -> dict[str, Transcript]:
     return transcribe(backend, batch_size=8)
 
 
-def truth(name: str) -> dict:
+def load_reference(name: str) -> dict:
     return json.loads((SAMPLES / f"{name}.ref.json").read_text(encoding="utf-8"))
 
 
 def test_the_checkpoint_is_small_and_stripped():
-    folder = resolve("demo", offline=True)
-    assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES
+    folder = resolve_model("demo", offline=True)
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MAX_BYTES
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["model_type"] == "phi4_multimodal"
 
 
 def test_samples_are_many_one_long_one_stereo():
-    references = [truth(path.stem) for path in RECORDINGS]
+    references = [load_reference(path.stem) for path in RECORDINGS]
     assert len(references) >= 5
     assert max(reference["words"][-1]["end"] for reference in references) > 120
 
 
-def test_digits_are_heard(transcripts: dict[str, Transcript]):
-    said = [truth(name)["text"] for name in transcripts]
+def test_digits_are_transcribed(transcripts: dict[str, Transcript]):
+    said = [load_reference(name)["text"] for name in transcripts]
     told = [result.text for result in transcripts.values()]
     assert len(told) == len(RECORDINGS)
     assert jiwer.wer(said, told) <= 0.03
 
 
-def test_the_batch_size_changes_nothing(backend: LocalBackend, transcripts: dict[str, Transcript]):
+def test_batch_size_does_not_change_transcripts(
+    backend: LocalBackend, transcripts: dict[str, Transcript]
+):
     assert transcribe(backend, batch_size=1) == transcripts
 
 
-def test_words_are_found_where_they_were_said(transcripts: dict[str, Transcript]):
+def test_word_times_match_the_reference(transcripts: dict[str, Transcript]):
     errors = []
     for name, result in transcripts.items():
         words = [word for segment in result.segments for word in segment.words]
-        expected = truth(name)["words"]
+        expected = load_reference(name)["words"]
         edges = [edge for word in words for edge in (word.start, word.end)]
         assert edges == sorted(edges)
         if [word.word.strip() for word in words] == [word["word"] for word in expected]:

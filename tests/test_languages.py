@@ -13,7 +13,7 @@ from phi4audio_cli.languages import (
 )
 
 
-def test_the_model_writes_23_languages_and_hears_8() -> None:
+def test_23_text_languages_and_8_audio_languages() -> None:
     assert len(LANGUAGES) == 23
     assert {each.code for each in AUDIO_LANGUAGES} == {
         "en", "zh", "de", "fr", "it", "ja", "es", "pt",
@@ -40,14 +40,14 @@ def test_every_name_finds_its_language(language) -> None:
         ("nb", "Norwegian"),
     ],
 )
-def test_regions_and_missing_accents_are_understood(text: str, name: str) -> None:
+def test_regions_and_missing_accents_are_accepted(text: str, name: str) -> None:
     assert find_language(text).name == name
 
 
 @pytest.mark.parametrize(
     ("text", "nearest"), [("Frensh", "French"), ("deutch", "German"), ("Portugese", "Portuguese")]
 )
-def test_a_misspelt_language_is_answered_with_the_nearest_first(text: str, nearest: str) -> None:
+def test_a_misspelt_language_suggests_the_nearest_first(text: str, nearest: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_language(text, option="--lang")
     assert caught.value.where == f"--lang {text}"
@@ -56,7 +56,7 @@ def test_a_misspelt_language_is_answered_with_the_nearest_first(text: str, neare
     assert all(each.name in caught.value.remedy for each in LANGUAGES)
 
 
-def test_hearing_is_narrower_than_writing() -> None:
+def test_audio_languages_are_a_subset_of_text_languages() -> None:
     assert find_audio_language("日本語").name == "Japanese"
     with pytest.raises(UsageError, match="writes Danish but was not trained to hear it"):
         find_audio_language("da")
@@ -65,6 +65,6 @@ def test_hearing_is_narrower_than_writing() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-", "--", "x-fr", "french-ish"])
-def test_nonsense_is_refused(text: str) -> None:
+def test_invalid_language_names_are_rejected(text: str) -> None:
     with pytest.raises(UsageError):
         find_language(text)

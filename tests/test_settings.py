@@ -23,13 +23,13 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def refusal(flags: dict, **more) -> str:
+def error_message(flags: dict, **more) -> str:
     with pytest.raises(UsageError) as caught:
         load_settings(flags, **{"environ": {}} | more)
     return str(caught.value)
 
 
-def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path) -> None:
+def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
     config = write(tmp_path / "my.toml", 'batch_size = 2\ndtype = "float16"\ndevice = "cuda"')
     environ = {"PHI4AUDIO_BATCH_SIZE": "3", "PHI4AUDIO_DTYPE": "float32", "HOME": "/nowhere"}
     settings = load_settings({"batch_size": 4, "dtype": None}, config=config, environ=environ)
@@ -39,14 +39,14 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
     assert settings.attention == "auto"
 
 
-def test_the_environment_can_name_the_file_and_the_flag_goes_before_it(tmp_path: Path) -> None:
+def test_config_flag_overrides_config_variable(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine.toml", "batch_size = 5")
     environ = {"PHI4AUDIO_CONFIG": mine}
     assert load_settings({}, environ=environ).batch_size == 5
     assert load_settings({}, config="cpu", environ=environ).device == "cpu"
 
 
-def test_every_key_can_stand_in_the_environment() -> None:
+def test_every_key_has_an_environment_variable() -> None:
     environ = {
         "PHI4AUDIO_MODEL": "demo",
         "PHI4AUDIO_ADAPTER": "lora",
@@ -113,14 +113,14 @@ def test_formats_add_up_over_repeated_flags() -> None:
 
 def test_an_unknown_key_is_named_with_the_nearest_and_its_file(tmp_path: Path) -> None:
     config = write(tmp_path / "my.toml", "batchsize = 2")
-    message = refusal({}, config=config)
+    message = error_message({}, config=config)
     assert f"{config}: batchsize" in message
     assert "unknown setting" in message
     assert "did you mean batch_size?" in message
 
 
 def test_an_unknown_variable_is_named() -> None:
-    message = refusal({}, environ={"PHI4AUDIO_MODLE": "demo"})
+    message = error_message({}, environ={"PHI4AUDIO_MODLE": "demo"})
     assert "PHI4AUDIO_MODLE" in message
     assert "did you mean model?" in message
 
@@ -151,8 +151,10 @@ def test_an_unknown_variable_is_named() -> None:
         ("offline", "perhaps", "valid boolean"),
     ],
 )
-def test_a_bad_value_is_said_with_key_value_and_what_is_allowed(key, value, allowed) -> None:
-    message = refusal({key: value})
+def test_an_invalid_value_is_reported_with_key_value_and_allowed_values(
+    key, value, allowed
+) -> None:
+    message = error_message({key: value})
     assert ("--format" if key == "formats" else f"--{key.replace('_', '-')}") in message
     assert repr(value) in message
     assert allowed in message
@@ -161,30 +163,34 @@ def test_a_bad_value_is_said_with_key_value_and_what_is_allowed(key, value, allo
 
 def test_a_bad_value_is_traced_to_its_source(tmp_path: Path) -> None:
     config = write(tmp_path / "{my} config.toml", "batch_size = 0")
-    assert refusal({}, config=config).startswith(f"{config}: batch_size: 0 can't be used")
+    assert error_message({}, config=config).startswith(f"{config}: batch_size: 0 can't be used")
     environ = {"PHI4AUDIO_BATCH_SIZE": "-1"}
-    assert refusal({}, environ=environ).startswith("PHI4AUDIO_BATCH_SIZE: '-1' can't be used")
-    assert refusal({"batch_size": 0}, config=config, environ=environ).startswith("--batch-size: 0")
+    assert error_message({}, environ=environ).startswith("PHI4AUDIO_BATCH_SIZE: '-1' can't be used")
+    assert error_message({"batch_size": 0}, config=config, environ=environ).startswith(
+        "--batch-size: 0"
+    )
 
 
 def test_a_file_that_is_no_toml_or_missing_or_a_folder(tmp_path: Path) -> None:
-    assert "is not TOML" in refusal({}, config=write(tmp_path / "a.toml", "batch_size 2"))
+    assert "is not TOML" in error_message({}, config=write(tmp_path / "a.toml", "batch_size 2"))
     (tmp_path / "latin.toml").write_bytes(b'model = "\xe9"')
-    assert "is not TOML" in refusal({}, config=str(tmp_path / "latin.toml"))
-    assert "it is a folder" in refusal({}, config=str(tmp_path))
-    message = refusal({}, config="gpu-24g")
+    assert "is not TOML" in error_message({}, config=str(tmp_path / "latin.toml"))
+    assert "it is a folder" in error_message({}, config=str(tmp_path))
+    message = error_message({}, config="gpu-24g")
     assert "did you mean gpu-24gb?" in message
     assert "cpu, default, gpu-24gb, gpu-80gb, gpu-8gb" in message
 
 
-def test_a_preset_goes_before_a_file_of_the_same_name(tmp_path: Path, monkeypatch) -> None:
+def test_a_preset_takes_precedence_over_a_file_of_the_same_name(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "cpu", "batch_size = 7")
     assert find_config("cpu") == preset_folder() / "cpu.toml"
     assert load_settings({}, config="./cpu", environ={}).batch_size == 7
 
 
-def test_the_default_preset_says_the_defaults() -> None:
+def test_the_default_preset_lists_the_defaults() -> None:
     assert load_settings({}, config="default", environ={}) == Settings()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .cli.samples import write_tone
+from .factories import write_tone
 
 HEAVY = ("torch", "transformers", "peft", "av", "soxr", "accelerate", "huggingface_hub", "numpy",
          "soundfile", "safetensors", "fsspec", "phi4audio_cli.settings")  # fmt: skip
@@ -40,7 +40,7 @@ except SystemExit as request:
     ],
     ids=" ".join,
 )
-def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
+def test_no_heavy_package_is_imported(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SPY, *arguments], capture_output=True, text=True, check=False
     )
@@ -49,7 +49,7 @@ def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
     assert done.stderr == ""
 
 
-def test_a_model_that_is_missing_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_before_torch_is_imported(tmp_path: Path) -> None:
     write_tone(tmp_path / "talk.wav")
     arguments = ["transcribe", "talk.wav", "--offline", "--quiet", "--model", "nobody/nothing"]
     done = subprocess.run(

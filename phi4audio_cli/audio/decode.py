@@ -1,35 +1,44 @@
-"""From a file to blocks of mono float32, any container, in bounded memory."""
+"""Decode a recording of any container to blocks of mono float32, in bounded memory.
+
+libsndfile decodes first; FFmpeg decodes what libsndfile cannot, and goes on where libsndfile stops
+at a damaged frame.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from phi4audio_cli.audio.channels import pick
-from phi4audio_cli.audio.ffmpeg import AvSource
-from phi4audio_cli.audio.mp4 import lacks_index
-from phi4audio_cli.audio.ogg import ends_inside_page
+from phi4audio_cli.audio.audio_source import (
+    VALID_SAMPLE_RATES,
+    AudioSource,
+    NoAudioError,
+    NoTrackError,
+    RatedFrames,
+)
+from phi4audio_cli.audio.containers import is_missing_moov, is_truncated_ogg
+from phi4audio_cli.audio.ffmpeg import FFmpegSource
+from phi4audio_cli.audio.libsndfile import SoundfileSource
 from phi4audio_cli.audio.resample import output_rate, resample
-from phi4audio_cli.audio.rescue import RescuedSource
-from phi4audio_cli.audio.sources import RATES, NoAudioError, NoTrackError, Source
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Channel, Samples
 
 BLOCK_SECONDS = 10
 """Length of a block; memory while decoding is a few of them."""
 
-SHORTEST_SECONDS = 0.025
+MIN_RECORDING_SECONDS = 0.025
 """The feature extractor's window; it makes no frame of less."""
 
-FORMATS_KNOWN = "WAV, FLAC, MP3, Ogg, M4A, MP4, WebM and what else FFmpeg reads will do"
+SUPPORTED_FORMATS = "WAV, FLAC, MP3, Ogg, M4A, MP4, WebM and what else FFmpeg reads will do"
 
 
 class OpenedAudio(Protocol):
-    """An opened recording, wherever it is decoded: `Recording`, or `apart.RecordingApart`."""
+    """An opened recording, wherever it is decoded: `Recording`, or `run_in_subprocess.RecordingApart`."""
 
     @property
     def info(self) -> AudioInfo:
@@ -47,7 +56,7 @@ class OpenedAudio(Protocol):
 
 
 class OpenAudio(Protocol):
-    """Opens recordings: `open_audio`, or `apart.Decoder.open`."""
+    """Opens recordings: `open_audio`, or `run_in_subprocess.Decoder.opener`."""
 
     def __call__(
         self, path: Path, *, channel: Channel = "mix", track: int | None = None
@@ -66,18 +75,18 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, source: Source, channel: Channel, cut_off: str | None = None
+        self, path: Path, source: AudioSource, channel: Channel, truncated: str | None = None
     ) -> None:
         self._path = path
         self._source = source
         self._channel = channel
-        self._cut_off = cut_off
+        self._truncated = truncated
         self.info = AudioInfo(output_rate(source.rate), source.seconds)
 
     @property
     def damage(self) -> str | None:
         """What went wrong while decoding, so far."""
-        return self._source.damage or self._cut_off
+        return self._source.damage or self._truncated
 
     def blocks(self) -> Iterator[Samples]:
         """Decode, once.
@@ -90,14 +99,16 @@ class Recording:
         """
         rate = self.info.sample_rate
         count = 0
-        heard = ((own, pick(frames, self._channel)) for own, frames in self._source.pieces())
-        for block in _collect(resample(heard, rate), BLOCK_SECONDS * rate):
+        heard = (
+            (own, select_channel(frames, self._channel)) for own, frames in self._source.frames()
+        )
+        for block in _join_blocks(resample(heard, rate), BLOCK_SECONDS * rate):
             count += len(block)
             yield block
-        if count < SHORTEST_SECONDS * rate:
-            raise self._too_short(count / rate)
+        if count < MIN_RECORDING_SECONDS * rate:
+            raise self._too_short_error(count / rate)
 
-    def _too_short(self, seconds: float) -> AudioError:
+    def _too_short_error(self, seconds: float) -> AudioError:
         if self.damage:
             return AudioError(
                 f"damaged, {1000 * seconds:.0f} ms of audio could be decoded: {self.damage}",
@@ -107,7 +118,7 @@ class Recording:
         return AudioError(
             f"only {1000 * seconds:.0f} ms of audio, too short to hold speech",
             str(self._path),
-            f"give at least {1000 * SHORTEST_SECONDS:.0f} ms",
+            f"give at least {1000 * MIN_RECORDING_SECONDS:.0f} ms",
         )
 
 
@@ -130,8 +141,8 @@ def open_audio(
             channel or track.
     """
     with _open_file(path) as file, closing(_open_source(path, file, track)) as source:
-        cut_off = "cut off in the midst of an Ogg page" if ends_inside_page(file) else None
-        if source.rate not in RATES:
+        cut_off = "cut off in the midst of an Ogg page" if is_truncated_ogg(file) else None
+        if source.rate not in VALID_SAMPLE_RATES:
             raise AudioError(
                 f"its header says a sample rate of {source.rate} Hz: damaged",
                 str(path),
@@ -164,9 +175,9 @@ def _open_file(path: Path) -> BinaryIO:
     return file
 
 
-def _open_source(path: Path, file: BinaryIO, track: int | None) -> Source:
+def _open_source(path: Path, file: BinaryIO, track: int | None) -> AudioSource:
     try:
-        return _first_source(file, track)
+        return _select_source(file, track)
     except NoTrackError as error:
         last = error.tracks - 1
         raise AudioError(
@@ -175,31 +186,115 @@ def _open_source(path: Path, file: BinaryIO, track: int | None) -> Source:
             f"tracks count from 0: give --track 0 to {last}" if last else "leave out --track",
         ) from error
     except NoAudioError as error:
-        why, remedy = str(error), f"give a recording: {FORMATS_KNOWN}"
-        if lacks_index(file):
+        why, remedy = str(error), f"give a recording: {SUPPORTED_FORMATS}"
+        if is_missing_moov(file):
             why = "the file was cut off or never finished, its index is missing"
             remedy = "get the whole file from where it came from"
         raise AudioError(f"no audio that can be decoded: {why}", str(path), remedy) from error
 
 
-def _first_source(file: BinaryIO, track: int | None) -> Source:
+def _select_source(file: BinaryIO, track: int | None) -> AudioSource:
     if not track:  # libsndfile knows one track only
         try:
-            return RescuedSource(file)
+            return FallbackSource(file)
         except NoAudioError:
             file.seek(0)
-    return AvSource(file, track or 0)
+    return FFmpegSource(file, track or 0)
 
 
-def _collect(pieces: Iterable[Samples], length: int) -> Iterator[Samples]:
-    """Join small pieces to blocks of at least `length` samples; the last may be shorter."""
+def _join_blocks(blocks: Iterable[Samples], min_length: int) -> Iterator[Samples]:
+    """Join small pieces to blocks of at least `min_length` samples; the last may be shorter."""
     held: list[Samples] = []
     count = 0
-    for piece in pieces:
+    for piece in blocks:
         held.append(piece)
         count += len(piece)
-        if count >= length:
+        if count >= min_length:
             yield np.concatenate(held)
             held, count = [], 0
     if count:
         yield np.concatenate(held)
+
+
+MAX_SAMPLE_MAGNITUDE = 2.0**31
+"""No real sample is larger, whatever its scale: beyond it a float file is damaged."""
+
+
+def select_channel(frames: npt.NDArray[Any], channel: Channel = "mix") -> Samples:
+    """Take one channel, or the average of all; what can't be a sample becomes silence.
+
+    Args:
+        frames: float32, shape (length, channels).
+        channel: `closed` and `right` are the first two; where a damaged recording has only one for
+            a while, both are that one.
+
+    Returns:
+        Shape (length,), C-contiguous.
+    """
+    sound = np.abs(frames) <= MAX_SAMPLE_MAGNITUDE  # False for NaN and infinities too
+    if not sound.all():
+        frames = np.where(sound, frames, np.float32(0))
+    if channel != "mix":
+        wanted = 1 if channel == "right" else 0
+        return np.array(frames[:, min(wanted, frames.shape[1] - 1)], dtype=np.float32)
+    # Whole columns: numpy's mean over a short last axis takes several times as long.
+    total: Samples = np.array(frames[:, 0], dtype=np.float32)
+    for each in range(1, frames.shape[1]):
+        total += frames[:, each]
+    return total / np.float32(frames.shape[1]) if frames.shape[1] > 1 else total
+
+
+class FallbackSource:
+    """What libsndfile reads of a recording, and after its failure what FFmpeg reads.
+
+    libsndfile ends at the first frame of a FLAC or MP3 that is broken; FFmpeg leaves that out.
+
+    Args:
+        file: Opened for reading, at its start.
+
+    Raises:
+        NoAudioError: libsndfile can't read it, or finds no frame in it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._source = SoundfileSource(file)
+        self.rate = self._source.rate
+        self.channels = self._source.channels
+        self.seconds = self._source.seconds
+        self.damage: str | None = None
+
+    def frames(self) -> Iterator[RatedFrames]:
+        """Yield (sample rate, float32 of shape (length, channels))."""
+        count = 0
+        for rate, frames in self._source.frames():
+            count += len(frames)
+            yield rate, frames
+        self.damage = self._source.damage
+        if self._source.decoder_failed:
+            for rate, frames in self._decode_rest_with_ffmpeg(count):
+                count += len(frames)
+                yield rate, frames
+            self.damage = f"{self.damage}; {count / self.rate:.1f} s could be decoded"
+
+    def _decode_rest_with_ffmpeg(self, skip: int) -> Iterator[RatedFrames]:
+        self._file.seek(0)
+        try:
+            source = FFmpegSource(self._file)
+        except NoAudioError:
+            return
+        with closing(source):
+            if (source.rate, source.channels) == (self.rate, self.channels):
+                yield from _skip_frames(source.frames(), skip)
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._source.close()
+
+
+def _skip_frames(source_frames: Iterable[RatedFrames], skip: int) -> Iterator[RatedFrames]:
+    """Leave out the first frames, as many as `skip`."""
+    for rate, frames in source_frames:
+        if skip < len(frames):
+            yield rate, frames[skip:]
+        skip = max(0, skip - len(frames))

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from phi4audio_cli.audio.sources import (
-    RATES,
+from phi4audio_cli.audio.audio_source import (
+    VALID_SAMPLE_RATES,
+    LenientFile,
     NoAudioError,
     NoTrackError,
-    Patient,
-    Piece,
-    shortfall,
+    RatedFrames,
+    truncation,
 )
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-OPTIONS = {"protocol_whitelist": "none"}
+CONTAINER_OPTIONS = {"protocol_whitelist": "none"}
 """A playlist must not make the program read other files, or the network."""
 
 
-class AvSource:
+class FFmpegSource:
     """One audio stream of a container.
 
     Args:
@@ -40,44 +40,44 @@ class AvSource:
         import av
 
         # An OSError is what reading or seeking in the file raised, below FFmpeg.
-        self._error = (av.error.FFmpegError, OSError)
+        self._decode_errors = (av.error.FFmpegError, OSError)
         self.damage: str | None = None
         try:
             self._container: Any = av.open(
-                Patient(file), mode="r", metadata_errors="replace", options=OPTIONS
+                LenientFile(file), mode="r", metadata_errors="replace", options=CONTAINER_OPTIONS
             )
-        except (*self._error, ValueError) as error:
-            raise NoAudioError(_reason(error)) from error
+        except (*self._decode_errors, ValueError) as error:
+            raise NoAudioError(_error_text(error)) from error
         try:
-            self._begin(track)
+            self._open_track(track)
         except BaseException:
             self._container.close()
             raise
 
-    def _begin(self, track: int) -> None:
+    def _open_track(self, track: int) -> None:
         streams = self._container.streams.audio
         if not streams:
             raise NoAudioError("no audio stream")
         if not 0 <= track < len(streams):
             raise NoTrackError(len(streams))
         self._stream: Any = streams[track]
-        self._frames = self._decode()
+        self._decoded_frames = self._decode()
         # The codec may only know its real rate when it has decoded something.
-        self._first: Any = next(self._frames, None)
-        if self._first is None:
+        self._first_frame: Any = next(self._decoded_frames, None)
+        if self._first_frame is None:
             raise NoAudioError(self.damage or "no audio frames")
-        self.rate: int = self._first.sample_rate
-        self.channels: int = len(self._first.layout.channels)
-        self._own_seconds = self._stream_seconds()
-        self.seconds = self._own_seconds or self._container_seconds()
+        self.rate: int = self._first_frame.sample_rate
+        self.channels: int = len(self._first_frame.layout.channels)
+        self._track_seconds = self._length_by_track()
+        self.seconds = self._track_seconds or self._length_by_container()
 
-    def _stream_seconds(self) -> float | None:
+    def _length_by_track(self) -> float | None:
         if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
         # Of several streams, another may be the long one.
-        return self._container_seconds() if len(self._container.streams) == 1 else None
+        return self._length_by_container() if len(self._container.streams) == 1 else None
 
-    def _container_seconds(self) -> float | None:
+    def _length_by_container(self) -> float | None:
         import av
 
         return float(self._container.duration / av.time_base) if self._container.duration else None
@@ -86,28 +86,30 @@ class AvSource:
         for packet in self._packets():
             try:
                 yield from packet.decode()
-            except self._error as error:  # one bad packet; those after it may be good
-                self.damage = _reason(error)
+            except self._decode_errors as error:  # one bad packet; those after it may be good
+                self.damage = _error_text(error)
 
     def _packets(self) -> Iterator[Any]:
         try:
             yield from self._container.demux(self._stream)
-        except self._error as error:
-            self.damage = _reason(error)
+        except self._decode_errors as error:
+            self.damage = _error_text(error)
 
-    def pieces(self) -> Iterator[Piece]:
+    def frames(self) -> Iterator[RatedFrames]:
         """Yield (sample rate, float32 of shape (length, channels))."""
         seconds = 0.0
-        for frame in _joined(self._sane(itertools.chain([self._first], self._frames))):
-            samples = _as_float(frame)
+        for frame in _merge_frames(
+            self._with_valid_rate(itertools.chain([self._first_frame], self._decoded_frames))
+        ):
+            samples = _to_float32(frame)
             seconds += len(samples) / frame.sample_rate
             yield frame.sample_rate, samples
-        problems = (self.damage, shortfall(seconds, self._own_seconds))
+        problems = (self.damage, truncation(seconds, self._track_seconds))
         self.damage = "; ".join(filter(None, problems)) or None
 
-    def _sane(self, frames: Iterable[Any]) -> Iterator[Any]:
+    def _with_valid_rate(self, frames: Iterable[Any]) -> Iterator[Any]:
         for frame in frames:
-            if frame.sample_rate in RATES:
+            if frame.sample_rate in VALID_SAMPLE_RATES:
                 yield frame
             else:
                 self.damage = f"a sample rate of {frame.sample_rate} Hz"
@@ -117,15 +119,15 @@ class AvSource:
         self._container.close()
 
 
-def _reason(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _joined(frames: Iterable[Any]) -> Iterator[Any]:
+def _merge_frames(frames: Iterable[Any]) -> Iterator[Any]:
     """Join frames of one kind to about a second; each costs as much as a long one would."""
     import av
 
-    for _, group in itertools.groupby(frames, _kind):
+    for _, group in itertools.groupby(frames, _frame_format):
         fifo = av.AudioFifo()
         for frame in group:
             frame.pts = None  # where packets were lost, times jump; the fifo would refuse that
@@ -136,11 +138,11 @@ def _joined(frames: Iterable[Any]) -> Iterator[Any]:
             yield fifo.read()
 
 
-def _kind(frame: Any) -> tuple[object, ...]:
+def _frame_format(frame: Any) -> tuple[object, ...]:
     return frame.sample_rate, frame.format.name, frame.layout.name
 
 
-def _as_float(frame: Any) -> npt.NDArray[Any]:
+def _to_float32(frame: Any) -> npt.NDArray[Any]:
     """Return a decoded frame as float32 in [-1, 1], shape (length, channels)."""
     data: npt.NDArray[Any] = frame.to_ndarray()
     channels = len(frame.layout.channels)

@@ -6,25 +6,31 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from phi4audio_cli.audio.sources import HEADER_SLACK, NoAudioError, Patient, Piece, shortfall
+from phi4audio_cli.audio.audio_source import (
+    LENGTH_TOLERANCE_SECONDS,
+    LenientFile,
+    NoAudioError,
+    RatedFrames,
+    truncation,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-FRAMES_A_READ = 4096
+FRAMES_PER_READ = 4096
 """A failed read loses its frames, so reads are short."""
 
-LENGTH_UNKNOWN = 0x7FFF_0000
+UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
 """Programs that write to a pipe put this or more as the length of a WAV, bytes."""
 
 # Lines of libsndfile's log.
-CUT_OFF = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
+LOG_TRUNCATED = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
 """Bytes by the header of a WAV, AIFF, AU, W64 or RF64, and what there is."""
-SAMPLES = re.compile(r"data : (\d+)")
+LOG_SAMPLE_BYTES = re.compile(r"data : (\d+)")
 """Bytes of samples by the header of a WAV."""
-LENGTH = re.compile(r"^Length : (\d+)", re.MULTILINE)
+LOG_FILE_BYTES = re.compile(r"^Length : (\d+)", re.MULTILINE)
 """Bytes of the file."""
-NO_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
+LOG_UNKNOWN_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
 """Where what follows the samples is no chunk, and so perhaps samples too."""
 
 
@@ -41,11 +47,11 @@ class SoundfileSource:
     def __init__(self, file: BinaryIO) -> None:
         import soundfile
 
-        self._error = soundfile.LibsndfileError
+        self._decode_error = soundfile.LibsndfileError
         try:
-            self._file = soundfile.SoundFile(Patient(file))
+            self._file = soundfile.SoundFile(LenientFile(file))
         except soundfile.LibsndfileError as error:
-            raise NoAudioError(_reason(error)) from error
+            raise NoAudioError(_error_text(error)) from error
         if self._file.frames <= 0:
             self._file.close()
             raise NoAudioError("no audio frames")
@@ -56,26 +62,26 @@ class SoundfileSource:
         self.channels: int = self._file.channels
         self.seconds: float | None = self._file.frames / self.rate
         self.damage: str | None = None
-        self.gave_up = False
+        self.decoder_failed = False
         """Whether there may be more that libsndfile can't decode; known when the pieces end."""
 
-    def pieces(self) -> Iterator[Piece]:
+    def frames(self) -> Iterator[RatedFrames]:
         """Yield (sample rate, float32 of shape (length, channels))."""
         count = 0
         try:
             while len(frames := self._read()):
                 count += len(frames)
                 yield self.rate, frames
-        except self._error as error:
-            self.damage = _reason(error) or "decoding failed"
-            self.gave_up = True
+        except self._decode_error as error:
+            self.damage = _error_text(error) or "decoding failed"
+            self.decoder_failed = True
             return
-        self.damage = shortfall(count / self.rate, self.seconds) or wrong_header(
+        self.damage = truncation(count / self.rate, self.seconds) or header_mismatch(
             self._file.extra_info, count / self.rate
         )
 
     def _read(self) -> npt.NDArray[Any]:
-        frames: npt.NDArray[Any] = self._file.read(FRAMES_A_READ, dtype="float32", always_2d=True)
+        frames: npt.NDArray[Any] = self._file.read(FRAMES_PER_READ, dtype="float32", always_2d=True)
         return frames
 
     def close(self) -> None:
@@ -83,25 +89,29 @@ class SoundfileSource:
         self._file.close()
 
 
-def wrong_header(log: str, seconds: float) -> str | None:
+def header_mismatch(log: str, seconds: float) -> str | None:
     """Say what libsndfile found wrong with a header's length, and decoded without a word.
 
     Args:
         log: What libsndfile noted when it opened the file.
         seconds: What it decodes of it.
     """
-    if cut := CUT_OFF.search(log):
+    if cut := LOG_TRUNCATED.search(log):
         promised, there = int(cut[1]), int(cut[2])
-        known = there and promised < LENGTH_UNKNOWN
-        return shortfall(seconds, seconds * promised / there) if known else None
-    samples, length, after = SAMPLES.search(log), LENGTH.search(log), NO_CHUNK.search(log)
+        known = there and promised < UNKNOWN_LENGTH_BYTES
+        return truncation(seconds, seconds * promised / there) if known else None
+    samples, length, after = (
+        LOG_SAMPLE_BYTES.search(log),
+        LOG_FILE_BYTES.search(log),
+        LOG_UNKNOWN_CHUNK.search(log),
+    )
     if samples and length and after and int(samples[1]):
         more = seconds * (int(length[1]) - int(after[1])) / int(samples[1])
-        if more > HEADER_SLACK:
+        if more > LENGTH_TOLERANCE_SECONDS:
             return f"its header says {seconds:.1f} s, but {more:.1f} s more may follow"
     return None
 
 
-def _reason(error: Any) -> str:
+def _error_text(error: Any) -> str:
     text: str = error.error_string
     return text.removeprefix("Error : ").rstrip(".")

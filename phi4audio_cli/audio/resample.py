@@ -10,7 +10,7 @@ import numpy as np
 
 from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
-QUALITY = "VHQ"
+SOXR_QUALITY = "VHQ"
 """soxr's best; it costs little more than "HQ", and less than a thousandth of the model's time."""
 
 
@@ -19,26 +19,26 @@ def output_rate(rate: int) -> int:
     return NARROW_BAND if rate == NARROW_BAND else WIDE_BAND
 
 
-def resample(pieces: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
+def resample(blocks: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
     """Bring pieces of one recording to one sample rate.
 
     Args:
-        pieces: Mono audio with its own rate, Hz; a damaged or joined recording may change its
+        blocks: Mono audio with its own rate, Hz; a damaged or joined recording may change its
             rate on the way.
         rate: Wanted, Hz.
 
     Yields:
         Mono float32; the lengths follow soxr's filter and may be 0.
     """
-    for own_rate, group in itertools.groupby(pieces, key=itemgetter(0)):
+    for own_rate, group in itertools.groupby(blocks, key=itemgetter(0)):
         samples = (piece for _, piece in group)
-        yield from samples if own_rate == rate else _convert(samples, own_rate, rate)
+        yield from samples if own_rate == rate else _resample_run(samples, own_rate, rate)
 
 
-def _convert(pieces: Iterable[Samples], own_rate: int, rate: int) -> Iterator[Samples]:
+def _resample_run(blocks: Iterable[Samples], source_rate: int, rate: int) -> Iterator[Samples]:
     import soxr
 
-    stream = soxr.ResampleStream(own_rate, rate, 1, dtype="float32", quality=QUALITY)
-    for piece in pieces:
+    stream = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality=SOXR_QUALITY)
+    for piece in blocks:
         yield stream.resample_chunk(piece, last=False)
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phi4audio_cli.checkpoint.stream import Checkpoint, SpeechLoraMode, open_checkpoint
+    from phi4audio_cli.checkpoint.checkpoint import Checkpoint, SpeechLoraMode, open_checkpoint
 
 __all__ = ["Checkpoint", "SpeechLoraMode", "open_checkpoint"]
 
@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """Loads torch when a checkpoint is opened, not when a model is looked up by name."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from phi4audio_cli.checkpoint import stream
+    from phi4audio_cli.checkpoint import checkpoint
 
-    return getattr(stream, name)
+    return getattr(checkpoint, name)

@@ -14,9 +14,13 @@ from typing import Any
 
 import torch
 
-from phi4audio_cli.checkpoint.layout import is_speech_lora, native_name
-from phi4audio_cli.checkpoint.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from phi4audio_cli.checkpoint.shards import (
+from phi4audio_cli.checkpoint.layout import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    is_speech_lora_tensor,
+    native_name,
+)
+from phi4audio_cli.checkpoint.safetensors_reader import (
     TensorInfo,
     read_header,
     read_json,
@@ -25,12 +29,12 @@ from phi4audio_cli.checkpoint.shards import (
 )
 from phi4audio_cli.errors import CheckpointError
 
-_HALF = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
+_FACTOR_NAME = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
 _DECODER_LINEAR = re.compile(r"^model\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj$")
-_MERGED_AT_ONCE = 1 << 22
+_MERGE_BLOCK_ELEMENTS = 1 << 22
 """Elements of a weight."""
 
-_UNSUPPORTED = (
+_UNSUPPORTED_KEYS = (
     "alpha_pattern",
     "fan_in_fan_out",
     "lora_bias",
@@ -41,7 +45,7 @@ _UNSUPPORTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LoraPair:
     """The two factors that change one linear layer: A (rank, in) and B (out, rank)."""
 
     a: TensorInfo
@@ -52,14 +56,14 @@ class Pair:
 class SpeechLora:
     """An adapter that was found and whose headers fit the model."""
 
-    where: str
+    source: str
     rank: int
     alpha: float
     rank_stabilized: bool
     """rsLoRA (https://arxiv.org/abs/2312.03732): scaled by the root of the rank."""
-    pairs: Mapping[str, Pair]
-    """By native module name, e.g. `model.layers.0.mlp.down_proj`."""
-    targets: str | tuple[str, ...]
+    pairs: Mapping[str, LoraPair]
+    """By native module name, e.g. `check_model.layers.0.mlp.down_proj`."""
+    target_modules: str | tuple[str, ...]
     """The modules its config names: a pattern or the ends of names."""
 
     @property
@@ -67,7 +71,7 @@ class SpeechLora:
         """What B @ A is multiplied with."""
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
-    def merged(
+    def merge_into(
         self, module: str, weight: torch.Tensor, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
         """W + scale * B @ A, computed in float32.
@@ -80,7 +84,7 @@ class SpeechLora:
         a, b = (read_tensor(half).float() for half in (self.pairs[module].a, self.pairs[module].b))
         result = torch.empty(weight.shape, dtype=dtype or weight.dtype)
         # Some rows at a time, so that the float32 copies stay small and their memory is reused.
-        step = max(_MERGED_AT_ONCE // weight.shape[1], 1)
+        step = max(_MERGE_BLOCK_ELEMENTS // weight.shape[1], 1)
         for start in range(0, weight.shape[0], step):
             rows = slice(start, start + step)
             base = weight[rows].to(torch.float32, copy=True)
@@ -88,7 +92,7 @@ class SpeechLora:
         return result
 
 
-def inline_lora(
+def read_inline_lora(
     infos: Mapping[str, TensorInfo], config: Mapping[str, Any], where: str
 ) -> SpeechLora | None:
     """The speech LoRA among an original checkpoint's weights, or None where it has none.
@@ -101,16 +105,16 @@ def inline_lora(
     Raises:
         CheckpointError: Half of it is missing, or its ranks aren't what the config says.
     """
-    halves = [info for name, info in infos.items() if is_speech_lora(name)]
+    halves = [info for name, info in infos.items() if is_speech_lora_tensor(name)]
     if not halves:
         return None
     settings = config.get("speech_lora")
     if not isinstance(settings, dict):
         raise CheckpointError("its config has no speech_lora, but its weights have", where)
-    return _lora(halves, settings, where)
+    return _build_lora(halves, settings, where)
 
 
-def folder_lora(folder: Path) -> SpeechLora:
+def read_peft_adapter(folder: Path) -> SpeechLora:
     """The adapter in a folder in peft's format.
 
     Raises:
@@ -126,10 +130,10 @@ def folder_lora(folder: Path) -> SpeechLora:
         )
     settings = read_json(folder / ADAPTER_CONFIG)
     _refuse_unsupported(settings, folder)
-    return _lora(read_header(folder / ADAPTER_WEIGHTS).values(), settings, str(folder))
+    return _build_lora(read_header(folder / ADAPTER_WEIGHTS).values(), settings, str(folder))
 
 
-def check_fit(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_shapes(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Checks that every pair changes a weight the model has, and fits it.
 
     Args:
@@ -142,14 +146,14 @@ def check_fit(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for module, pair in lora.pairs.items():
         shape = shapes.get(f"{module}.weight")
         if shape is None:
-            raise CheckpointError("changes a module the model doesn't have", pair.a.where)
+            raise CheckpointError("changes a module the model doesn't have", pair.a.description)
         if (pair.b.shape[0], pair.a.shape[1]) != shape:
             raise CheckpointError(
                 f"gives a change of {(pair.b.shape[0], pair.a.shape[1])} for a weight of {shape}",
-                pair.b.where,
+                pair.b.description,
                 "use the adapter of this model",
             )
-    _check_whole(lora, (name.removesuffix(".weight") for name in shapes))
+    _check_complete(lora, (name.removesuffix(".weight") for name in shapes))
 
 
 def check_not_zero(lora: SpeechLora) -> None:
@@ -167,76 +171,80 @@ def check_not_zero(lora: SpeechLora) -> None:
             return
     raise CheckpointError(
         "changes nothing: scale * B @ A is zero in every module, so the model would not hear",
-        lora.where,
+        lora.source,
         "its lora_B were lost in a conversion; get the adapter from its source again",
     )
 
 
-def _lora(halves: Iterable[TensorInfo], settings: Mapping[str, Any], where: str) -> SpeechLora:
+def _build_lora(
+    factors: Iterable[TensorInfo], settings: Mapping[str, Any], where: str
+) -> SpeechLora:
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
         raise CheckpointError("its config doesn't say r and lora_alpha", where)
-    pairs = _pairs(halves, where)
+    pairs = _pair_factors(factors, where)
     for pair in pairs.values():
         _check_rank(pair, rank)
     stabilized = bool(settings.get("use_rslora"))
-    return SpeechLora(where, rank, alpha, stabilized, pairs, _targets(settings))
+    return SpeechLora(where, rank, alpha, stabilized, pairs, _target_modules(settings))
 
 
-def _pairs(halves: Iterable[TensorInfo], where: str) -> dict[str, Pair]:
+def _pair_factors(factors: Iterable[TensorInfo], where: str) -> dict[str, LoraPair]:
     found: dict[str, dict[str, TensorInfo]] = {}
-    for info in halves:
-        match = _HALF.match(info.name)
+    for info in factors:
+        match = _FACTOR_NAME.match(info.name)
         if match is None:
-            raise CheckpointError("isn't a tensor of a LoRA", info.where)
+            raise CheckpointError("isn't a tensor of a LoRA", info.description)
         module, half = native_name(match[1]), match[2]
         if half in found.setdefault(module, {}):
-            raise CheckpointError("is stored twice", info.where)
+            raise CheckpointError("is stored twice", info.description)
         found[module][half] = info
     if not found:
         raise CheckpointError("the adapter is empty", where)
     for module, both in found.items():
         if len(both) < 2:
             (lone,) = both.values()
-            raise CheckpointError(f"the other half of the LoRA of {module} is missing", lone.where)
-    return {module: Pair(found[module]["A"], found[module]["B"]) for module in sorted(found)}
+            raise CheckpointError(
+                f"the other half of the LoRA of {module} is missing", lone.description
+            )
+    return {module: LoraPair(found[module]["A"], found[module]["B"]) for module in sorted(found)}
 
 
-def _check_rank(pair: Pair, rank: int) -> None:
+def _check_rank(pair: LoraPair, rank: int) -> None:
     if len(pair.a.shape) != 2 or len(pair.b.shape) != 2:
-        raise CheckpointError("a LoRA's factors must be matrices", pair.a.where)
+        raise CheckpointError("a LoRA's factors must be matrices", pair.a.description)
     for info, found in ((pair.a, pair.a.shape[0]), (pair.b, pair.b.shape[1])):
         if found != rank:
             raise CheckpointError(
                 f"has rank {found}, but its config says {rank}",
-                info.where,
+                info.description,
                 "tensors and config come from different adapters",
             )
 
 
-def _check_whole(lora: SpeechLora, modules: Iterable[str]) -> None:
+def _check_complete(lora: SpeechLora, modules: Iterable[str]) -> None:
     """Checks that every decoder layer the adapter's config names has its factors."""
     for module in modules:
         if module in lora.pairs or not _DECODER_LINEAR.match(module):
             continue
-        if _targeted(module, lora):
+        if _is_target(module, lora):
             raise CheckpointError(
                 f"lacks the LoRA of {module}, which its config names",
-                lora.where,
+                lora.source,
                 "the adapter is incomplete; get it from its source again",
             )
 
 
-def _targeted(module: str, lora: SpeechLora) -> bool:
-    if isinstance(lora.targets, str):
+def _is_target(module: str, lora: SpeechLora) -> bool:
+    if isinstance(lora.target_modules, str):
         try:
-            return re.search(f"(?:{lora.targets})$", module) is not None
+            return re.search(f"(?:{lora.target_modules})$", module) is not None
         except re.error as error:
-            raise CheckpointError(f"its target pattern is broken: {error}", lora.where) from error
-    return any(f".{module}".endswith(f".{target}") for target in lora.targets)
+            raise CheckpointError(f"its target pattern is broken: {error}", lora.source) from error
+    return any(f".{module}".endswith(f".{target}") for target in lora.target_modules)
 
 
-def _targets(settings: Mapping[str, Any]) -> str | tuple[str, ...]:
+def _target_modules(settings: Mapping[str, Any]) -> str | tuple[str, ...]:
     """Which modules a LoRA's config says it changes; empty where that can't be told."""
     if any(settings.get(key) for key in ("layers_to_transform", "exclude_modules")):
         return ()
@@ -250,7 +258,7 @@ def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
     kind = settings.get("peft_type", "LORA")
     if kind != "LORA":
         raise CheckpointError(f"is a {kind} adapter, only LORA can be merged", str(folder))
-    for key in _UNSUPPORTED:
+    for key in _UNSUPPORTED_KEYS:
         if settings.get(key):
             raise CheckpointError(
                 f"uses {key}, which isn't supported", str(folder / ADAPTER_CONFIG)

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from phi4audio_cli.errors import OutputError
 
-_EXCHANGE = 2
-_HERE = -100
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
 """RENAME_EXCHANGE and AT_FDCWD of Linux' renameat2(2)."""
 
 
 @contextlib.contextmanager
-def staged(target: Path, *, replace: bool) -> Iterator[Path]:
+def staged_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     """An empty folder to write into, which becomes `target` where the block ends without error.
 
     Args:
@@ -32,28 +32,28 @@ def staged(target: Path, *, replace: bool) -> Iterator[Path]:
     Raises:
         OutputError: The place can't be written to, or another run is writing to it.
     """
-    staging = staging_of(target)
-    with explained(target):
+    staging = staging_path(target)
+    with os_errors_as_output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir(exist_ok=True)
-    with explained(target), _locked(staging):
-        _empty(staging)
+    with os_errors_as_output_errors(target), _lock_folder(staging):
+        _clear_folder(staging)
         try:
             yield staging
             sync_folder(staging)
-            _take_place(staging, target, replace=replace)
+            _replace_target(staging, target, replace=replace)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def staging_of(target: Path) -> Path:
+def staging_path(target: Path) -> Path:
     """Where a folder is written before it has its place."""
     return target.with_name(f".{target.name}.partial")
 
 
-def recover(target: Path) -> None:
+def restore_backup(target: Path) -> None:
     """Puts an old folder back that a killed run had moved aside, where exchange isn't atomic."""
-    aside = _aside_of(target)
+    aside = _backup_path(target)
     if not aside.exists():
         return
     if target.exists():
@@ -72,18 +72,18 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _aside_of(target: Path) -> Path:
+def _backup_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.replaced")
 
 
-def _take_place(staging: Path, target: Path, *, replace: bool) -> None:
+def _replace_target(staging: Path, target: Path, *, replace: bool) -> None:
     if target.exists() and any(target.iterdir()):
         if not replace:
             raise OutputError("was filled by someone else meanwhile", str(target))
         if not _exchange(staging, target):
-            target.rename(_aside_of(target))
+            target.rename(_backup_path(target))
             staging.rename(target)
-            shutil.rmtree(_aside_of(target))
+            shutil.rmtree(_backup_path(target))
     else:
         staging.rename(target)
     sync_folder(target.parent)
@@ -95,11 +95,13 @@ def _exchange(one: Path, other: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
+    return bool(
+        rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    )
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     """Holds a folder against another run; the system lets go of it when the process dies."""
     try:
         import fcntl
@@ -119,7 +121,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _empty(folder: Path) -> None:
+def _clear_folder(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -128,7 +130,7 @@ def _empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(target: Path) -> Iterator[None]:
+def os_errors_as_output_errors(target: Path) -> Iterator[None]:
     """Says of the system's errors in the block what they mean for `target`.
 
     Raises:

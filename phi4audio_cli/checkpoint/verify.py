@@ -11,24 +11,23 @@ from typing import Any
 
 import torch
 
-from phi4audio_cli.checkpoint.layout import is_vision
-from phi4audio_cli.checkpoint.names import ADAPTER_FOLDER, ADAPTER_WEIGHTS
-from phi4audio_cli.checkpoint.plan import ExportPlan, adapter_halves
-from phi4audio_cli.checkpoint.shards import (
-    PIECE,
+from phi4audio_cli.background import prefetch
+from phi4audio_cli.checkpoint.checkpoint import open_checkpoint
+from phi4audio_cli.checkpoint.export_plan import ExportPlan, adapter_tensors
+from phi4audio_cli.checkpoint.layout import ADAPTER_FOLDER, ADAPTER_WEIGHTS, is_vision_tensor
+from phi4audio_cli.checkpoint.safetensors_reader import (
+    BLOCK_BYTES,
     TensorInfo,
+    read_blocks,
     read_header,
-    read_pieces,
     read_tensor,
-    weight_infos,
+    read_tensor_index,
 )
-from phi4audio_cli.checkpoint.stream import open_checkpoint
-from phi4audio_cli.checkpoint.writer import PIECES_AHEAD, Advance
+from phi4audio_cli.checkpoint.safetensors_writer import PREFETCH_BLOCKS, ByteProgress
 from phi4audio_cli.errors import CheckpointError
-from phi4audio_cli.prefetch import prefetch
 
 
-def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
+def verify_export(plan: ExportPlan, folder: Path, advance: ByteProgress) -> dict[str, Any]:
     """Compares every tensor of an export with its source, merged ones computed again.
 
     Args:
@@ -42,14 +41,14 @@ def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
     Raises:
         CheckpointError: The export isn't what it must be; names the first difference.
     """
-    infos = weight_infos(folder)
-    if vision := [name for name in infos if is_vision(name)]:
+    infos = read_tensor_index(folder)
+    if vision := [name for name in infos if is_vision_tensor(name)]:
         raise CheckpointError("is vision and should be gone", f"{vision[0]} in {folder}")
-    changed = _compare_all(plan, infos, advance)
+    changed = _compare_tensors(plan, infos, advance)
     if plan.checkpoint.merged_modules and not changed:
         raise CheckpointError("the merge of the speech LoRA changed no weight", str(folder))
     _compare_adapter(plan, folder, advance)
-    parameters = _parameters(plan, folder)
+    parameters = _reopened_parameters(plan, folder)
     return {
         "tensors": len(infos),
         "merged_and_changed": changed,
@@ -57,7 +56,7 @@ def verify(plan: ExportPlan, folder: Path, advance: Advance) -> dict[str, Any]:
     }
 
 
-def _parameters(plan: ExportPlan, folder: Path) -> int:
+def _reopened_parameters(plan: ExportPlan, folder: Path) -> int:
     """Opens the export as a load would: names, shapes and their number are checked there."""
     reopened = open_checkpoint(folder, speech_lora="drop" if plan.mode == "drop" else "merge")
     if reopened.layout != "stripped":
@@ -69,66 +68,68 @@ def _parameters(plan: ExportPlan, folder: Path) -> int:
     return reopened.audio_parameters
 
 
-def _compare_all(plan: ExportPlan, infos: Mapping[str, TensorInfo], advance: Advance) -> int:
+def _compare_tensors(
+    plan: ExportPlan, infos: Mapping[str, TensorInfo], advance: ByteProgress
+) -> int:
     """Compares all tensors; returns how many of them the merge changed."""
     changed = 0
     # The next one is read and merged in a thread meanwhile.
-    stream = prefetch(_sources(plan), PIECES_AHEAD)
+    stream = prefetch(_expected_blocks(plan), PREFETCH_BLOCKS)
     with closing(stream):
         for name, part in groupby(stream, key=lambda source: source.name):
-            changed += _compare(plan, infos[name], part, advance)
+            changed += _compare_tensor(plan, infos[name], part, advance)
     return changed
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _ExpectedBlock:
     """A tensor that should have been written, or a part of it, flat."""
 
     name: str
-    wanted: torch.Tensor
+    expected: torch.Tensor
     base: torch.Tensor | None = None
     """What it was before the merge; None: nothing was merged into it."""
 
 
-def _sources(plan: ExportPlan) -> Iterator[_Source]:
+def _expected_blocks(plan: ExportPlan) -> Iterator[_ExpectedBlock]:
     checkpoint = plan.checkpoint
     merged = {f"{module}.weight" for module in checkpoint.merged_modules}
-    for name in checkpoint.expected:
+    for name in checkpoint.expected_shapes:
         if name in merged:
-            base = read_tensor(checkpoint.stored[name])
-            yield _Source(name, checkpoint.finish(name, base).reshape(-1), base.reshape(-1))
+            base = read_tensor(checkpoint.stored_tensors[name])
+            yield _ExpectedBlock(name, checkpoint.convert(name, base).reshape(-1), base.reshape(-1))
         else:
-            for piece in checkpoint.pieces(name):
-                yield _Source(name, piece)
+            for piece in checkpoint.blocks(name):
+                yield _ExpectedBlock(name, piece)
 
 
-def _compare(
-    plan: ExportPlan, written: TensorInfo, sources: Iterable[_Source], advance: Advance
+def _compare_tensor(
+    plan: ExportPlan, written: TensorInfo, sources: Iterable[_ExpectedBlock], advance: ByteProgress
 ) -> bool:
     """Compares a tensor with its source; whether a merge changed it after rounding."""
     count, changed = 0, False
-    window = _Window(written)
+    window = _BlockReader(written)
     for source in sources:
-        found = window.take(source.wanted.numel())
-        if not _same_bits(source.wanted, found):
+        found = window.read(source.expected.numel())
+        if not _same_bits(source.expected, found):
             what = "its source" if source.base is None else "a second merge"
-            raise CheckpointError(f"differs from {what}", written.where, "export it again")
+            raise CheckpointError(f"differs from {what}", written.description, "export it again")
         if source.base is not None:
             changed = not _same_bits(source.base.to(found.dtype), found)
         count += found.numel()
         advance(found.nbytes)
-    if count != written.numel or written.dtype != plan.checkpoint.result_dtype(written.name):
-        raise CheckpointError("has another size than its source", written.where)
+    if count != written.numel or written.dtype != plan.checkpoint.output_dtype(written.name):
+        raise CheckpointError("has another size than its source", written.description)
     return changed
 
 
-def _compare_adapter(plan: ExportPlan, folder: Path, advance: Advance) -> None:
+def _compare_adapter(plan: ExportPlan, folder: Path, advance: ByteProgress) -> None:
     if plan.adapter is None:
         return
     written = read_header(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS)
-    for name, info in adapter_halves(plan.checkpoint).items():
+    for name, info in adapter_tensors(plan.checkpoint).items():
         if not _same_bits(read_tensor(info), read_tensor(written[name])):
-            raise CheckpointError("differs from its source", written[name].where)
+            raise CheckpointError("differs from its source", written[name].description)
         advance(info.nbytes)
 
 
@@ -143,21 +144,21 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(flat[0].view(word), flat[1].view(word))
 
 
-class _Window:
+class _BlockReader:
     """Reads a tensor from its file in parts of any length."""
 
     def __init__(self, info: TensorInfo) -> None:
-        self._pieces: Iterator[torch.Tensor] = read_pieces(info, PIECE)
-        self._rest = torch.empty(0, dtype=info.dtype)
+        self._blocks: Iterator[torch.Tensor] = read_blocks(info, BLOCK_BYTES)
+        self._remainder = torch.empty(0, dtype=info.dtype)
 
-    def take(self, count: int) -> torch.Tensor:
-        """The next `count` elements; fewer where the tensor ends."""
-        parts = [self._rest]
-        have = self._rest.numel()
-        while have < count and (piece := next(self._pieces, None)) is not None:
+    def read(self, count: int) -> torch.Tensor:
+        """The next `count_event` elements; fewer where the tensor ends."""
+        parts = [self._remainder]
+        have = self._remainder.numel()
+        while have < count and (piece := next(self._blocks, None)) is not None:
             parts.append(piece)
             have += piece.numel()
         parts = [part for part in parts if part.numel()] or parts[:1]
         flat = torch.cat(parts) if len(parts) > 1 else parts[0]
-        self._rest = flat[count:]
+        self._remainder = flat[count:]
         return flat[:count]

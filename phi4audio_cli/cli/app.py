@@ -1,6 +1,6 @@
-"""The `phi4audio` command: its sub-commands, and what becomes of errors.
+"""The `phi4audio` command: its sub-commands, exit codes and error messages.
 
-Nothing here may load torch, transformers or pydantic: `phi4audio --help` answers at once.
+This module imports neither torch nor transformers nor pydantic, so that `phi4audio --help` is fast.
 """
 
 from __future__ import annotations
@@ -14,18 +14,28 @@ from typing import Annotated, NoReturn
 import typer
 
 from phi4audio_cli import __version__
-from phi4audio_cli.cli.ask import ask
-from phi4audio_cli.cli.bench import bench
-from phi4audio_cli.cli.doctor import doctor
-from phi4audio_cli.cli.evaluate import evaluate
-from phi4audio_cli.cli.messages import complain, discard_stdout
-from phi4audio_cli.cli.render import render
-from phi4audio_cli.cli.samples import samples
-from phi4audio_cli.cli.strip_export import strip_export
-from phi4audio_cli.cli.summarize import summarize
-from phi4audio_cli.cli.transcribe import transcribe
-from phi4audio_cli.cli.translate import translate
+from phi4audio_cli.cli.ask_command import ask
+from phi4audio_cli.cli.bench_command import bench
+from phi4audio_cli.cli.console import discard_stdout, print_message
+from phi4audio_cli.cli.doctor_command import doctor
+from phi4audio_cli.cli.evaluate_command import evaluate
+from phi4audio_cli.cli.render_command import render
+from phi4audio_cli.cli.strip_export_command import strip_export
+from phi4audio_cli.cli.summarize_command import summarize
+from phi4audio_cli.cli.transcribe_command import transcribe
+from phi4audio_cli.cli.translate_command import translate
 from phi4audio_cli.errors import ExitCode, Phi4AudioError
+
+
+def samples() -> None:
+    """Print the folder of the bundled sample recordings.
+
+    Try the tool on them: phi4audio transcribe "$(phi4audio samples)" --model demo -o demo-output
+    """
+    from importlib.resources import files
+
+    typer.echo(str(files("phi4audio_cli") / "demo" / "samples"))
+
 
 app = typer.Typer(
     name="phi4audio",
@@ -46,8 +56,8 @@ app.command()(samples)
 app.command()(bench)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"phi4audio {__version__}")
         raise typer.Exit
 
@@ -72,34 +82,34 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: The command line without the program's name; None: the process's own.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    _make_streams_safe()
+    _make_streams_lenient()
     try:
         app(arguments, prog_name="phi4audio")
         code: int = ExitCode.OK
     except Phi4AudioError as error:
-        code = _explain(error, arguments)
+        code = _print_error(error, arguments)
     except KeyboardInterrupt:
-        complain("interrupted")
+        print_message("interrupted")
         code = ExitCode.INTERRUPTED
     except Exception as error:
-        code = _admit(error, arguments)
+        code = _print_bug(error, arguments)
     except SystemExit as exit_request:
         code = exit_request.code if isinstance(exit_request.code, int) else ExitCode.OK
-    _flush()
+    _flush_stdout()
     sys.exit(int(code))
 
 
-def _explain(error: Phi4AudioError, arguments: Sequence[str]) -> ExitCode:
-    complain(str(error))
+def _print_error(error: Phi4AudioError, arguments: Sequence[str]) -> ExitCode:
+    print_message(str(error))
     if _is_verbose(arguments):
         traceback.print_exception(error)
     return error.exit_code
 
 
-def _admit(error: Exception, arguments: Sequence[str]) -> ExitCode:
+def _print_bug(error: Exception, arguments: Sequence[str]) -> ExitCode:
     """Say that an unexpected exception is our bug, and what to do."""
     remedy = "please report it" if _is_verbose(arguments) else "run again with --verbose to see it"
-    complain(f"this is a bug: {type(error).__name__}: {error} ({remedy})")
+    print_message(f"this is a bug: {type(error).__name__}: {error} ({remedy})")
     if _is_verbose(arguments):
         traceback.print_exception(error)
     return ExitCode.BUG
@@ -109,7 +119,7 @@ def _is_verbose(arguments: Sequence[str]) -> bool:
     return "--verbose" in arguments or "-v" in arguments
 
 
-def _make_streams_safe() -> None:
+def _make_streams_lenient() -> None:
     """Let no character and no closed stream end the program: results matter more."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -119,7 +129,7 @@ def _make_streams_safe() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _flush() -> None:
+def _flush_stdout() -> None:
     """Flush while errors can still be caught; at interpreter exit they would be shown."""
     try:
         sys.stdout.flush()

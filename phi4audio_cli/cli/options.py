@@ -40,7 +40,7 @@ Formats = Annotated[
         help="Formats to write, with commas between. Default: txt,json,srt.",
     ),
 ]
-OverviewFormats = Annotated[
+LongFormFormats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
@@ -263,7 +263,7 @@ Cluster = Annotated[
         "belongs to), or ray://host:10001.",
     ),
 ]
-WorkerCount = Annotated[
+Workers = Annotated[
     str | None,
     typer.Option(
         "--workers",

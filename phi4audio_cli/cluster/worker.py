@@ -1,6 +1,7 @@
-"""One device at work: the ordinary engine, journals and outputs, over jobs from the driver.
+"""A worker: a session with journals and outputs, over jobs from the driver.
 
-A worker runs as a Ray actor, but knows nothing of Ray.
+It runs as a Ray actor, but does not depend on Ray. A mailbox connects the calls of the driver with
+the thread of the session.
 """
 
 from __future__ import annotations
@@ -8,49 +9,154 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from phi4audio_cli.cluster.hatch import Hatch
-from phi4audio_cli.cluster.places import Proof, check
-from phi4audio_cli.cluster.wire import Broken, Gift, Loaded, News, Note, Ready, Said, pack
-from phi4audio_cli.engine.loaded import Engine
+from phi4audio_cli.cluster.messages import (
+    Assignment,
+    ModelLoaded,
+    Notice,
+    PackedMessage,
+    WorkerFailed,
+    WorkerMessage,
+    WorkerReady,
+    WorkerStatus,
+    pack,
+)
+from phi4audio_cli.cluster.shared_paths import SharedPathProbe, verify_probe
 from phi4audio_cli.errors import ModelError, Phi4AudioError
-from phi4audio_cli.jobs.backlog import file_each
-from phi4audio_cli.jobs.fetch import fetched
-from phi4audio_cli.jobs.filing import Filing
-from phi4audio_cli.jobs.shelf import Shelf
-from phi4audio_cli.jobs.tasks import Tasks
+from phi4audio_cli.jobs.download import open_local_copy
+from phi4audio_cli.jobs.resume import ResumeStore
+from phi4audio_cli.jobs.task_factory import TaskFactory
+from phi4audio_cli.pipeline.output_writer import OutputWriter, write_concurrently
+from phi4audio_cli.pipeline.pipeline import PipelineRunner
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 
-POLL = 1.0
+MAX_QUEUED_JOBS = 4
+"""Recordings a worker has lying ready, so that short ones don't wait for the driver."""
+
+
+class Mailbox:
+    """Passes jobs and news between two threads.
+
+    The engine runs in rounds: it takes jobs as they come, and a round ends when the driver said
+    that no more come for now. So what it holds is answered, and nothing waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._messages: list[PackedMessage] = []
+        self._end_of_batch = False
+        self._working = False
+        self._wants_jobs = False
+        self._stopped = False
+        self._closed = False
+
+    # The driver's calls.
+
+    def put(self, jobs: Sequence[Job], *, end_of_batch: bool) -> None:
+        """Hand jobs in; `end_of_batch`: no more come until these are done."""
+        with self._condition:
+            self._jobs += jobs
+            self._end_of_batch = end_of_batch
+            self._condition.notify_all()
+
+    def poll(self, timeout_seconds: float) -> WorkerStatus:
+        """Return what is new, as soon as there is anything, or nothing after some seconds."""
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._messages or self._wants_jobs or self._closed, timeout_seconds
+            )
+            news, self._messages, self._wants_jobs = tuple(self._messages), [], False
+            idle = not self._working and not self._jobs
+            return WorkerStatus(news, max(MAX_QUEUED_JOBS - len(self._jobs), 0), idle, self._closed)
+
+    def stop(self) -> None:
+        """Give out no more jobs."""
+        with self._condition:
+            self._stopped = True
+            self._jobs.clear()
+            self._condition.notify_all()
+
+    # The engine's threads.
+
+    def stopped(self) -> bool:
+        """Whether to begin nothing new."""
+        return self._stopped
+
+    def job_batches(self) -> Iterator[Iterator[Job]]:
+        """Yield the jobs of one round after the other, until told to stop."""
+        while self._wait_for_jobs():
+            yield self._next_batch()
+            self._end_batch()
+
+    def publish(self, message: PackedMessage) -> None:
+        """Hand news out."""
+        with self._condition:
+            self._messages.append(message)
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Note that the engine is gone."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def _wait_for_jobs(self) -> bool:
+        with self._condition:
+            self._condition.wait_for(lambda: self._jobs or self._stopped)
+            self._working = not self._stopped
+            return self._working
+
+    def _next_batch(self) -> Iterator[Job]:
+        while (job := self._next_job()) is not None:
+            yield job
+
+    def _next_job(self) -> Job | None:
+        with self._condition:
+            while not self._jobs and not self._end_of_batch and not self._stopped:
+                self._wants_jobs = True
+                self._condition.notify_all()
+                self._condition.wait()
+            return self._jobs.popleft() if self._jobs and not self._stopped else None
+
+    def _end_batch(self) -> None:
+        with self._condition:
+            self._working = False
+            self._wants_jobs = True  # so that the driver hears of it at once
+            self._condition.notify_all()
+
+
+WORKER_POLL_SECONDS = 1.0
 """Longest time a call waits for news, in seconds."""
 
-Say = Callable[[str], None]
+NoticeCallback = Callable[[str], None]
 """Told in a line what a user should know."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WorkerConfig:
     """What a worker is to do; it can be pickled."""
 
     settings: Settings
     make_task: Callable[[Settings], Task]
-    open_engine: Callable[[Task, Settings, Say], AbstractContextManager[Engine]]
+    open_session: Callable[[Task, Settings, NoticeCallback], AbstractContextManager[PipelineRunner]]
     """Loads the model."""
-    identify_model: Callable[[Settings, Say], str]
+    identify_model: Callable[[Settings, NoticeCallback], str]
     """Finds the model, fetches it if need be, and returns its fingerprint."""
     fresh: bool = False
     """Whether to forget what earlier runs did."""
-    folder: str = ""
+    working_dir: str = ""
     """The driver's current folder, where relative paths begin; empty: the worker's own."""
-    threads: int | None = None
+    num_threads: int | None = None
     """Threads for the network; None: as many as there are cores."""
-    proof: Proof | None = None
+    probe: SharedPathProbe | None = None
     """What the driver left for workers to find; None: they need not look."""
 
 
@@ -60,104 +166,106 @@ class Worker:
     Its engine runs in a thread. The calls are for the driver, and can be made at the same time.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._tasks = Tasks(plan.settings, plan.make_task)
-        self._hatch = Hatch()
-        self._again: set[int] = set()
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._tasks = TaskFactory(config.settings, config.make_task)
+        self._mailbox = Mailbox()
+        self._redelivered: set[int] = set()
 
-    def prepare(self) -> Ready:
+    def prepare(self) -> WorkerReady:
         """Make ready to work; no model is loaded yet.
 
         Raises:
             ModelError: The model can't be found here.
             OutputError, UsageError: The driver's folders or recordings are not here.
         """
-        if self._plan.folder:
+        if self._config.working_dir:
             with suppress(OSError):  # not there: whoever needs it was told before
-                os.chdir(self._plan.folder)
-        if self._plan.threads:
+                os.chdir(self._config.working_dir)
+        if self._config.num_threads:
             # Before torch is imported, which reads it.
-            os.environ["OMP_NUM_THREADS"] = str(self._plan.threads)
+            os.environ["OMP_NUM_THREADS"] = str(self._config.num_threads)
         machine = socket.gethostname()
         try:
-            if self._plan.proof is not None:
-                check(self._plan.proof)
-            model = self._plan.identify_model(self._plan.settings, self._say)
+            if self._config.probe is not None:
+                verify_probe(self._config.probe)
+            model = self._config.identify_model(self._config.settings, self._publish_notice)
         except Phi4AudioError as error:
             raise type(error)(
                 error.what, f"{error.where or ''} on {machine}", error.remedy
             ) from error
-        threading.Thread(target=self._work, args=(model,), daemon=True).start()
-        return Ready(model, f"{machine}, process {os.getpid()}")
+        threading.Thread(target=self._run, args=(model,), daemon=True).start()
+        return WorkerReady(model, f"{machine}, process {os.getpid()}")
 
-    def exchange(self, gift: Gift) -> Said:
+    def exchange(self, assignment: Assignment) -> WorkerStatus:
         """Take jobs, and say what is new: as soon as there is something, or after a second."""
-        self._again |= gift.again
-        self._hatch.give(gift.jobs, last=gift.last)
-        return self._hatch.listen(POLL)
+        self._redelivered |= assignment.redelivered
+        self._mailbox.put(assignment.jobs, end_of_batch=assignment.end_of_batch)
+        return self._mailbox.poll(WORKER_POLL_SECONDS)
 
     def stop(self) -> None:
         """Finish the running batch, and begin nothing new."""
-        self._hatch.stop()
+        self._mailbox.stop()
 
     # In a thread of its own.
 
-    def _work(self, model: str) -> None:
+    def _run(self, model: str) -> None:
         try:
             with ExitStack() as opened:
-                engine: Engine | None = None
-                for jobs in self._hatch.rounds():
-                    engine = self._round(jobs, model, engine, opened)
+                engine: PipelineRunner | None = None
+                for jobs in self._mailbox.job_batches():
+                    engine = self._run_batch(jobs, model, engine, opened)
         except Phi4AudioError as error:
-            self._tell(Broken(error))
+            self._publish(WorkerFailed(error))
         except Exception as error:  # of any kind, which need not bear pickling
-            self._tell(Broken(ModelError(f"{type(error).__name__}: {error}")))
+            self._publish(WorkerFailed(ModelError(f"{type(error).__name__}: {error}")))
         finally:
-            self._hatch.leave()
+            self._mailbox.close()
 
-    def _round(
-        self, jobs: Iterator[Job], model: str, engine: Engine | None, opened: ExitStack
-    ) -> Engine | None:
+    def _run_batch(
+        self, jobs: Iterator[Job], model: str, engine: PipelineRunner | None, opened: ExitStack
+    ) -> PipelineRunner | None:
         """Do the jobs of one round; the model is loaded when the first one needs it."""
-        shelf = Shelf(
+        shelf = ResumeStore(
             lambda job: self._tasks.identity_of(job, model),
-            fetched,
-            fresh=self._plan.fresh,
-            on_note=self._say,
+            open_local_copy,
+            fresh=self._config.fresh,
+            on_notice=self._publish_notice,
         )
-        filing = Filing(self._plan.settings, shelf)
-        left = self._left(jobs, shelf, filing)
+        filing = OutputWriter(self._config.settings, shelf)
+        left = self._unfinished(jobs, shelf, filing)
         try:
             if (first := next(left, None)) is None:
                 return engine
             if engine is None:
-                plan = self._plan
-                made = plan.open_engine(self._tasks.usual, plan.settings, self._say)
+                plan = self._config
+                made = plan.open_session(self._tasks.default, plan.settings, self._publish_notice)
                 engine = opened.enter_context(made)
-                self._tell(Loaded())
+                self._publish(ModelLoaded())
             work = engine(
-                chain([first], left), self._tasks.of, memory=shelf, stop=self._hatch.stopped
+                chain([first], left), self._tasks.for_job, memory=shelf, stop=self._mailbox.stopped
             )
-            with closing(work) as events, closing(file_each(events, filing)) as told:
+            with closing(work) as events, closing(write_concurrently(events, filing)) as told:
                 for news in told:
-                    self._tell(news)
+                    self._publish(news)
         finally:
             shelf.close()
         return engine
 
-    def _left(self, jobs: Iterator[Job], shelf: Shelf, filing: Filing) -> Iterator[Job]:
+    def _unfinished(
+        self, jobs: Iterator[Job], shelf: ResumeStore, filing: OutputWriter
+    ) -> Iterator[Job]:
         """Yield the jobs that no earlier run has done; tell of the others."""
         for job in jobs:
-            if job.index in self._again:
-                shelf.keep(job)
-            if finished := shelf.finished(job):
-                self._tell(filing.again(job, finished))
+            if job.index in self._redelivered:
+                shelf.trust(job)
+            if finished := shelf.load_finished(job):
+                self._publish(filing.restore(job, finished))
             else:
                 yield job
 
-    def _tell(self, news: News) -> None:
-        self._hatch.tell(pack(news))
+    def _publish(self, message: WorkerMessage) -> None:
+        self._mailbox.publish(pack(message))
 
-    def _say(self, text: str) -> None:
-        self._tell(Note(text))
+    def _publish_notice(self, text: str) -> None:
+        self._publish(Notice(text))

@@ -1,28 +1,162 @@
-"""From what the user named to the recordings meant."""
+"""Finds the recordings that files, folders, patterns, URLs and manifests name."""
 
 from __future__ import annotations
 
+import difflib
+import glob
 import os
+import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.jobs.fetch import check_scheme
-from phi4audio_cli.jobs.files import File, find_files
-from phi4audio_cli.jobs.inputs import STDIN, Input, Places, input_of, shown
-from phi4audio_cli.jobs.manifest import JSON_LINES, Entry, read_entries
-from phi4audio_cli.location import is_url, scheme_of
+from phi4audio_cli.jobs.download import check_readable_scheme
+from phi4audio_cli.jobs.input_source import (
+    STDIN,
+    InputSource,
+    PathResolver,
+    display_url,
+    parse_input,
+)
+from phi4audio_cli.jobs.manifest import JSON_LINES_SUFFIXES, ManifestEntry, read_manifest
+from phi4audio_cli.storage import is_url, url_scheme
+
+MEDIA_SUFFIXES = frozenset(
+    """
+    .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .au .avi .caf .dts .eac3 .flac .flv .m2ts .m4a .m4b
+    .m4v .mka .mkv .mov .mp1 .mp2 .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus .ra .rf64 .rm .snd
+    .spx .ts .tta .vob .voc .w64 .wav .wave .webm .wma .wmv .wv
+    """.split()  # noqa: SIM905 (one word a line would be longer than all of the rest)
+)
+"""File names in a folder that are taken for recordings end in one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A regular file that is there."""
+
+    path: Path
+    is_link: bool
+    root: Path | None = None
+    """The folder that was named, in which it was found."""
+
+
+def find_files(path: Path, *, recursive: bool, suggest: bool) -> Iterator[FoundFile | UsageError]:
+    """Find the files a path means; each is looked at once.
+
+    Args:
+        path: Of a file or a folder; a pattern where there is neither.
+        recursive: Look into the folders of folders too.
+        suggest: Name the nearest where there is no such file; that reads a whole folder.
+
+    Yields:
+        Files, a folder's by name, and a problem for each that can't be used.
+    """
+    try:
+        mode, is_link = _stat_mode(path)
+    except (OSError, ValueError) as error:
+        if glob.has_magic(str(path)):
+            yield from _files_matching(str(path))
+        elif suggest and isinstance(error, FileNotFoundError | NotADirectoryError):
+            yield _missing_file_error(path)
+        else:
+            yield _unreadable_file_error(path, error)
+        return
+    if stat.S_ISDIR(mode):
+        yield from _files_in_folder(path, recursive)
+    else:
+        yield _require_regular_file(FoundFile(path, is_link), mode)
+
+
+def _stat_mode(path: Path) -> tuple[int, bool]:
+    """Return the mode of what a path leads to, 0 for nothing, and whether over a link."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISLNK(mode):
+        return mode, False
+    try:
+        return path.stat().st_mode, True
+    except FileNotFoundError:
+        return 0, True
+
+
+def _require_regular_file(file: FoundFile, mode: int) -> FoundFile | UsageError:
+    if stat.S_ISREG(mode):
+        return file
+    if stat.S_ISFIFO(mode):
+        return UsageError("is a pipe and no file", str(file.path), "give - and pipe into it")
+    what = "is no regular file" if mode else "is a link to nothing"
+    return UsageError(what, str(file.path), "give a file, a folder or a URL")
+
+
+def _files_in_folder(folder: Path, recursive: bool) -> Iterator[FoundFile | UsageError]:
+    found: list[Path] = []
+    errors: list[OSError] = []
+    for place, _, names in os.walk(folder, onerror=errors.append):
+        found += (Path(place, name) for name in names if _is_media(name))
+        if not recursive:
+            break
+    yield from (_unreadable_file_error(Path(error.filename), error) for error in errors)
+    yield from _check_files(sorted(found), folder)
+    if not found and not errors:
+        remedy = "name the files themselves" if recursive else "--recursive looks in its folders"
+        yield UsageError("no recordings in this folder", str(folder), remedy)
+
+
+def _check_files(paths: list[Path], root: Path) -> Iterator[FoundFile | UsageError]:
+    for path in paths:
+        try:
+            mode, is_link = _stat_mode(path)
+        except OSError as error:
+            yield _unreadable_file_error(path, error)
+        else:
+            yield _require_regular_file(FoundFile(path, is_link, root), mode)
+
+
+def _is_media(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in MEDIA_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (a Path for every name takes long)
+
+
+def _files_matching(pattern: str) -> Iterator[FoundFile | UsageError]:
+    # Path.glob takes no absolute patterns.
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    paths = [path for path in map(Path, names) if not path.is_dir()]
+    if not paths:
+        yield UsageError("no file matches this pattern", pattern, "check the folder and the name")
+    fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+    # `talks/*` shouldn't mean the transcripts that lie there from the last run.
+    yield from _check_files([path for path in paths if _is_media(path.name)] or paths, Path(*fixed))
+
+
+def _missing_file_error(path: Path) -> UsageError:
+    folder = path.parent
+    if not folder.is_dir():
+        return UsageError("no such file, nor its folder", str(path), f"check the path {folder}")
+    try:
+        there = sorted(each.name for each in folder.iterdir())
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
+    remedy = f"did you mean {folder / near[0]}?" if near else "check the name"
+    return UsageError("no such file", str(path), remedy)
+
+
+def _unreadable_file_error(path: Path, error: OSError | ValueError) -> UsageError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return UsageError("no such file", str(path), "check the name and its folder")
+    reason = getattr(error, "strerror", None) or error
+    return UsageError(f"can't be read: {reason}", str(path), "check the name and your permissions")
 
 
 def find_inputs(
-    inputs: Sequence[str], *, recursive: bool = False, offline: bool = False
-) -> tuple[list[Input], list[UsageError]]:
+    names: Sequence[str], *, recursive: bool = False, offline: bool = False
+) -> tuple[list[InputSource], list[UsageError]]:
     """Find the recordings that are meant.
 
     Args:
-        inputs: As the user wrote them: files, folders, patterns that the shell did not expand,
+        names: As the user wrote them: files, folders, patterns that the shell did not expand,
             URLs, `-` for standard input, and lists as `@list.txt` or `@manifest.csv` (the `@` may
             be left out before `.jsonl`). Paths in a list count from its folder. A file that is
             called so itself is written `./-`; one called `@list.txt` goes before the list.
@@ -33,49 +167,49 @@ def find_inputs(
         The recordings in the order of the inputs (a folder's by name), none twice, and a problem
         for each input, line or file that can't be used. Only lists are opened, nothing is fetched.
     """
-    finder = _Finder(recursive, offline)
-    for each in inputs:
-        finder.take(each)
+    finder = _InputFinder(recursive, offline)
+    for each in names:
+        finder.add(each)
     return list(finder.found.values()), finder.problems
 
 
-class _Finder:
+class _InputFinder:
     """Collects recordings, each once, and problems."""
 
     def __init__(self, recursive: bool, offline: bool) -> None:
-        self.found: dict[str, Input] = {}
+        self.found: dict[str, InputSource] = {}
         self.problems: list[UsageError] = []
         self._recursive = recursive
         self._offline = offline
-        self._places = Places()
-        self._schemes: dict[str, UsageError | None] = {}
+        self._resolver = PathResolver()
+        self._scheme_errors: dict[str, UsageError | None] = {}
 
-    def take(self, name: str) -> None:
+    def add(self, name: str) -> None:
         """Take what the user wrote."""
         if name == STDIN:
-            self._take_standard_input()
+            self._add_stdin()
         elif is_url(name):
-            self._take_url(name)
-        elif listed := _list_named(name):
-            self._take_list(listed)
+            self._add_url(name)
+        elif listed := _manifest_path(name):
+            self._add_manifest(listed)
         else:
-            self._take_path(Path(name))
+            self._add_path(Path(name))
 
-    def _take_standard_input(self) -> None:
+    def _add_stdin(self) -> None:
         if sys.stdin is None or sys.stdin.isatty():
             remedy = "pipe a recording into it, or name a file"
             self.problems.append(UsageError("nothing is piped in", "standard input", remedy))
         else:
-            self.found.setdefault(STDIN, Input(Path("stdin"), "stdin", url=STDIN))
+            self.found.setdefault(STDIN, InputSource(Path("stdin"), "stdin", url=STDIN))
 
-    def _take_url(self, url: str, entry: Entry | None = None) -> None:
+    def _add_url(self, url: str, entry: ManifestEntry | None = None) -> None:
         try:
             self._check_scheme(url)
-            found = input_of(url)
+            found = parse_input(url)
         except UsageError as error:
-            self.problems.append(_told(error, entry))
+            self.problems.append(_with_manifest_line(error, entry))
         else:
-            self.found.setdefault(url, _said(found, entry))
+            self.found.setdefault(url, _with_manifest_fields(found, entry))
 
     def _check_scheme(self, url: str) -> None:
         """Check each scheme once: to look for a package that is missing takes time.
@@ -85,28 +219,28 @@ class _Finder:
         """
         if self._offline:
             remedy = "leave out --offline, or download it first"
-            raise UsageError("is not fetched offline", shown(url), remedy)
-        scheme = scheme_of(url)
-        if scheme not in self._schemes:
+            raise UsageError("is not fetched offline", display_url(url), remedy)
+        scheme = url_scheme(url)
+        if scheme not in self._scheme_errors:
             try:
-                check_scheme(url)
-                self._schemes[scheme] = None
+                check_readable_scheme(url)
+                self._scheme_errors[scheme] = None
             except UsageError as error:
-                self._schemes[scheme] = error
-        if problem := self._schemes[scheme]:
-            raise UsageError(problem.what, shown(url), problem.remedy)
+                self._scheme_errors[scheme] = error
+        if problem := self._scheme_errors[scheme]:
+            raise UsageError(problem.what, display_url(url), problem.remedy)
 
-    def _take_list(self, path: Path) -> None:
+    def _add_manifest(self, path: Path) -> None:
         lines = 0
         try:
-            for each in read_entries(path):
+            for each in read_manifest(path):
                 lines += 1
                 if isinstance(each, UsageError):
                     self.problems.append(each)
                 elif is_url(each.path):
-                    self._take_url(each.path, each)
+                    self._add_url(each.path, each)
                 else:
-                    self._take_path(path.parent / each.path, each, _root(path.parent, each))
+                    self._add_path(path.parent / each.path, each, _named_root(path.parent, each))
         except UsageError as error:
             self.problems.append(error)
         else:
@@ -114,40 +248,44 @@ class _Finder:
                 remedy = "write a path or URL a line"
                 self.problems.append(UsageError("no recordings in this list", str(path), remedy))
 
-    def _take_path(self, path: Path, entry: Entry | None = None, root: Path | None = None) -> None:
+    def _add_path(
+        self, path: Path, entry: ManifestEntry | None = None, root: Path | None = None
+    ) -> None:
         for each in find_files(path, recursive=self._recursive, suggest=entry is None):
             if isinstance(each, UsageError):
-                self.problems.append(_told(each, entry))
+                self.problems.append(_with_manifest_line(each, entry))
             else:
-                found = Input(each.path, each.path.name, root=root or each.root)
-                self.found.setdefault(self._identity(each), _said(found, entry))
+                found = InputSource(each.path, each.path.name, root=root or each.root)
+                self.found.setdefault(self._file_key(each), _with_manifest_fields(found, entry))
 
-    def _identity(self, file: File) -> str:
+    def _file_key(self, file: FoundFile) -> str:
         # A link is another name of what it leads to.
-        return os.path.realpath(file.path) if file.is_link else self._places.file(file.path)
+        return (
+            os.path.realpath(file.path) if file.is_link else self._resolver.resolve_file(file.path)
+        )
 
 
-def _list_named(name: str) -> Path | None:
+def _manifest_path(name: str) -> Path | None:
     """Return the list that is meant, if one is."""
     # `*.wav`, expanded by the shell, may give a recording whose name begins with @.
     if name.startswith("@") and not os.path.lexists(name):
         return Path(name[1:]).expanduser()
-    return Path(name) if name.lower().endswith(JSON_LINES) else None
+    return Path(name) if name.lower().endswith(JSON_LINES_SUFFIXES) else None
 
 
-def _root(folder: Path, entry: Entry) -> Path | None:
+def _named_root(folder: Path, entry: ManifestEntry) -> Path | None:
     path = Path(entry.path)
     return None if path.is_absolute() or ".." in path.parts else folder
 
 
-def _said(found: Input, entry: Entry | None) -> Input:
+def _with_manifest_fields(found: InputSource, entry: ManifestEntry | None) -> InputSource:
     """Add what a list says of a recording."""
     if entry is None:
         return found
     return replace(found, language=entry.language, reference=entry.reference)
 
 
-def _told(problem: UsageError, entry: Entry | None) -> UsageError:
+def _with_manifest_line(problem: UsageError, entry: ManifestEntry | None) -> UsageError:
     """Say in which line of a list a problem lies."""
     if entry is None:
         return problem

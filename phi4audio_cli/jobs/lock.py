@@ -15,15 +15,14 @@ import portalocker
 from portalocker import LockFlags
 
 from phi4audio_cli.errors import FileError, OutputError, UsageError
-from phi4audio_cli.location import HOME as HOME
-from phi4audio_cli.location import Location, RemotePath
-from phi4audio_cli.remote import leave_note
+from phi4audio_cli.storage import STATE_DIR as STATE_DIR
+from phi4audio_cli.storage import Location, RemotePath, check_writable
 
-MOST_FOLDERS = 200
+MAX_LOCKED_FOLDERS = 200
 """Folders that are locked as a whole; in further ones each recording's own lock must do."""
 
 
-class ClaimedError(FileError):
+class RecordingLockedError(FileError):
     """Another job works on this recording, or has done it meanwhile."""
 
 
@@ -44,8 +43,11 @@ def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
 
 
 @contextmanager
-def hold(
-    folders: Iterable[Location], *, shared: bool, on_alone: Callable[[], object] = lambda: None
+def lock_output_dirs(
+    folders: Iterable[Location],
+    *,
+    shared: bool,
+    when_exclusive: Callable[[], object] = lambda: None,
 ) -> Iterator[None]:
     """Hold output folders for this job.
 
@@ -58,7 +60,7 @@ def hold(
     Args:
         folders: Of the outputs. They are made where they are missing.
         shared: Whether others may work there too.
-        on_alone: Called while no other job can be in them.
+        when_exclusive: Called while no other job can be in them.
 
     Raises:
         UsageError: Another job works there.
@@ -67,38 +69,38 @@ def hold(
     here: dict[Path, None] = {}
     for folder in folders:
         if isinstance(folder, RemotePath):
-            leave_note(folder)
+            check_writable(folder)
         else:
             here[folder.resolve()] = None
-    places = list(here)[:MOST_FOLDERS]
+    places = list(here)[:MAX_LOCKED_FOLDERS]
     with ExitStack() as held:
         for folder in places:
-            _hold(folder, held, shared)
+            _lock_folder(folder, held, shared)
         if not shared:
-            _check_nobody_shares(places)
-            on_alone()
+            _check_not_shared(places)
+            when_exclusive()
         yield
 
 
-def _hold(folder: Path, held: ExitStack, shared: bool) -> None:
-    file = held.enter_context(_open(folder, "shared" if shared else "lock"))
+def _lock_folder(folder: Path, stack: ExitStack, shared: bool) -> None:
+    file = stack.enter_context(_open_lock_file(folder, "shared" if shared else "lock"))
     if not try_lock(file, shared=shared):
-        raise _taken(folder, _owner(file))
+        raise _folder_locked_error(folder, _lock_owner(file))
     if not shared:
         with contextlib.suppress(OSError):  # the lock holds, whether or not it says who holds it
             file.truncate(0)
             file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
 
 
-def _check_nobody_shares(folders: Iterable[Path]) -> None:
+def _check_not_shared(folders: Iterable[Path]) -> None:
     for folder in folders:
-        with _open(folder, "shared") as file:
+        with _open_lock_file(folder, "shared") as file:
             if not try_lock(file):
-                raise _taken(folder, "a job with --shared")
+                raise _folder_locked_error(folder, "a job with --shared")
 
 
-def _open(folder: Path, name: str) -> IO[bytes]:
-    home = folder / HOME
+def _open_lock_file(folder: Path, name: str) -> IO[bytes]:
+    home = folder / STATE_DIR
     try:
         home.mkdir(parents=True, exist_ok=True)
         # Unbuffered: closing it has nothing to write, and so can't fail on a full disk.
@@ -111,7 +113,7 @@ def _open(folder: Path, name: str) -> IO[bytes]:
         ) from error
 
 
-def _owner(file: IO[bytes]) -> str:
+def _lock_owner(file: IO[bytes]) -> str:
     """Say who holds a lock; Windows doesn't let others read it."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         file.seek(0)
@@ -120,7 +122,7 @@ def _owner(file: IO[bytes]) -> str:
     return "another job"
 
 
-def _taken(folder: Path, owner: str) -> UsageError:
+def _folder_locked_error(folder: Path, owner: str) -> UsageError:
     return UsageError(
         f"{owner} is writing into this folder",
         str(folder),

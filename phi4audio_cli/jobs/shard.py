@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.types import Job
 
-USUAL_BYTES = 1_000_000
+DEFAULT_RECORDING_BYTES = 1_000_000
 """Taken for recordings whose size nobody knows yet, such as those behind a URL."""
 
 
@@ -41,7 +41,9 @@ class Shard:
         """How it is called in file names."""
         return f"{self.number}-of-{self.count}"
 
-    def of(self, jobs: Sequence[Job], size: Callable[[Job], int] | None = None) -> list[Job]:
+    def select_jobs(
+        self, jobs: Sequence[Job], size: Callable[[Job], int] | None = None
+    ) -> list[Job]:
         """Return the jobs of this part, numbered anew; each job is in one part exactly.
 
         The largest recording goes to the part with the fewest bytes, and so on: every machine
@@ -65,6 +67,6 @@ class Shard:
 def recording_bytes(job: Job) -> int:
     """Return the size of a job's recording, or what is usual where it can't be told."""
     try:
-        return USUAL_BYTES if job.url is not None else job.source.stat().st_size
+        return DEFAULT_RECORDING_BYTES if job.url is not None else job.source.stat().st_size
     except OSError:
-        return USUAL_BYTES
+        return DEFAULT_RECORDING_BYTES

@@ -19,7 +19,7 @@ from phi4audio_cli.model.decoder import Decoder
 from phi4audio_cli.model.heads import BestHeads
 from phi4audio_cli.model.words import Spelling, spell
 from phi4audio_cli.model.writing import Row
-from phi4audio_cli.text.alignment import best_spans, fit
+from phi4audio_cli.text.word_alignment import frame_scores, monotonic_spans
 from phi4audio_cli.types import Word
 
 FRAME_SECONDS = 0.08
@@ -112,9 +112,9 @@ def _words(row: Row, heads: BestHeads, decode: Callable[[Sequence[int]], str]) -
     if len(fine) > fine.shape[1] or not spellings:
         return ()
     begins = {spelling.first for spelling in spellings}
-    scores = fit(fine, energy)
+    scores = frame_scores(fine, energy)
     free = np.zeros(len(energy), dtype=np.float32)
-    spans = best_spans(scores, free, [index in begins for index in range(len(fine))])
+    spans = monotonic_spans(scores, free, [index in begins for index in range(len(fine))])
     return tuple(_word(spelling, spans, row.answer.logprobs) for spelling in spellings)
 
 

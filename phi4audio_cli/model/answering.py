@@ -6,7 +6,7 @@ from phi4audio_cli.model.align import align
 from phi4audio_cli.model.failures import not_finite
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.writing import Row, Writer
-from phi4audio_cli.types import Generation, Request, Unanswered, Word
+from phi4audio_cli.types import Generation, Request, RequestFailed, Word
 
 WORD_DIGITS = 3
 
@@ -21,7 +21,7 @@ class Answering:
     def __init__(self, inputs: InputBuilder) -> None:
         self.inputs = inputs
 
-    def complete(self, request: Request, row: Row, writer: Writer) -> Generation | Unanswered:
+    def complete(self, request: Request, row: Row, writer: Writer) -> Generation | RequestFailed:
         """Return the answer; of a row whose numbers overflowed there is none.
 
         Args:
@@ -30,7 +30,7 @@ class Answering:
             writer: Wrote it.
         """
         if not row.answer.sound:
-            return Unanswered(request, not_finite(request, writer.dtype))
+            return RequestFailed(request, not_finite(request, writer.dtype))
         words: tuple[Word, ...] = ()
         if request.align:
             words = align(writer.decoder, row, self.inputs.decode_raw)

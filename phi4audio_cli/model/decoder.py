@@ -246,7 +246,7 @@ class Decoder:
         return window
 
     def _causal(self, start: int, stop: int, always: bool = False) -> torch.Tensor | None:
-        """Mask for positions from `start` to `stop`; None where attention knows without one."""
+        """Mask for positions from `start` to `should_stop`; None where attention knows without one."""
         plain = self.model.config._attn_implementation != "eager" and self._window is None
         if plain and not always:
             return None

@@ -39,7 +39,7 @@ class Prepared:
     """Token ids after the audio."""
     max_new_tokens: int
     repetition_penalty: float = 1.0
-    """See `Request.repetition_penalty`."""
+    """See `ExportRequest.repetition_penalty`."""
 
     @property
     def audio_length(self) -> int:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 import transformers
 
+from phi4audio_cli.background import PrefetchThread
 from phi4audio_cli.checkpoint import open_checkpoint
 from phi4audio_cli.model.answering import Answering
 from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
@@ -28,8 +29,7 @@ from phi4audio_cli.model.preparing import PREPARED, prepare
 from phi4audio_cli.model.quantize import Quantization, wide_parameters
 from phi4audio_cli.model.serving import Service
 from phi4audio_cli.model.writing import Writer
-from phi4audio_cli.prefetch import Ahead
-from phi4audio_cli.types import Generation, Request, Unanswered
+from phi4audio_cli.types import Generation, Request, RequestFailed
 
 FREE_SHARE = 0.9
 """Share of the free memory that one long pass may take: estimates err, and memory splinters."""
@@ -91,7 +91,7 @@ class LocalBackend:
     """Answers requests side by side, each in a slot; each answer is the one it would get alone.
 
     What doesn't fit the memory at once is tried with fewer rows, and later ones stay as few. What
-    fails even alone comes back as `Unanswered`.
+    fails even alone comes back as `RequestFailed`.
     """
 
     def __init__(
@@ -112,13 +112,13 @@ class LocalBackend:
 
     def generate(
         self, feed: Iterable[Request | None], stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[Generation | Unanswered]:
+    ) -> Iterator[Generation | RequestFailed]:
         """Answer requests; features are computed ahead in a thread while the network runs.
 
         Raises:
             ModelError: The device is lost.
         """
-        prepared = Ahead(prepare(self.inputs, feed), PREPARED)
+        prepared = PrefetchThread(prepare(self.inputs, feed), PREPARED)
         prepared.start()
         self.writer.forget()
         service = Service(

@@ -9,7 +9,7 @@ import torch
 from phi4audio_cli.errors import ModelError
 from phi4audio_cli.model.failures import is_of_memory, too_large
 from phi4audio_cli.model.inputs import InputBuilder, Pending
-from phi4audio_cli.types import Request, Unanswered
+from phi4audio_cli.types import Request, RequestFailed
 
 PREPARED = 8
 """Requests that are prepared before the network takes them in."""
@@ -17,7 +17,7 @@ PREPARED = 8
 
 def prepare(
     inputs: InputBuilder, feed: Iterable[Request | None]
-) -> Iterator[Pending | Unanswered | None]:
+) -> Iterator[Pending | RequestFailed | None]:
     """Prepare requests in order, each when it comes; None stays None.
 
     Raises:
@@ -39,7 +39,7 @@ def prepare(
         except Exception as error:
             if request is None:
                 raise
-            yield Unanswered(request, _worded(request, error))
+            yield RequestFailed(request, _worded(request, error))
             stream = prepared()  # a generator that raised is over
 
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import torch
 
+from phi4audio_cli.background import PrefetchThread
 from phi4audio_cli.model.answering import Answering
 from phi4audio_cli.model.failures import Failure, release_memory, too_large, understand
 from phi4audio_cli.model.hearing import Hearing, encoder_windows
@@ -22,8 +23,7 @@ from phi4audio_cli.model.inputs import Pending, Prepared
 from phi4audio_cli.model.limit import Limit
 from phi4audio_cli.model.memory import ENCODER_SECONDS
 from phi4audio_cli.model.writing import Row, Writer, may_cross_rope_switch, positions_of
-from phi4audio_cli.prefetch import Ahead
-from phi4audio_cli.types import Generation, Request, Unanswered
+from phi4audio_cli.types import Generation, Request, RequestFailed
 
 LEAST_WAITING = 16
 """So many requests may wait for a slot, or as many as there are slots: encoder and decoder take
@@ -39,7 +39,7 @@ depends on the requests alone as long as these come in time."""
 STRUCK_IN_A_ROW = 10
 """So many recordings failing one after the other, without an answer, are a fault of ours."""
 
-Answered: TypeAlias = Generation | Unanswered
+Answered: TypeAlias = Generation | RequestFailed
 
 
 def most_waiting(rows: int) -> int:
@@ -86,7 +86,7 @@ class Service:
         hearing: Hearing,
         answering: Answering,
         limit: Limit,
-        prepared: Ahead[Pending | Unanswered | None],
+        prepared: PrefetchThread[Pending | RequestFailed | None],
         stop: Callable[[], bool],
         tell: Callable[[str], None],
     ) -> None:
@@ -99,7 +99,7 @@ class Service:
         self.tell = tell
         self.waiting: deque[Asked] = deque()
         self.under_way: list[Asked] = []
-        self._unprepared: deque[Unanswered] = deque()
+        self._unprepared: deque[RequestFailed] = deque()
         self._flushed = self._ended = self._starved = False
         self._struck: set[int] = set()
         """Recordings with a request that failed alone, since the last answer."""
@@ -175,7 +175,7 @@ class Service:
         most = most_waiting(self.limit.now)
         while len(self.waiting) < most and not (self._flushed or self._ended):
             try:
-                entry = self.prepared.take(self._patience())
+                entry = self.prepared.get(self._patience())
             except queue.Empty:
                 self._starved = True
                 return
@@ -186,7 +186,7 @@ class Service:
             elif entry[0] is None:
                 self._flushed = bool(self.under_way or self.waiting)
                 self._put_longest_first()
-            elif isinstance(entry[0], Unanswered):
+            elif isinstance(entry[0], RequestFailed):
                 self._unprepared.append(entry[0])
                 return
             else:
@@ -285,7 +285,7 @@ class Service:
         release_memory()  # here nothing holds the exception's frames any more
         return failure
 
-    def _recover(self, asked: Asked, failure: Failure) -> Iterator[Unanswered]:
+    def _recover(self, asked: Asked, failure: Failure) -> Iterator[RequestFailed]:
         """Go on after one request failed, at its beginning or its end; it is not under way."""
         others = len(self.under_way)
         if failure.of_memory and (others or self.limit.now > 1):
@@ -298,7 +298,7 @@ class Service:
         else:
             yield self._give_up(asked, failure)
 
-    def _recover_step(self, failure: Failure) -> Iterator[Unanswered]:
+    def _recover_step(self, failure: Failure) -> Iterator[RequestFailed]:
         """Go on after a step failed: with half of the rows, or with each alone."""
         rows = list(self.under_way)
         if len(rows) == 1:
@@ -319,7 +319,7 @@ class Service:
         if not self.under_way:
             self.writer.drop_slots()
 
-    def _give_up(self, asked: Asked, failure: Failure) -> Unanswered:
+    def _give_up(self, asked: Asked, failure: Failure) -> RequestFailed:
         """Answer nothing to a request that failed alone.
 
         Raises:
@@ -330,11 +330,11 @@ class Service:
         if failure.of_memory:
             self.limit.blame_request()
             error = too_large(asked.request, self.writer.device, self.writer.dtype)
-            return Unanswered(asked.request, error)
+            return RequestFailed(asked.request, error)
         self._struck.add(asked.request.job)
         if len(self._struck) >= STRUCK_IN_A_ROW:
             raise failure.error
-        return Unanswered(asked.request, failure.error)
+        return RequestFailed(asked.request, failure.error)
 
     def _tell(self, asked: Asked, stage: str) -> None:
         """Tell the stages of a pass long enough to wonder about."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phi4audio_cli.text.stitch import begins_word
+from phi4audio_cli.text.words import starts_word
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -38,7 +38,7 @@ def spell(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list
     """
     words: list[Spelling] = []
     for text, first, stop in _pieces(tokens, decode):
-        if words and not begins_word(words[-1].text, text[0]):
+        if words and not starts_word(words[-1].text, text[0]):
             last = words[-1]
             words[-1] = Spelling(last.text + text, last.first, stop)
         else:

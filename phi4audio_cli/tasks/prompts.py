@@ -57,7 +57,7 @@ class Prompts:
     )
 
     @classmethod
-    def changed(cls, texts: Mapping[str, str]) -> Prompts:
+    def with_overrides(cls, texts: Mapping[str, str]) -> Prompts:
         """Return the defaults with some texts replaced.
 
         Args:
@@ -69,8 +69,8 @@ class Prompts:
         defaults = {each.name: str(each.default) for each in fields(cls)}
         for name, text in texts.items():
             if name not in defaults:
-                raise _unknown(name, list(defaults))
-            for slot in _slots(defaults[name]):
+                raise _unknown_prompt_error(name, list(defaults))
+            for slot in _placeholders(defaults[name]):
                 if slot not in text:
                     raise UsageError(
                         f"the text leaves out {slot}", f"prompts.{name}", f"put {slot} in it"
@@ -78,19 +78,19 @@ class Prompts:
         return cls(**{**defaults, **texts})
 
 
-def fill(template: str, **values: str) -> str:
+def fill_placeholders(template: str, **values: str) -> str:
     """Put values in the places of their names in braces; other braces stay as they are."""
     # In one go: what was filled in is never searched itself, and users write braces, too.
     names = "|".join(map(re.escape, values))
     return re.sub("{(" + names + ")}", lambda found: values[found[1]], template)
 
 
-def _slots(template: str) -> list[str]:
+def _placeholders(template: str) -> list[str]:
     names = ("language", "prompt", "question", "parts")
     return ["{" + name + "}" for name in names if "{" + name + "}" in template]
 
 
-def _unknown(name: str, known: list[str]) -> UsageError:
+def _unknown_prompt_error(name: str, known: list[str]) -> UsageError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return UsageError("no such prompt", f"prompts.{name}", f"{hint}known are {', '.join(known)}")

@@ -19,7 +19,7 @@ class Task(ABC):
     """What stands between an output's name and its format (`fr` in talk.fr.srt), one a document."""
     formats: tuple[str, ...] | None = None
     """Formats the result can be written in; None: all that show times."""
-    why_not: str = ""
+    format_error: str = ""
     """Why the other formats can't be had, in a user's words."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Task(ABC):
         Requests that share a chunk also share one pass of the audio encoder.
         """
 
-    def repair(self, answer: Generation) -> Sequence[Request]:
+    def retry(self, answer: Generation) -> Sequence[Request]:
         """Look at an answer that just came, and return what to ask beside it, if anything.
 
         This is the last moment at which the chunk's samples are there. The answer itself stays
@@ -54,6 +54,6 @@ class Task(ABC):
 
         Args:
             answers: In the order their requests were made, those of a chunk after those of the
-                chunks before it, except what `repair` and `follow_up` asked for.
+                chunks before it, except what `retry` and `follow_up` asked for.
             seconds: Length of the recording.
         """

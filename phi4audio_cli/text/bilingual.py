@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from phi4audio_cli.text.breaks import Break, break_after
 from phi4audio_cli.text.cues import CueStyle, make_cues
-from phi4audio_cli.text.spread import split_words, spread
+from phi4audio_cli.text.line_breaks import Break, break_after
+from phi4audio_cli.text.words import interpolate_times, split_words
 from phi4audio_cli.types import Segment, Word
 
 
-def with_original(segment: Segment, style: CueStyle) -> list[Segment]:
+def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
     """Divide a translated segment into pieces to be shown as they are, the original above.
 
     Args:
-        segment: With what was said as its `transcript`, and the translation as its text.
+        segment: With what was said as its `transcribe_chunk`, and the translation as its text.
         style: How subtitles look; half of the lines, at least one, are for the translation.
 
     Returns:
@@ -32,11 +32,11 @@ def with_original(segment: Segment, style: CueStyle) -> list[Segment]:
     said = split_words(segment.transcript or "")
     if not said or not segment.text.strip():
         return [segment]
-    words = segment.words or spread(segment.text, [(segment.start, segment.end)])
+    words = segment.words or interpolate_times(segment.text, [(segment.start, segment.end)])
     half = replace(style, max_lines=max(1, style.max_lines // 2), highlight_words=False)
     cues = make_cues([replace(segment, words=tuple(words))], half)
     counts = [sum(len(line) for line in cue.lines) for cue in cues]
-    firsts = _matching(said, words, list(accumulate(counts, initial=0)))
+    firsts = _match_edges(said, words, list(accumulate(counts, initial=0)))
     pieces = []
     for cue, (first, stop) in zip(cues, pairwise(firsts), strict=True):
         original = "".join(said[first:stop]).strip()
@@ -46,22 +46,24 @@ def with_original(segment: Segment, style: CueStyle) -> list[Segment]:
     return pieces
 
 
-def _matching(said: Sequence[str], words: Sequence[Word], edges: Sequence[int]) -> list[int]:
+def _match_edges(
+    original: Sequence[str], translated: Sequence[Word], edges: Sequence[int]
+) -> list[int]:
     """Find the word of the original at which each edge between the translation's words lies.
 
     Args:
-        said: Words of the original.
-        words: Words of the translation.
+        original: Words of the original.
+        translated: Words of the translation.
         edges: Numbers of words, rising, from 0 to all.
 
     Returns:
         One number of words for each edge, rising, from 0 to all.
     """
-    written = [word.word for word in words]
-    left, right = _anchors(said), _anchors(written)
+    written = [word.word for word in translated]
+    left, right = _sentence_starts(original), _sentence_starts(written)
     if len(left) != len(right):
-        left, right = [0, len(said)], [0, len(written)]
-    said_letters, letters = _letters(said), _letters(written)
+        left, right = [0, len(original)], [0, len(written)]
+    said_letters, letters = _letter_offsets(original), _letter_offsets(written)
     found = [0]
     for edge in edges[1:-1]:
         sentence = min(bisect_right(right, edge), len(right) - 1) - 1
@@ -71,15 +73,15 @@ def _matching(said: Sequence[str], words: Sequence[Word], edges: Sequence[int]) 
         place = begin + share * (end - begin)
         nearest = min(range(len(said_letters)), key=lambda n: abs(said_letters[n] - place))
         found.append(max(found[-1], nearest))
-    return [*found, len(said)]
+    return [*found, len(original)]
 
 
-def _letters(words: Sequence[str]) -> list[int]:
+def _letter_offsets(words: Sequence[str]) -> list[int]:
     """Return how many letters come before each word, and in all."""
     return list(accumulate((len(word) for word in words), initial=0))
 
 
-def _anchors(words: Sequence[str]) -> list[int]:
+def _sentence_starts(words: Sequence[str]) -> list[int]:
     """Return the numbers of words at which sentences begin, and that of all words."""
     ends = [
         index

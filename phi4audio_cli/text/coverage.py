@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from phi4audio_cli.text.spread import Stretch
+from phi4audio_cli.text.words import Interval
 
-BRIDGED_SECONDS = 2.0
+MAX_FILLED_GAP_SECONDS = 2.0
 """Speech between two words up to this long has no word in it that is missing."""
 
 
-def merged(stretches: Iterable[Stretch]) -> list[Stretch]:
+def merge_intervals(intervals: Iterable[Interval]) -> list[Interval]:
     """Put stretches in order; those that touch or overlap are one."""
-    found: list[Stretch] = []
-    for start, end in sorted(stretches):
+    found: list[Interval] = []
+    for start, end in sorted(intervals):
         if found and start <= found[-1][1]:
             found[-1] = found[-1][0], max(found[-1][1], end)
         else:
@@ -22,12 +22,12 @@ def merged(stretches: Iterable[Stretch]) -> list[Stretch]:
     return found
 
 
-def length(stretches: Iterable[Stretch]) -> float:
+def total_length(intervals: Iterable[Interval]) -> float:
     """Return how long stretches are together; what they share counts once."""
-    return sum(end - start for start, end in merged(stretches))
+    return sum(end - start for start, end in merge_intervals(intervals))
 
 
-def bridged(words: Iterable[Stretch], speech: Sequence[Stretch]) -> list[Stretch]:
+def fill_gaps(words: Iterable[Interval], speech: Sequence[Interval]) -> list[Interval]:
     """Return what words cover of the speech they were found in.
 
     Little speech between two words counts as covered, and so it does before the first and after
@@ -37,22 +37,22 @@ def bridged(words: Iterable[Stretch], speech: Sequence[Stretch]) -> list[Stretch
         words: Times of the words, seconds.
         speech: Where the same stretch of audio has speech, in order.
     """
-    found = merged(words)
+    found = merge_intervals(words)
     if not found or not speech:
         return found
     first, last = speech[0][0], speech[-1][1]
     gaps = [(first, found[0][0]), *((a[1], b[0]) for a, b in pairwise(found)), (found[-1][1], last)]
-    return merged([*found, *(gap for gap in gaps if _is_bridged(gap, speech))])
+    return merge_intervals([*found, *(gap for gap in gaps if _is_fillable(gap, speech))])
 
 
-def _is_bridged(gap: Stretch, speech: Sequence[Stretch]) -> bool:
+def _is_fillable(gap: Interval, speech: Sequence[Interval]) -> bool:
     start, end = gap
     if start >= end:
         return False
-    return sum(max(0.0, min(end, b) - max(start, a)) for a, b in speech) <= BRIDGED_SECONDS
+    return sum(max(0.0, min(end, b) - max(start, a)) for a, b in speech) <= MAX_FILLED_GAP_SECONDS
 
 
-def uncovered_seconds(speech: Iterable[Stretch], covered: Iterable[Stretch]) -> float:
+def uncovered_seconds(speech: Iterable[Interval], covered: Iterable[Interval]) -> float:
     """Return how many seconds of the speech lie outside of what is covered."""
     told = list(covered)
-    return max(0.0, length([*speech, *told]) - length(told))
+    return max(0.0, total_length([*speech, *told]) - total_length(told))

@@ -1,6 +1,6 @@
 """Transcripts out: one small file a format, and one registry."""
 
-from phi4audio_cli.writers.registry import (
+from phi4audio_cli.writers.output_formats import (
     FORMATS,
     Writer,
     check_format,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, Cue, CueStyle, make_cues
 from phi4audio_cli.types import Metadata, Transcript, Word
-from phi4audio_cli.writers.speakers import prefix
-from phi4audio_cli.writers.subtitles import BRACES, word_times
+from phi4audio_cli.writers.speaker_labels import speaker_prefix
+from phi4audio_cli.writers.subtitles import FULL_WIDTH_BRACES, cue_word_times
 
 HEADER = """\
 [Script Info]
@@ -32,7 +32,7 @@ Style: Default,Arial,64,&H00FFFFFF,&H0000D7FF,&H00000000,&H80000000,\
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
-AS_TEXT = BRACES | {ord("\\"): "\\\u200b"}
+ESCAPES = FULL_WIDTH_BRACES | {ord("\\"): "\\\u200b"}
 """A backslash before a space without width is no command; the format can't write one as text."""
 
 
@@ -40,36 +40,38 @@ def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STY
     """Return a script with one line a cue; with `highlight_words`, for karaoke."""
     title = " ".join(metadata.source.split())
     cues = make_cues(result.segments, style)
-    return HEADER.format(title=title) + "".join(_line(cue, style) for cue in cues)
+    return HEADER.format(title=title) + "".join(_dialogue_line(cue, style) for cue in cues)
 
 
-def _line(cue: Cue, style: CueStyle) -> str:
+def _dialogue_line(cue: Cue, style: CueStyle) -> str:
     # Hundredths of a second: inwards, so that no gap gets smaller.
     start, end = -(-cue.start // 10), cue.end // 10
     sung = style.highlight_words and cue.timed
-    text = _karaoke(cue) if sung else "\\N".join(map(_escaped, cue.text_lines))
+    text = _karaoke(cue) if sung else "\\N".join(map(_escape, cue.text_lines))
     # The name's field is for editors; players don't show it.
-    name = _escaped(prefix(cue.speaker))
+    name = _escape(speaker_prefix(cue.speaker))
     field = name.rstrip(": ").replace(",", " ")
-    return f"Dialogue: 0,{_time(start)},{_time(end)},Default,{field},0,0,0,,{name}{text}\n"
+    return f"Dialogue: 0,{_format_time(start)},{_format_time(end)},Default,{field},0,0,0,,{name}{text}\n"
 
 
-def _escaped(text: str) -> str:
-    return text.translate(AS_TEXT)
+def _escape(text: str) -> str:
+    return text.translate(ESCAPES)
 
 
 def _karaoke(cue: Cue) -> str:
-    times = {id(word): (start, end) for start, end, word in word_times(cue)}
-    lines = ["".join(_sung(word, times.get(id(word))) for word in line) for line in cue.lines]
+    times = {id(word): (start, end) for start, end, word in cue_word_times(cue)}
+    lines = [
+        "".join(_karaoke_word(word, times.get(id(word))) for word in line) for line in cue.lines
+    ]
     return "\\N".join(lines)
 
 
-def _sung(word: Word, times: tuple[int, int] | None) -> str:
+def _karaoke_word(word: Word, times: tuple[int, int] | None) -> str:
     start, end = times or (0, 0)
-    return f"{{\\k{round(end / 10) - round(start / 10)}}}{_escaped(word.word)}"
+    return f"{{\\k{round(end / 10) - round(start / 10)}}}{_escape(word.word)}"
 
 
-def _time(hundredths: int) -> str:
+def _format_time(hundredths: int) -> str:
     seconds, hundredths = divmod(hundredths, 100)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

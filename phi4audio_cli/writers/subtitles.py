@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from phi4audio_cli.text.cues import Cue, CueStyle, make_cues
 from phi4audio_cli.types import Transcript, Word
 
-MARK_ON, MARK_OFF = "\ue000", "\ue001"
+HIGHLIGHT_ON, HIGHLIGHT_OFF = "\ue000", "\ue001"
 """Around a marked word until the format puts its own tags there: characters of no script."""
 
-BRACES = str.maketrans("{}", "｛｝")
+FULL_WIDTH_BRACES = str.maketrans("{}", "｛｝")
 """Full-width braces look like braces; between real ones players look for commands."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SubtitleEvent:
     """A text on the screen. Times in milliseconds."""
 
     start: int
@@ -26,17 +26,17 @@ class Shown:
     speaker: str | None = None
 
 
-def shown(result: Transcript, style: CueStyle) -> Iterator[Shown]:
+def subtitle_events(result: Transcript, style: CueStyle) -> Iterator[SubtitleEvent]:
     """Yield what is shown, in order: a cue, or each of its words marked in turn."""
     for cue in make_cues(result.segments, style):
         if not (style.highlight_words and cue.timed):
-            yield Shown(cue.start, cue.end, _plain(cue.text), cue.speaker)
+            yield SubtitleEvent(cue.start, cue.end, _without_marks(cue.text), cue.speaker)
             continue
-        for start, end, word in word_times(cue):
-            yield Shown(start, end, _marked(cue, word), cue.speaker)
+        for start, end, word in cue_word_times(cue):
+            yield SubtitleEvent(start, end, _highlight_in_cue(cue, word), cue.speaker)
 
 
-def word_times(cue: Cue) -> list[tuple[int, int, Word]]:
+def cue_word_times(cue: Cue) -> list[tuple[int, int, Word]]:
     """Divide a cue's time among its words, without a gap: each until the next one is said."""
     words = [word for line in cue.lines for word in line]
     starts = [cue.start, *(round(1000 * word.start) for word in words[1:]), cue.end]
@@ -46,24 +46,26 @@ def word_times(cue: Cue) -> list[tuple[int, int, Word]]:
     return [(start, end, word) for start, end, word in spans if start < end]
 
 
-def _plain(text: str) -> str:
-    return text.replace(MARK_ON, "").replace(MARK_OFF, "")
+def _without_marks(text: str) -> str:
+    return text.replace(HIGHLIGHT_ON, "").replace(HIGHLIGHT_OFF, "")
 
 
-def _marked(cue: Cue, marked: Word) -> str:
+def _highlight_in_cue(cue: Cue, marked: Word) -> str:
     return "\n".join(
-        "".join(_mark(word) if word is marked else _plain(word.word) for word in line).strip()
+        "".join(
+            _highlight_word(word) if word is marked else _without_marks(word.word) for word in line
+        ).strip()
         for line in cue.lines
     )
 
 
-def _mark(word: Word) -> str:
-    text = _plain(word.word)
+def _highlight_word(word: Word) -> str:
+    text = _without_marks(word.word)
     bare = text.lstrip()
-    return f"{text[: len(text) - len(bare)]}{MARK_ON}{bare}{MARK_OFF}"
+    return f"{text[: len(text) - len(bare)]}{HIGHLIGHT_ON}{bare}{HIGHLIGHT_OFF}"
 
 
-def clock_time(milliseconds: int, point: str) -> str:
+def format_cue_time(milliseconds: int, point: str) -> str:
     """Return `01:02:03,004`, with the given decimal point."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from phi4audio_cli.text.bilingual import with_original
+from phi4audio_cli.text.bilingual import split_bilingual
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
-from phi4audio_cli.text.stitch import join
+from phi4audio_cli.text.words import join_texts
 from phi4audio_cli.types import Metadata, Transcript, Translation
-from phi4audio_cli.writers import json
+from phi4audio_cli.writers import transcript_json
 
-BILINGUAL = ("srt", "vtt", "ass")
+BILINGUAL_FORMATS = ("srt", "vtt", "ass")
 """Formats that can show what was said above its translation."""
 
 
@@ -33,9 +33,9 @@ def render(
     """
     transcript = as_transcript(result)
     if form == "json":
-        return _json(result, metadata)
-    if result.bilingual and form in BILINGUAL:
-        pieces = (piece for each in result.segments for piece in with_original(each, style))
+        return _render_json(result, metadata)
+    if result.bilingual and form in BILINGUAL_FORMATS:
+        pieces = (piece for each in result.segments for piece in split_bilingual(each, style))
         transcript = replace(transcript, segments=tuple(pieces))
     return writer(transcript, metadata)
 
@@ -55,11 +55,11 @@ def as_transcript(translation: Translation) -> Transcript:
     )
 
 
-def _json(result: Translation, metadata: Metadata) -> str:
+def _render_json(result: Translation, metadata: Metadata) -> str:
     """Return a transcript's JSON with the spoken language, and with what was said, beside it."""
-    entries = json.document(as_transcript(result), metadata)
-    said = join(segment.transcript or "" for segment in result.segments)
-    more = {"source_language": json.language_code(result.source_language)}
+    entries = transcript_json.to_document(as_transcript(result), metadata)
+    said = join_texts(segment.transcript or "" for segment in result.segments)
+    more = {"source_language": transcript_json.language_code(result.source_language)}
     if said:
         more["transcript"] = said
-    return json.dump(entries | more)
+    return transcript_json.dump(entries | more)

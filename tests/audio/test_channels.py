@@ -13,7 +13,7 @@ from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import Channel
 
-from .samples import Array, encode, sine
+from .audio_files import Array, encode, sine
 
 LEFT, RIGHT = sine(16000), sine(16000, hertz=1000)
 

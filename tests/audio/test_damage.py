@@ -15,7 +15,7 @@ import soundfile
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 
-from .samples import Array, decode, decode_damaged, encode, noise, sine
+from .audio_files import Array, decode, decode_damaged, encode, noise, sine
 
 
 def no_audio_stream() -> bytes:

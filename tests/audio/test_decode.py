@@ -14,7 +14,7 @@ import soxr
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 
-from .samples import Array, decode, encode, sine
+from .audio_files import Array, decode, encode, sine
 
 SHARED = Path(__file__).parents[3] / "shared" / "audio"
 

@@ -8,34 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.audio.apart import ReaderApart
-from phi4audio_cli.audio.reading import Wanted
-from scripts.audio_fuzz.originals import originals, seconds
-from scripts.audio_fuzz.trial import attempt, trials
+from phi4audio_cli.audio.reader import ReadRequest
+from phi4audio_cli.audio.subprocess_reader import SubprocessReader
+from tools.fuzz_audio.decode_trial import decode, run_trials
+from tools.fuzz_audio.sample_formats import make_recordings, recording_seconds
 
 MEMORY = 1 << 30
 COUNT = 230
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[ReaderApart]:
-    with ReaderApart(hang_seconds=60, memory=MEMORY) as reader:
+def reader() -> Iterator[SubprocessReader]:
+    with SubprocessReader(hang_timeout=60, memory_limit=MEMORY) as reader:
         yield reader
 
 
-def test_undamaged_they_decode(reader: ReaderApart, tmp_path: Path) -> None:
+def test_undamaged_they_decode(reader: SubprocessReader, tmp_path: Path) -> None:
     """Else they would test nothing."""
     path = tmp_path / "whole"
-    for name, content in originals(tmp_path).items():
+    for name, content in make_recordings(tmp_path).items():
         path.write_bytes(content)
-        assert attempt(reader, path) == ("decoded", ""), name
-        with reader.read(Wanted(path, 10)) as reading:
+        assert decode(reader, path) == ("decoded", ""), name
+        with reader.read(ReadRequest(path, 10)) as reading:
             heard = sum(chunk.seconds for chunk in reading.chunks())
-        assert heard == reading.seconds == pytest.approx(seconds(name), abs=0.15), name
+        assert heard == reading.seconds == pytest.approx(recording_seconds(name), abs=0.15), name
 
 
-def test_damaged_they_give_audio_or_a_clear_error(reader: ReaderApart, tmp_path: Path) -> None:
-    done = list(trials(range(COUNT), 1, tmp_path, reader))
+def test_damaged_they_give_audio_or_a_clear_error(reader: SubprocessReader, tmp_path: Path) -> None:
+    done = list(run_trials(range(COUNT), 1, tmp_path, reader))
     wrong = [(each.number, each.original, each.reason) for each in done if each.outcome == "WRONG"]
     assert not wrong
     assert max(each.peak for each in done) < MEMORY

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from phi4audio_cli.audio import silero
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.vad import (
-    ENTER,
-    LEAVE,
-    QUIET_WINDOWS,
-    SPEECH_WINDOWS,
-    STRETCH_WINDOWS,
+    MIN_SILENCE_WINDOWS,
+    MIN_SPEECH_WINDOWS,
+    OFFSET_THRESHOLD,
+    ONSET_THRESHOLD,
+    WINDOWS_PER_PASS,
     SileroDetector,
-    SpeechMarks,
-    made_loud,
-    stretches,
+    SpeechSegmenter,
+    normalize_gain,
+    reblock,
 )
 
 Array = npt.NDArray[np.float32]
@@ -58,23 +58,23 @@ def test_the_probabilities_are_silero_s(wide: Array, voices: Array, rate: int) -
     size = silero.window_length(rate)
     loud = np.concatenate(
         [
-            made_loud(np.pad(part, (0, -len(part) % size)), size)
-            for part in stretches([samples], STRETCH_WINDOWS * size)
+            normalize_gain(np.pad(part, (0, -len(part) % size)), size)
+            for part in reblock([samples], WINDOWS_PER_PASS * size)
         ]
     )
     wanted = [
         theirs(torch.from_numpy(part), rate).item() for part in np.split(loud, len(loud) // size)
     ]
-    heard = list(SileroDetector().listen([samples], rate))
+    heard = list(SileroDetector().detect([samples], rate))
     np.testing.assert_array_equal(np.concatenate([part for part, _ in heard]), samples)
     np.testing.assert_allclose(np.concatenate([each for _, each in heard]), wanted, atol=1e-5)
 
 
 def test_blocks_don_t_matter(wide: Array) -> None:
-    whole = list(SileroDetector().listen([wide], 16000))
+    whole = list(SileroDetector().detect([wide], 16000))
     blocks = np.array_split(wide, 77)
     for (samples, scores), (same, scored) in zip(
-        whole, SileroDetector().listen(blocks, 16000), strict=True
+        whole, SileroDetector().detect(blocks, 16000), strict=True
     ):
         np.testing.assert_array_equal(samples, same)
         np.testing.assert_array_equal(scores, scored)
@@ -83,17 +83,17 @@ def test_blocks_don_t_matter(wide: Array) -> None:
 @pytest.mark.parametrize("loudness", [1.0, 0.1, 0.01])
 def test_quiet_voices_are_heard_like_loud_ones(wide: Array, loudness: float) -> None:
     def spoken(samples: Array) -> float:
-        heard = SileroDetector().listen([samples], 16000)
-        return float((np.concatenate([scores for _, scores in heard]) >= ENTER).mean())
+        heard = SileroDetector().detect([samples], 16000)
+        return float((np.concatenate([scores for _, scores in heard]) >= ONSET_THRESHOLD).mean())
 
     assert spoken(loudness * wide) == pytest.approx(spoken(wide), abs=0.03)
 
 
 def test_loud_stretches_stay_as_they_are_and_nothing_leaves_its_range() -> None:
     noise = np.random.default_rng(0).standard_normal(512 * 50).astype("f4")
-    np.testing.assert_array_equal(made_loud(0.3 * noise, 512), 0.3 * noise)
-    assert np.abs(made_loud(0.01 * noise, 512)).max() <= 1
-    assert made_loud(np.zeros(512 * 4, "f4"), 512).max() == 0
+    np.testing.assert_array_equal(normalize_gain(0.3 * noise, 512), 0.3 * noise)
+    assert np.abs(normalize_gain(0.01 * noise, 512)).max() <= 1
+    assert normalize_gain(np.zeros(512 * 4, "f4"), 512).max() == 0
 
 
 def test_silence_and_tones_are_no_speech() -> None:
@@ -101,8 +101,8 @@ def test_silence_and_tones_are_no_speech() -> None:
     music = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 330)) / 10
     hiss = np.random.default_rng(0).standard_normal(16000 * 10) / 1000
     for samples in (np.zeros(16000 * 10), music, hiss):
-        for _, scores in SileroDetector().listen([samples.astype("f4")], 16000):
-            assert (scores[10:] < ENTER).mean() > 0.95
+        for _, scores in SileroDetector().detect([samples.astype("f4")], 16000):
+            assert (scores[10:] < ONSET_THRESHOLD).mean() > 0.95
 
 
 def test_loading_leaves_torch_s_threads_alone() -> None:
@@ -118,14 +118,14 @@ def test_loading_leaves_torch_s_threads_alone() -> None:
 def test_stretches_have_one_length(sizes: list[int], length: int) -> None:
     samples = np.arange(sum(sizes), dtype=np.float32)
     blocks = np.split(samples, np.cumsum(sizes))
-    found = list(stretches(blocks, length))
+    found = list(reblock(blocks, length))
     np.testing.assert_array_equal(np.concatenate([samples[:0], *found]), samples)
     assert all(len(each) == length for each in found[:-1])
     assert all(0 < len(each) <= length for each in found)
 
 
-def marks(scores: list[float], sizes: list[int]) -> list[bool]:
-    finder = SpeechMarks()
+def speech_mask(scores: list[float], sizes: list[int]) -> list[bool]:
+    finder = SpeechSegmenter()
     found: list[bool] = []
     start = 0
     for size in itertools.cycle(sizes):
@@ -134,42 +134,46 @@ def marks(scores: list[float], sizes: list[int]) -> list[bool]:
         found += finder.push(np.array(scores[start : start + size], np.float32)).tolist()
         start += size
         assert len(found) <= start
-        assert len(found) > min(start, len(scores)) - QUIET_WINDOWS - SPEECH_WINDOWS - 1
+        assert len(found) > min(start, len(scores)) - MIN_SILENCE_WINDOWS - MIN_SPEECH_WINDOWS - 1
     return found + finder.finish().tolist()
 
 
-SCORES = st.lists(st.sampled_from([0.0, LEAVE - 0.01, LEAVE + 0.01, ENTER - 0.01, 0.6, 1.0]))
+SCORES = st.lists(
+    st.sampled_from(
+        [0.0, OFFSET_THRESHOLD - 0.01, OFFSET_THRESHOLD + 0.01, ONSET_THRESHOLD - 0.01, 0.6, 1.0]
+    )
+)
 
 
 @given(SCORES, st.lists(st.integers(1, 9), min_size=1))
 def test_marks_are_the_same_for_any_stretches(scores: list[float], sizes: list[int]) -> None:
-    found = marks(scores, sizes)
-    assert found == marks(scores, [max(1, len(scores))])
+    found = speech_mask(scores, sizes)
+    assert found == speech_mask(scores, [max(1, len(scores))])
     assert len(found) == len(scores)
     runs = [(mark, len(list(group))) for mark, group in itertools.groupby(found)]
-    assert all(length >= SPEECH_WINDOWS for mark, length in runs if mark)
-    assert all(length >= QUIET_WINDOWS for mark, length in runs[1:-1] if not mark)
+    assert all(length >= MIN_SPEECH_WINDOWS for mark, length in runs if mark)
+    assert all(length >= MIN_SILENCE_WINDOWS for mark, length in runs[1:-1] if not mark)
 
 
 @given(SCORES)
 def test_sure_speech_is_marked(scores: list[float]) -> None:
-    found = marks(scores, [100])
-    for start in range(len(scores) - SPEECH_WINDOWS + 1):
-        if min(scores[start : start + SPEECH_WINDOWS]) >= ENTER:
-            assert all(found[start : start + SPEECH_WINDOWS])
-    for start in range(len(scores) - QUIET_WINDOWS + 1):
-        if max(scores[start : start + QUIET_WINDOWS]) < LEAVE:
-            assert not any(found[start : start + QUIET_WINDOWS])
+    found = speech_mask(scores, [100])
+    for start in range(len(scores) - MIN_SPEECH_WINDOWS + 1):
+        if min(scores[start : start + MIN_SPEECH_WINDOWS]) >= ONSET_THRESHOLD:
+            assert all(found[start : start + MIN_SPEECH_WINDOWS])
+    for start in range(len(scores) - MIN_SILENCE_WINDOWS + 1):
+        if max(scores[start : start + MIN_SILENCE_WINDOWS]) < OFFSET_THRESHOLD:
+            assert not any(found[start : start + MIN_SILENCE_WINDOWS])
 
 
 def test_short_pauses_belong_to_speech_and_clicks_don_t() -> None:
-    assert marks([1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0], [1]) == [True] * 7 + [False] * 4
-    assert marks([0, 1, 1, 0, 0, 0, 0, 0], [1]) == [False] * 8
+    assert speech_mask([1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0], [1]) == [True] * 7 + [False] * 4
+    assert speech_mask([0, 1, 1, 0, 0, 0, 0, 0], [1]) == [False] * 8
 
 
 def test_speech_is_found_where_it_is(wide: Array) -> None:
-    (_, first), *rest = SileroDetector().listen([wide], 16000)
-    finder = SpeechMarks()
+    (_, first), *rest = SileroDetector().detect([wide], 16000)
+    finder = SpeechSegmenter()
     found = np.concatenate(
         [finder.push(first), *(finder.push(scores) for _, scores in rest), finder.finish()]
     )

@@ -8,18 +8,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phi4audio_cli.checkpoint import open_checkpoint, writer
+from phi4audio_cli.checkpoint import open_checkpoint, safetensors_writer
 from phi4audio_cli.checkpoint.export import run_export
 from phi4audio_cli.errors import CheckpointError, UsageError
-from tests.checkpoint.exports import ADAPTER, WEIGHTS, digest, entries, plan_of
-from tests.checkpoint.helpers import edit_json, edit_weights
+from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
+from tests.checkpoint.export_helpers import (
+    ADAPTER,
+    WEIGHTS,
+    file_contents,
+    folder_entries,
+    make_export_plan,
+)
 
 
 def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
     native = maker.native_shapes(maker.SMALL)
     buffers = [name for name in native if ".global_" in name and "audio" in name]
     full = sum(torch.Size(shape).numel() for name, shape in native.items() if name not in buffers)
-    table = plan_of(original).table()
+    table = make_export_plan(original).as_dict()
     assert table["parameters"]["before"] == full
     assert table["parameters"]["after"] == open_checkpoint(original).audio_parameters
     assert table["parameters"]["saved"] == full - table["parameters"]["after"]
@@ -47,7 +53,7 @@ def test_the_full_size_maker_has_the_published_parameters(maker):
 def test_the_export_holds_what_a_load_holds(request, layout, tmp_path):
     source = request.getfixturevalue(layout)
     out = tmp_path / "deep" / "out"
-    table = run_export(plan_of(source), out)
+    table = run_export(make_export_plan(source), out)
     assert table["verified"]["tensors"] == table["tensors"]["kept"]
     assert table["verified"]["merged_and_changed"] == table["tensors"]["merged"] == 8
     assert table["verified"]["parameters"] == table["parameters"]["after"]
@@ -58,7 +64,7 @@ def test_the_export_holds_what_a_load_holds(request, layout, tmp_path):
         assert torch.equal(tensor, source_tensors.pop(name))
     assert not source_tensors
     assert table["bytes"]["after"] == (out / WEIGHTS).stat().st_size
-    assert entries(out) == [
+    assert folder_entries(out) == [
         "LICENSE",
         "README.md",
         "config.json",
@@ -68,41 +74,41 @@ def test_the_export_holds_what_a_load_holds(request, layout, tmp_path):
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    assert entries(out.parent) == ["out"]
+    assert folder_entries(out.parent) == ["out"]
 
 
 def test_small_shards_have_an_index(original, tmp_path):
-    plan = plan_of(original, max_shard_bytes=100_000)
+    plan = make_export_plan(original, max_shard_bytes=100_000)
     run_export(plan, tmp_path / "out")
     index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) == len(plan.shards) > 2
     assert index["metadata"]["total_size"] == plan.tensor_bytes
-    assert open_checkpoint(tmp_path / "out").expected == plan.checkpoint.expected
+    assert open_checkpoint(tmp_path / "out").expected_shapes == plan.checkpoint.expected_shapes
 
 
 def test_the_same_input_gives_the_same_bytes(original, tmp_path):
     for name in ("one", "two"):
-        run_export(plan_of(original), tmp_path / name)
-    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+        run_export(make_export_plan(original), tmp_path / name)
+    assert file_contents(tmp_path / "one") == file_contents(tmp_path / "two")
 
 
 def test_nothing_of_this_machine_is_in_the_export(original, tmp_path):
-    run_export(plan_of(original), tmp_path / "out")
-    for name, content in digest(tmp_path / "out").items():
+    run_export(make_export_plan(original), tmp_path / "out")
+    for name, content in file_contents(tmp_path / "out").items():
         assert str(tmp_path).encode() not in content, name
 
 
 def test_dtype_is_what_was_asked_for(native_float32, tmp_path):
-    assert plan_of(native_float32).checkpoint.config["dtype"] == "bfloat16"
-    assert plan_of(native_float32, "keep").checkpoint.config["dtype"] == "float32"
-    run_export(plan_of(native_float32, dtype="float16"), tmp_path / "out")
+    assert make_export_plan(native_float32).checkpoint.config["dtype"] == "bfloat16"
+    assert make_export_plan(native_float32, "keep").checkpoint.config["dtype"] == "float32"
+    run_export(make_export_plan(native_float32, dtype="float16"), tmp_path / "out")
     assert {t.dtype for t in load_file(tmp_path / "out" / WEIGHTS).values()} == {torch.float16}
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
 
 
 def test_keep_leaves_the_weights_and_the_adapter_as_they_were(original, native, tmp_path):
     for source, name in ((original, "o"), (native, "n")):
-        table = run_export(plan_of(source, "keep"), tmp_path / name)
+        table = run_export(make_export_plan(source, "keep"), tmp_path / name)
         assert table["tensors"]["merged"] == 0
         base = dict(open_checkpoint(source, speech_lora="drop").tensors())
         exported = load_file(tmp_path / name / WEIGHTS)
@@ -118,7 +124,7 @@ def test_keep_leaves_the_weights_and_the_adapter_as_they_were(original, native, 
 
 
 def test_a_dropped_adapter_is_missed_by_a_load(native, tmp_path):
-    run_export(plan_of(native, "drop"), tmp_path / "out")
+    run_export(make_export_plan(native, "drop"), tmp_path / "out")
     with pytest.raises(CheckpointError, match="has no speech LoRA"):
         open_checkpoint(tmp_path / "out")
     assert "does not understand audio" in (tmp_path / "out" / "README.md").read_text()
@@ -128,7 +134,7 @@ def test_a_dropped_adapter_is_missed_by_a_load(native, tmp_path):
 def test_a_native_copy_that_says_it_is_merged_needs_no_adapter(native, tmp_path, mode):
     (native / "speech-lora").rename(tmp_path / "elsewhere")
     edit_json(native / "config.json", phi4audio={"speech_lora": "merged"})
-    run_export(plan_of(native, mode), tmp_path / "out")
+    run_export(make_export_plan(native, mode), tmp_path / "out")
     exported = load_file(tmp_path / "out" / WEIGHTS)
     stored = load_file(native / WEIGHTS)
     assert all(torch.equal(tensor, stored[name]) for name, tensor in exported.items())
@@ -136,9 +142,9 @@ def test_a_native_copy_that_says_it_is_merged_needs_no_adapter(native, tmp_path,
 
 
 def test_a_stripped_source_is_a_usage_error(native, tmp_path):
-    run_export(plan_of(native), tmp_path / "out")
+    run_export(make_export_plan(native), tmp_path / "out")
     with pytest.raises(UsageError, match="is stripped already"):
-        plan_of(tmp_path / "out")
+        make_export_plan(tmp_path / "out")
 
 
 def spoil_shard(folder):
@@ -171,13 +177,13 @@ def in_last_shard(change):
 def test_bad_sources_are_refused_before_a_byte_is_written(sharded, tmp_path, spoil, message):
     spoil(sharded)
     with pytest.raises(CheckpointError, match=message):
-        plan_of(sharded)
-    assert entries(tmp_path) == ["sharded"]
+        make_export_plan(sharded)
+    assert folder_entries(tmp_path) == ["sharded"]
 
 
 def test_progress_counts_every_byte_of_each_stage(original, tmp_path):
     told = {}
-    plan = plan_of(original, "keep")
+    plan = make_export_plan(original, "keep")
     run_export(
         plan,
         tmp_path / "out",
@@ -206,9 +212,11 @@ before = peak()
 write_shards(folder, plan, lambda n: (p.bfloat16() for p in read_pieces(info)), lambda n: None)
 print((peak() - before) * 1024)
 """
-    planned = [writer.Planned("x", torch.float32, (50, 1 << 20))]
-    shard = writer.Shard("in.safetensors", tuple(planned))
-    writer.write_shards(tmp_path, (shard,), lambda n: torch.ones(50, 1 << 20), lambda n: None)
+    planned = [safetensors_writer.TensorSpec("x", torch.float32, (50, 1 << 20))]
+    shard = safetensors_writer.ShardSpec("in.safetensors", tuple(planned))
+    safetensors_writer.write_shards(
+        tmp_path, (shard,), lambda n: torch.ones(50, 1 << 20), lambda n: None
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )

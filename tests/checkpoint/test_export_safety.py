@@ -12,24 +12,30 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.checkpoint import export as module
-from phi4audio_cli.checkpoint import open_checkpoint, staging, writer
-from phi4audio_cli.checkpoint.export import preflight, run_export
+from phi4audio_cli.checkpoint import open_checkpoint, safetensors_writer, staging
+from phi4audio_cli.checkpoint.export import check_target, run_export
 from phi4audio_cli.errors import CheckpointError, OutputError, UsageError
-from tests.checkpoint.exports import ADAPTER, WEIGHTS, digest, entries, plan_of
+from tests.checkpoint.export_helpers import (
+    ADAPTER,
+    WEIGHTS,
+    file_contents,
+    folder_entries,
+    make_export_plan,
+)
 
 
 def test_the_root_is_no_place_for_an_export(native):
     with pytest.raises(UsageError, match="root of a disk"):
-        run_export(plan_of(native), Path("/"), overwrite=True)
+        run_export(make_export_plan(native), Path("/"), overwrite=True)
 
 
 def test_a_source_that_changes_meanwhile_leaves_nothing(original, tmp_path):
-    plan = plan_of(original)
+    plan = make_export_plan(original)
     with (original / WEIGHTS).open("r+b") as file:
         file.truncate(plan.source_bytes - 50_000)
     with pytest.raises(CheckpointError, match="the file ends inside the tensor"):
         run_export(plan, tmp_path / "out")
-    assert entries(tmp_path) == ["original"]
+    assert folder_entries(tmp_path) == ["original"]
 
 
 @pytest.mark.parametrize("after", [0, 1_000_000, 13_000_000])
@@ -44,18 +50,18 @@ def test_a_full_disk_half_way_leaves_nothing(original, tmp_path, monkeypatch, af
         written += len(data)
         return write(descriptor, data)
 
-    monkeypatch.setattr(writer.os, "write", fill)
+    monkeypatch.setattr(safetensors_writer.os, "write", fill)
     with pytest.raises(OutputError, match=r"out: the disk is full \(make room"):
-        run_export(plan_of(original), tmp_path / "out")
-    assert entries(tmp_path) == ["original"]
+        run_export(make_export_plan(original), tmp_path / "out")
+    assert folder_entries(tmp_path) == ["original"]
 
 
-def test_a_disk_that_is_too_small_is_seen_before(original, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_refused_before_writing(original, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10_000_000))
     with pytest.raises(OutputError, match=r"needs 0\.08 GB, 0\.01 GB are free"):
-        run_export(plan_of(original), tmp_path / "out")
-    assert entries(tmp_path) == ["original"]
+        run_export(make_export_plan(original), tmp_path / "out")
+    assert folder_entries(tmp_path) == ["original"]
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(original, tmp_path):
@@ -64,35 +70,35 @@ def test_a_folder_that_is_not_empty_is_left_alone(original, tmp_path):
     (out / "precious.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"isn't empty|holds something else"):
-            preflight(plan_of(original), out, overwrite=overwrite)
-    assert entries(out) == ["precious.txt"]
+            check_target(make_export_plan(original), out, overwrite=overwrite)
+    assert folder_entries(out) == ["precious.txt"]
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
-        preflight(plan_of(original), tmp_path / "file", overwrite=True)
+        check_target(make_export_plan(original), tmp_path / "file", overwrite=True)
 
 
 def test_an_empty_folder_is_filled(original, tmp_path):
     (tmp_path / "out").mkdir()
-    run_export(plan_of(original), tmp_path / "out")
+    run_export(make_export_plan(original), tmp_path / "out")
     assert open_checkpoint(tmp_path / "out").layout == "stripped"
 
 
 def test_the_source_is_never_overwritten(original):
     for target in (original, original.parent):
         with pytest.raises(UsageError, match="the source lies in the output folder"):
-            preflight(plan_of(original), target, overwrite=True)
+            check_target(make_export_plan(original), target, overwrite=True)
 
 
 def test_no_permission_is_an_output_error(original, tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "access", lambda path, mode: False)
     with pytest.raises(OutputError, match="can't be written to"):
-        preflight(plan_of(original), tmp_path / "locked" / "out", overwrite=False)
+        check_target(make_export_plan(original), tmp_path / "locked" / "out", overwrite=False)
     monkeypatch.undo()
 
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    plan = plan_of(original)
+    plan = make_export_plan(original)
     monkeypatch.setattr(staging.Path, "mkdir", refuse)
     with pytest.raises(OutputError, match="can't be written: Permission denied"):
         run_export(plan, tmp_path / "out")
@@ -103,22 +109,22 @@ def test_an_old_export_is_replaced_once_the_new_one_is_verified(
     original, tmp_path, monkeypatch, atomic
 ):
     if not atomic:
-        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(staging, "_send_and_receive", lambda one, other: False)
     out = tmp_path / "out"
-    run_export(plan_of(original), out)
+    run_export(make_export_plan(original), out)
     (out / "old").write_text("one")
-    before = digest(out)
+    before = file_contents(out)
 
     def fail(folder):
         raise CheckpointError("not the same answers")
 
     with pytest.raises(CheckpointError, match="not the same answers"):
-        run_export(plan_of(original), out, overwrite=True, check=fail)
-    assert digest(out) == before
-    run_export(plan_of(original, "keep"), out, overwrite=True)
+        run_export(make_export_plan(original), out, overwrite=True, check=fail)
+    assert file_contents(out) == before
+    run_export(make_export_plan(original, "keep"), out, overwrite=True)
     assert not (out / "old").exists()
     assert (out / ADAPTER).is_file()
-    assert entries(tmp_path) == ["original", "out"]
+    assert folder_entries(tmp_path) == ["original", "out"]
 
 
 def test_a_failed_verification_leaves_no_export(original, tmp_path, monkeypatch):
@@ -132,19 +138,19 @@ def test_a_failed_verification_leaves_no_export(original, tmp_path, monkeypatch)
 
     monkeypatch.setattr(module, "write_sidecars", spoil)
     with pytest.raises(CheckpointError, match="differs from") as raised:
-        run_export(plan_of(original), tmp_path / "out")
+        run_export(make_export_plan(original), tmp_path / "out")
     assert "partial" not in str(raised.value)
-    assert entries(tmp_path) == ["original"]
-    run_export(plan_of(original), tmp_path / "out", verified=False)
+    assert folder_entries(tmp_path) == ["original"]
+    run_export(make_export_plan(original), tmp_path / "out", verify_files=False)
 
 
 def test_another_run_on_the_same_folder_is_refused(original, tmp_path):
     def again(folder):
         with pytest.raises(OutputError, match="another run is writing here"):
-            run_export(plan_of(original), tmp_path / "out")
+            run_export(make_export_plan(original), tmp_path / "out")
         return {}
 
-    run_export(plan_of(original), tmp_path / "out", check=again)
+    run_export(make_export_plan(original), tmp_path / "out", check=again)
     assert open_checkpoint(tmp_path / "out").layout == "stripped"
 
 
@@ -176,8 +182,8 @@ run_export(make_plan(Request(source, "x")), out, overwrite=True, progress=progre
 @pytest.mark.parametrize("when", ["writing", "verifying", "swapping"])
 def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path, when):
     out = tmp_path / "out"
-    run_export(plan_of(original, "keep"), out)
-    before = digest(out)
+    run_export(make_export_plan(original, "keep"), out)
+    before = file_contents(out)
     code = textwrap.dedent(CHILD).format(stage=when, swap=when == "swapping")
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(original), str(out)],
@@ -190,24 +196,24 @@ def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path,
     child.communicate()
     if when == "swapping":
         # The one moment without a folder, and only where the system can't exchange two at once.
-        assert digest(tmp_path / ".out.replaced") == before
+        assert file_contents(tmp_path / ".out.replaced") == before
     else:
-        assert digest(out) == before
+        assert file_contents(out) == before
     with pytest.raises(OutputError, match="isn't empty"):
-        run_export(plan_of(original), out)
-    assert digest(out) == before
-    run_export(plan_of(original), out, overwrite=True)
-    assert entries(tmp_path) == ["original", "out"]
+        run_export(make_export_plan(original), out)
+    assert file_contents(out) == before
+    run_export(make_export_plan(original), out, overwrite=True)
+    assert folder_entries(tmp_path) == ["original", "out"]
     assert not (out / ADAPTER).exists()
 
 
-def test_staging_is_swept_where_it_is_stale(tmp_path):
-    stale = staging.staging_of(tmp_path / "out")
+def test_a_stale_staging_folder_is_cleared(tmp_path):
+    stale = staging.staging_path(tmp_path / "out")
     (stale / "folder").mkdir(parents=True)
     (stale / "file").write_text("rubbish")
     os.utime(stale, (time.time() - 9999,) * 2)
-    with staging.staged(tmp_path / "out", replace=False) as folder:
-        assert entries(folder) == []
+    with staging.staged_folder(tmp_path / "out", replace=False) as folder:
+        assert folder_entries(folder) == []
         (folder / "file").write_text("new")
     assert (tmp_path / "out" / "file").read_text() == "new"
-    assert entries(tmp_path) == ["out"]
+    assert folder_entries(tmp_path) == ["out"]

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from phi4audio_cli.checkpoint import open_checkpoint
-from phi4audio_cli.checkpoint.lora import folder_lora
+from phi4audio_cli.checkpoint.lora import read_peft_adapter
 from phi4audio_cli.errors import CheckpointError
-from tests.checkpoint.helpers import edit_json, edit_weights
+from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
 
 ADAPTER = "speech-lora/adapter_model.safetensors"
 SETTINGS = "speech-lora/adapter_config.json"
@@ -30,14 +30,14 @@ def test_the_merge_is_that_of_peft(native_float32):
 
 
 def test_the_prefix_is_optional(native):
-    with_prefix = folder_lora(native / "speech-lora")
+    with_prefix = read_peft_adapter(native / "speech-lora")
 
     def strip(tensors):
         for name in list(tensors):
             tensors[name.removeprefix(PREFIX)] = tensors.pop(name)
 
     edit_weights(native / ADAPTER, strip)
-    assert folder_lora(native / "speech-lora").pairs.keys() == with_prefix.pairs.keys()
+    assert read_peft_adapter(native / "speech-lora").pairs.keys() == with_prefix.pairs.keys()
 
 
 def test_an_adapter_that_changes_nothing_is_refused(native):
@@ -79,10 +79,10 @@ def test_another_rank_in_the_original_layout_is_refused(original):
 
 def test_rank_and_alpha_are_read_from_the_files(native):
     edit_json(native / SETTINGS, lora_alpha=3)
-    adapter = folder_lora(native / "speech-lora")
+    adapter = read_peft_adapter(native / "speech-lora")
     assert (adapter.rank, adapter.alpha, adapter.scale) == (6, 3.0, 0.5)
     edit_json(native / SETTINGS, use_rslora=True)
-    assert folder_lora(native / "speech-lora").scale == pytest.approx(3 / 6**0.5)
+    assert read_peft_adapter(native / "speech-lora").scale == pytest.approx(3 / 6**0.5)
 
 
 def test_half_a_pair_is_refused(native):

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from phi4audio_cli.checkpoint import answers, open_checkpoint
-from phi4audio_cli.cli import strip_export as command
+from phi4audio_cli.checkpoint import equivalence, open_checkpoint
+from phi4audio_cli.cli import strip_export_command as command
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.cli.strip_export import parse_size
+from phi4audio_cli.cli.strip_export_command import parse_size
 from phi4audio_cli.errors import CheckpointError, ExitCode, UsageError
-from tests.checkpoint.helpers import edit_json, edit_weights
+from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_other_answers_are_exit_3_and_leave_nothing(run, native, tmp_path, monke
     def differ(*arguments):
         raise CheckpointError("token 3 of its answer is 7, the source's is 5")
 
-    monkeypatch.setattr(answers, "compare_answers", differ)
+    monkeypatch.setattr(equivalence, "compare_answers", differ)
     code, _, err = run("--out", tmp_path / "out", "--source", native)
     assert code == ExitCode.MODEL
     assert "token 3" in err
@@ -135,7 +135,7 @@ def test_other_answers_are_exit_3_and_leave_nothing(run, native, tmp_path, monke
 
 
 def test_where_memory_is_short_the_answers_are_not_compared(run, native, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "_roomy_device", lambda plan: None)
+    monkeypatch.setattr(command, "_comparison_device", lambda plan: None)
     code, out, _ = run("--out", tmp_path / "out", "--source", native, "--quiet")
     assert code == ExitCode.OK
     assert "answers not compared: not enough memory" in out
@@ -150,7 +150,7 @@ def test_sizes(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "5 bananas", "1e3"])
-def test_what_is_no_size_is_a_usage_error(run, text, tmp_path):
+def test_an_invalid_size_is_a_usage_error(run, text, tmp_path):
     with pytest.raises(UsageError, match="is no size"):
         parse_size(text)
 

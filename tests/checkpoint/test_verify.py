@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from phi4audio_cli.checkpoint import verify
-from phi4audio_cli.checkpoint.shards import read_header
+from phi4audio_cli.checkpoint.safetensors_reader import read_header
 
 
 @settings(deadline=None, max_examples=50)
@@ -31,10 +31,10 @@ def test_bits_are_compared_not_values():
     assert not verify._same_bits(zero, zero.double())
 
 
-def test_a_window_gives_a_tensor_in_any_parts(tmp_path, monkeypatch):
+def test_the_block_reader_gives_any_number_of_elements(tmp_path, monkeypatch):
     values = torch.arange(100, dtype=torch.int64)
     save_file({"x": values}, tmp_path / "x.safetensors")
-    monkeypatch.setattr(verify, "PIECE", 7 * 8)
-    window = verify._Window(read_header(tmp_path / "x.safetensors")["x"])
-    assert torch.equal(torch.cat([window.take(n) for n in (1, 30, 7, 0, 62)]), values)
-    assert window.take(5).numel() == 0
+    monkeypatch.setattr(verify, "BLOCK_BYTES", 7 * 8)
+    window = verify._BlockReader(read_header(tmp_path / "x.safetensors")["x"])
+    assert torch.equal(torch.cat([window.read(n) for n in (1, 30, 7, 0, 62)]), values)
+    assert window.read(5).numel() == 0

@@ -8,24 +8,24 @@ from types import TracebackType
 
 import pytest
 
-from phi4audio_cli.audio.reading import Reader
-from phi4audio_cli.cli import machine
-from phi4audio_cli.engine import ScriptedBackend
+from phi4audio_cli.audio.reader import Reader
+from phi4audio_cli.cli import local_session
+from phi4audio_cli.pipeline import ScriptedBackend
+from tests.factories import write_tone
 
-from .runs import Answer, say_length
-from .samples import write_tone
+from .cli_runner import Answer, say_length
 
 
-class Here:
+class InProcessReaderPool:
     """Reads in this process: the commands' tests need no other one each."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def several(self, count: int) -> Sequence[Reader]:
+    def get(self, count: int) -> Sequence[Reader]:
         return [self._reader] * count
 
-    def __enter__(self) -> Here:
+    def __enter__(self) -> InProcessReaderPool:
         return self
 
     def __exit__(
@@ -38,20 +38,20 @@ class Here:
 
 
 @pytest.fixture(autouse=True)
-def _hear_tones(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_vad(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recordings made here are tones, which no detector takes for speech."""
     monkeypatch.setenv("PHI4AUDIO_VAD", "false")
 
 
 @pytest.fixture(autouse=True)
-def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "Readers", Here)
+def _read_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_session, "ReaderProcesses", InProcessReaderPool)
 
 
 @pytest.fixture(autouse=True)
-def _any_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fake_model_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is looked for: tests that load one do so by `open_backend`."""
-    monkeypatch.setattr(machine, "identify_model", lambda settings, display: settings.model)
+    monkeypatch.setattr(local_session, "identify_model", lambda settings, display: settings.model)
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def answer(monkeypatch) -> Callable[..., ScriptedBackend]:
     def refuse(settings, display) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(machine, "open_backend", refuse)
+    monkeypatch.setattr(local_session, "open_backend", refuse)
 
     def use(function: Answer = say_length, window: int | None = 1) -> ScriptedBackend:
-        scripted = ScriptedBackend(function, window=window)
-        monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
+        scripted = ScriptedBackend(function, batch_size=window)
+        monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
         return scripted
 
-    use.nobody = lambda: monkeypatch.setattr(machine, "open_backend", refuse)  # type: ignore[attr-defined]
+    use.nobody = lambda: monkeypatch.setattr(local_session, "open_backend", refuse)  # type: ignore[attr-defined]
     return use

@@ -74,7 +74,7 @@ def test_verbose_adds_the_traceback(failing, capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_unforeseen_exception_is_a_bug_of_ours(failing, capsys) -> None:
+def test_an_unexpected_exception_is_reported_as_a_bug(failing, capsys) -> None:
     failing(ZeroDivisionError("by zero"))
     assert call("x") == ExitCode.BUG
     err = capsys.readouterr().err

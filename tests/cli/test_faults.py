@@ -16,24 +16,24 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.audio.readers import Readers
-from phi4audio_cli.audio.reading import ReaderHere
-from phi4audio_cli.cli import machine
+from phi4audio_cli.audio.reader import InProcessReader
+from phi4audio_cli.audio.subprocess_reader import ReaderProcesses
+from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.engine import ScriptedBackend, Stop, never
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.jobs.lock import HOME
-from phi4audio_cli.types import Generation, Request, Unanswered
-from tests.audio.openers import opened
+from phi4audio_cli.jobs.lock import STATE_DIR
+from phi4audio_cli.pipeline import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.types import Generation, Request, RequestFailed
+from tests.audio.scripted_recordings import open_scripted
+from tests.factories import write_tone
 
-from .faults import FAULTS, SAMPLES, TEXT, Fault, same, wav
-from .samples import write_tone
+from .fault_table import FAULTS, SAMPLES, TEXT, Fault, unchanged, wav
 
 GOOD = "good.wav"
 
 
 @dataclass(frozen=True)
-class Ran:
+class JobResult:
     """A job that is over."""
 
     code: int
@@ -50,7 +50,7 @@ class Ran:
 
 
 @contextmanager
-def job(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def start_job(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start the real command with the demo; a recording can be piped into it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "phi4audio_cli", "transcribe", "-o", "out",
@@ -69,16 +69,16 @@ def job(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> JobResult:
     """One job over all of them, good ones among them; standard input is one."""
     folder = tmp_path_factory.mktemp("faults")
     for fault in FAULTS:
         fault.make(folder / fault.name)
-    wav(same)(folder / GOOD)
+    wav(unchanged)(folder / GOOD)
     names = [fault.name for fault in FAULTS]
-    with job(folder, "--", "-", *names, GOOD) as process:
+    with start_job(folder, "--", "-", *names, GOOD) as process:
         # The job waits for its standard input: what vanishes now was there when it began.
-        while not (folder / "out" / HOME / "lock").exists():
+        while not (folder / "out" / STATE_DIR / "lock").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         (folder / "vanishes.wav").unlink()
@@ -88,18 +88,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     for each in files.values():
         each["outputs"] = [str(folder / path) for path in each["outputs"]]
     missing = {each["source"]: each["error"] for each in report["missing"]}
-    return Ran(process.returncode, err.decode(), files, report["totals"], missing)
+    return JobResult(process.returncode, err.decode(), files, report["totals"], missing)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.injected)
-def test_what_comes_of(fault: Fault, ran: Ran) -> None:
+def test_fault_has_the_expected_outcome(fault: Fault, ran: JobResult) -> None:
     if fault.outcome == "refused":
-        assert fault.says in ran.missing[fault.name]
+        assert fault.reason in ran.missing[fault.name]
         assert ran.missing[fault.name] in ran.err
         return
     entry = ran.files[fault.name]
     assert entry["status"] == fault.outcome, entry
-    assert fault.says in (entry["error"] or "; ".join(entry["warnings"])), entry
+    assert fault.reason in (entry["error"] or "; ".join(entry["warnings"])), entry
     if fault.outcome == "failed":
         assert not entry["outputs"]
         return
@@ -107,7 +107,7 @@ def test_what_comes_of(fault: Fault, ran: Ran) -> None:
     assert ran.text(fault.name) == fault.text or (fault.text is None and ran.text(fault.name))
 
 
-def test_the_others_are_done_and_the_exit_code_says_that_some_failed(ran: Ran) -> None:
+def test_other_recordings_are_done_and_the_exit_code_is_10(ran: JobResult) -> None:
     assert ran.code == 10
     assert ran.text(GOOD) == ran.text("standard input") == TEXT
     assert ran.totals["missing"] == sum(fault.outcome == "refused" for fault in FAULTS)
@@ -118,7 +118,7 @@ def test_the_others_are_done_and_the_exit_code_says_that_some_failed(ran: Ran) -
     assert "Traceback" not in ran.err
 
 
-def test_each_that_failed_has_one_line_and_its_place_in_the_table(ran: Ran) -> None:
+def test_each_failure_is_printed_on_one_line(ran: JobResult) -> None:
     for fault in FAULTS:
         if fault.outcome == "failed":
             assert sum(line.startswith(f"phi4audio: {fault.name}: ") for line in
@@ -132,7 +132,7 @@ def transcribe(
     names: Sequence[str], backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, Mapping[str, Mapping[str, Any]]]:
     """Do a job on tones; return its exit code and the report's entries."""
-    monkeypatch.setattr(machine, "open_backend", lambda settings, display: backend)
+    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: backend)
     for name in names:
         write_tone(Path(name), 4.0)
     with pytest.raises(SystemExit) as caught:
@@ -142,10 +142,10 @@ def transcribe(
     return caught.value.code, {each["source"]: each for each in report["files"]}
 
 
-def test_a_decoder_that_crashes_costs_its_recording_only(tmp_path, monkeypatch) -> None:
+def test_a_decoder_crash_fails_only_its_recording(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "Readers", Readers)
-    monkeypatch.setattr(machine, "ReaderHere", partial(ReaderHere, opened))
+    monkeypatch.setattr(local_session, "ReaderProcesses", ReaderProcesses)
+    monkeypatch.setattr(local_session, "InProcessReader", partial(InProcessReader, open_scripted))
     # They do what their names say; those that give blocks only say that as their damage.
     names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
     code, files = transcribe(names, ScriptedBackend(lambda request: "well"), monkeypatch)
@@ -155,20 +155,20 @@ def test_a_decoder_that_crashes_costs_its_recording_only(tmp_path, monkeypatch) 
     assert "memory" in files["allocate.wav"]["error"]
 
 
-class Small(ScriptedBackend):
+class NoMemoryBackend(ScriptedBackend):
     """Has no memory for the second recording, not even alone."""
 
-    def generate(self, feed: Iterable[Request | None], stop: Stop = never):
-        for answer in super().generate(feed, stop):
+    def generate(self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop):
+        for answer in super().generate(requests, should_stop):
             error = FileError("it doesn't fit the memory", remedy="a smaller --chunk-seconds")
-            yield Unanswered(answer.request, error) if answer.request.job == 1 else answer
+            yield RequestFailed(answer.request, error) if answer.request.job == 1 else answer
 
 
-def test_what_never_fits_the_memory_costs_its_recording_only(tmp_path, monkeypatch) -> None:
+def test_out_of_memory_fails_only_its_recording(tmp_path, monkeypatch) -> None:
     # How batches are halved: tests/model/test_out_of_memory.py.
     monkeypatch.chdir(tmp_path)
     names = ["a.wav", "b.wav", "c.wav"]
-    code, files = transcribe(names, Small(lambda request: "well"), monkeypatch)
+    code, files = transcribe(names, NoMemoryBackend(lambda request: "well"), monkeypatch)
     assert code == 10
     assert [files[name]["status"] for name in names] == ["done", "failed", "done"]
     assert "--chunk-seconds" in files["b.wav"]["error"]
@@ -184,7 +184,7 @@ LOOP = "and then " * 200
         (LOOP, "warnings", ["loop", "length"], ["first", "halves", "penalty"]),
     ],
 )
-def test_a_loop_is_repaired_or_flagged(
+def test_a_repetition_loop_is_retried_or_flagged(
     tmp_path, monkeypatch, again: str, status: str, flags: list[str], tried: list[str]
 ) -> None:
     def answer(request: Request) -> Generation:

@@ -8,19 +8,18 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.cli import machine
+from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.cli.run import MISSING_TOLD
-from phi4audio_cli.engine import ScriptedBackend
-
-from .samples import write_tone
+from phi4audio_cli.cli.task_command import MAX_MISSING_SHOWN
+from phi4audio_cli.pipeline import ScriptedBackend
+from tests.factories import write_tone
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scripted = ScriptedBackend(lambda request: "hello")
-    monkeypatch.setattr(machine, "open_backend", lambda settings, display: scripted)
+    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
     write_tone(Path("talk.wav"))
 
 
@@ -41,11 +40,11 @@ def write_list(missing: int, *others: str) -> None:
     Path("list.txt").write_text("\n".join(names), encoding="utf-8")
 
 
-def test_of_many_the_first_are_told_and_all_are_in_the_report(capsys) -> None:
+def test_the_first_missing_inputs_are_printed_and_all_are_in_the_report(capsys) -> None:
     write_list(1000, "talk.wav")
     assert transcribe("@list.txt", "-o", "out") == 2
     err = capsys.readouterr().err
-    assert err.count("gone-") == MISSING_TOLD
+    assert err.count("gone-") == MAX_MISSING_SHOWN
     assert "... of 1000 inputs that can't be used: the report lists them all (--report FILE)" in err
     found = report("out/report.json")
     assert (found["totals"]["files"], found["totals"]["missing"]) == (1, 1000)
@@ -54,15 +53,15 @@ def test_of_many_the_first_are_told_and_all_are_in_the_report(capsys) -> None:
     assert Path("out/talk.txt").is_file()
 
 
-def test_a_few_are_told_each(capsys) -> None:
-    write_list(MISSING_TOLD, "talk.wav")
+def test_few_missing_inputs_are_printed_each(capsys) -> None:
+    write_list(MAX_MISSING_SHOWN, "talk.wav")
     assert transcribe("@list.txt") == 2
     err = capsys.readouterr().err
-    assert err.count("gone-") == MISSING_TOLD
+    assert err.count("gone-") == MAX_MISSING_SHOWN
     assert "..." not in err
 
 
-def test_where_nothing_is_left_to_do_the_report_asked_for_is_written(capsys) -> None:
+def test_the_report_is_written_if_no_input_is_usable(capsys) -> None:
     write_list(12)
     assert transcribe("@list.txt", "-o", "out", "--report", "r.json") == 2
     assert len(report("r.json")["missing"]) == 12
@@ -72,7 +71,7 @@ def test_where_nothing_is_left_to_do_the_report_asked_for_is_written(capsys) -> 
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_offline_urls_are_refused_and_files_are_done(how, monkeypatch, capsys) -> None:
+def test_offline_rejects_urls_and_transcribes_files(how, monkeypatch, capsys) -> None:
     if how == "environment":
         monkeypatch.setenv("PHI4AUDIO_OFFLINE", "1")
     urls = ["https://example.org/a.mp3?key=secret", "s3://calls/b.mp3"]

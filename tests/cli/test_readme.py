@@ -37,7 +37,7 @@ def test_every_option_has_its_row_and_every_row_its_option() -> None:
     assert told == options
 
 
-def test_defaults_are_told() -> None:
+def test_defaults_are_documented() -> None:
     defaults = Settings()
     assert f"`{DEFAULT_MODEL}` |" in README
     assert f"`{','.join(defaults.formats)}` |" in README
@@ -45,18 +45,18 @@ def test_defaults_are_told() -> None:
     assert any("--chunk" in row and f"| {defaults.chunk_seconds:g} |" in row for row in ROWS)
 
 
-def test_exit_codes_are_told() -> None:
+def test_exit_codes_are_documented() -> None:
     told = [int(cell) for cell in first_cells() if cell.isdigit()]
     assert told == sorted(told) == [int(code) for code in ExitCode]
 
 
-def test_formats_presets_and_languages_are_told() -> None:
+def test_formats_presets_and_languages_are_documented() -> None:
     assert all(f"| `{name}` |" in README for name in FORMATS)
     assert all(f"--config {name}`" in README for name in preset_names() if name != "default")
     assert all(language.name in README for language in AUDIO_LANGUAGES)
 
 
-def test_every_command_is_told() -> None:
+def test_every_command_is_documented() -> None:
     commands = typer.main.get_command(app).commands
     assert [name for name in commands if f"phi4audio {name} " not in README] == ["samples"]
     assert "$(phi4audio samples)" in README
@@ -69,7 +69,7 @@ def test_every_command_is_told() -> None:
         "docs/batch-jobs.md", "docs/strip-export.md", "docs/cluster.md",
     ],
 )  # fmt: skip
-def test_paths_that_are_named_exist(page: str) -> None:
+def test_documented_paths_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli import remote
-from phi4audio_cli.jobs.journal import Pages
+from phi4audio_cli import storage
+from phi4audio_cli.jobs.journal import JournalEntries
 from phi4audio_cli.types import Request
 
-from .runs import outputs, phi4audio, say_length, transcribe
+from .cli_runner import outputs, phi4audio, say_length, transcribe
 
 fsspec = pytest.importorskip("fsspec")
 pytestmark = pytest.mark.usefixtures("home")
@@ -78,7 +78,7 @@ def test_a_second_run_loads_no_model_and_writes_what_is_missing(answer, store, c
     assert "c.vtt" in after
 
 
-def test_what_was_cut_off_goes_on(answer, store) -> None:
+def test_an_interrupted_recording_resumes(answer, store) -> None:
     whole = answer()
     assert transcribe("-o", "out") == 0
     count = 0
@@ -100,10 +100,10 @@ def test_what_was_cut_off_goes_on(answer, store) -> None:
     assert all(Path("out", name).read_bytes() == written[name] for name in outputs("out"))
 
 
-def test_one_output_that_cannot_be_put_fails_alone_and_is_written_later(
+def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
     answer, store, monkeypatch, capsys
 ) -> None:
-    write = remote.write
+    write = storage.write_remote
 
     def throttled(place, data: bytes) -> None:
         if place.name == "b.json":
@@ -112,7 +112,7 @@ def test_one_output_that_cannot_be_put_fails_alone_and_is_written_later(
 
     answer()
     with monkeypatch.context() as patch:
-        patch.setattr(remote, "write", throttled)
+        patch.setattr(storage, "write", throttled)
         assert transcribe("-o", OUT) == 4
     assert f"{OUT}/b.json: can't be written: throttled" in capsys.readouterr().err
     assert statuses(store) == ["done", "failed", "done"]
@@ -123,14 +123,14 @@ def test_one_output_that_cannot_be_put_fails_alone_and_is_written_later(
     assert "b.json" in content(store)
 
 
-def test_a_report_may_go_elsewhere(answer, store) -> None:
+def test_report_may_have_another_location(answer, store) -> None:
     answer()
     assert transcribe("-o", "out", "--report", "memory://calls/reports/today.json") == 0
     assert b'"totals"' in store["/calls/reports/today.json"].getvalue()
     assert not Path("out/report.json").exists()
 
 
-def test_formats_are_made_again_there_and_from_there(answer, store, capsys) -> None:
+def test_render_reads_and_writes_remote_files(answer, store, capsys) -> None:
     answer()
     assert transcribe("-o", OUT) == 0
     capsys.readouterr()
@@ -142,7 +142,7 @@ def test_formats_are_made_again_there_and_from_there(answer, store, capsys) -> N
     assert f"{OUT}/none.json: there is no such file" in capsys.readouterr().err
 
 
-def test_a_report_whose_place_is_no_good_is_told_before_work(answer, capsys) -> None:
+def test_an_unusable_report_location_fails_before_work(answer, capsys) -> None:
     answer.nobody()
     assert transcribe("-o", "out", "--report", "https://example.org/report.json") == 2
     assert "nothing can be written to https://" in capsys.readouterr().err
@@ -156,7 +156,7 @@ def test_a_report_whose_place_is_no_good_is_told_before_work(answer, capsys) -> 
         (["-o", OUT, "--offline"], 2, "is not reached offline"),
     ],
 )
-def test_a_url_that_is_of_no_use_is_told_before_a_model_is_loaded(
+def test_an_unusable_url_fails_before_a_model_is_loaded(
     answer, capsys, arguments, code, message
 ) -> None:
     answer.nobody()
@@ -165,24 +165,22 @@ def test_a_url_that_is_of_no_use_is_told_before_a_model_is_loaded(
     assert sorted(path.name for path in Path().iterdir()) == ["a.wav", "b.wav", "c.wav"]
 
 
-def test_a_bucket_that_is_not_there_is_told_before_a_model_is_loaded(
-    answer, monkeypatch, capsys
-) -> None:
+def test_a_missing_bucket_fails_before_a_model_is_loaded(answer, monkeypatch, capsys) -> None:
     def missing(place, data: bytes) -> None:
         raise FileNotFoundError("The specified bucket does not exist")
 
-    monkeypatch.setattr(remote, "write", missing)
+    monkeypatch.setattr(storage, "write", missing)
     answer.nobody()
     assert transcribe("-o", OUT) == 4
     assert f"{OUT}: can't be written to: The specified bucket" in capsys.readouterr().err
 
 
-def test_doctor_writes_there_too(store, capsys) -> None:
-    from phi4audio_cli.checks.place import writing
-    from phi4audio_cli.location import RemotePath
+def test_doctor_checks_a_remote_folder(store, capsys) -> None:
+    from phi4audio_cli.doctor.environment_checks import check_output_dir
+    from phi4audio_cli.storage import RemotePath
 
-    assert writing(RemotePath(OUT)).status == "ok"
-    assert writing(RemotePath("https://example.org")).status == "fail"
+    assert check_output_dir(RemotePath(OUT)).status == "ok"
+    assert check_output_dir(RemotePath("https://example.org")).status == "fail"
 
 
 # A process that is killed puts nothing any more.
@@ -229,7 +227,7 @@ finally:
 """
 
 
-def test_a_killed_process_costs_what_was_not_put_yet(answer) -> None:
+def test_a_killed_process_loses_only_answers_not_uploaded(answer) -> None:
     whole = answer()
     assert transcribe("-o", "whole") == 0
     root = Path(__file__).parents[2]
@@ -246,7 +244,7 @@ def test_a_killed_process_costs_what_was_not_put_yet(answer) -> None:
     assert run(5).returncode == 9
     # What was being put when the process died keeps its temporary name.
     torn = {name for name in outputs("out") if name.endswith(".tmp")}
-    left = [Pages.of(path.read_bytes()) for path in place.glob(".phi4audio/*.journal")]
+    left = [JournalEntries.parse(path.read_bytes()) for path in place.glob(".phi4audio/*.journal")]
     assert sum(len(pages.answers()) for pages in left) == 4
     done = run(0)
     assert done.returncode == 0, done.stderr

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 import phi4audio_cli
-from phi4audio_cli.jobs.journal import read_pages
-from phi4audio_cli.jobs.lock import HOME, hold
+from phi4audio_cli.jobs.journal import read_journal
+from phi4audio_cli.jobs.lock import STATE_DIR, lock_output_dirs
 from phi4audio_cli.types import Request
+from tests.factories import write_tone
 
-from .runs import outputs, phi4audio, say_length, statuses, transcribe
-from .samples import write_tone
+from .cli_runner import outputs, phi4audio, say_length, statuses, transcribe
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -47,7 +47,7 @@ def test_a_second_run_loads_no_model_and_changes_nothing(answer, capsys) -> None
     assert statuses() == ["skipped"] * 3
 
 
-def test_what_is_missing_changed_or_newly_asked_for_is_written_without_a_model(answer) -> None:
+def test_missing_changed_or_new_outputs_are_written_without_a_model(answer) -> None:
     answer()
     assert transcribe("-o", "out") == 0
     expected = outputs("out")
@@ -65,7 +65,7 @@ def test_what_is_missing_changed_or_newly_asked_for_is_written_without_a_model(a
 
 
 @pytest.mark.parametrize("option", [["--fresh"], ["--no-vad", "--dtype", "float32"], ["-l", "de"]])
-def test_other_settings_or_fresh_do_it_again(answer, option) -> None:
+def test_changed_settings_or_fresh_transcribe_again(answer, option) -> None:
     answer()
     assert transcribe("-o", "out") == 0
     again = answer()
@@ -73,7 +73,7 @@ def test_other_settings_or_fresh_do_it_again(answer, option) -> None:
     assert len({request.job for request in again.requests}) == 3
 
 
-def test_a_changed_recording_is_done_again_and_the_others_are_not(answer) -> None:
+def test_only_a_changed_recording_is_transcribed_again(answer) -> None:
     answer()
     assert transcribe("-o", "out") == 0
     write_tone(Path("b.wav"), 0.5)
@@ -83,7 +83,7 @@ def test_a_changed_recording_is_done_again_and_the_others_are_not(answer) -> Non
     assert Path("out/b.txt").read_text(encoding="utf-8") == "8000 samples\n"
 
 
-def test_every_task_goes_on(answer) -> None:
+def test_every_task_resumes(answer) -> None:
     for arguments in (
         ("translate", "a.wav", "-L", "fr,de"), ("summarize", "a.wav"), ("ask", "a.wav", "Who?"),
     ):  # fmt: skip
@@ -96,7 +96,7 @@ def test_every_task_goes_on(answer) -> None:
 # What is cut off goes on.
 
 
-def test_only_what_was_not_answered_is_asked(answer, capsys) -> None:
+def test_only_unanswered_requests_are_repeated(answer, capsys) -> None:
     whole = answer()
     assert transcribe("-o", "whole") == 0
     count = 0
@@ -131,8 +131,8 @@ def test_ctrl_c_once_finishes_the_batch_and_twice_stops_now(answer, capsys) -> N
     wanted = 1
     answer(press, window=3)
     assert transcribe("-o", "out") == 130
-    answered = list(Path("out", HOME).glob("*.journal"))
-    assert sum(len(read_pages(path).answers()) for path in answered) == 3
+    answered = list(Path("out", STATE_DIR).glob("*.journal"))
+    assert sum(len(read_journal(path).answers()) for path in answered) == 3
     assert outputs("out").keys() == {"a.json", "a.srt", "a.txt"}
     assert "the running batch is finished first" in capsys.readouterr().err
     pressed, wanted = 0, 2
@@ -145,7 +145,7 @@ def test_ctrl_c_once_finishes_the_batch_and_twice_stops_now(answer, capsys) -> N
     assert len(outputs("out")) == 9
 
 
-def test_being_asked_to_terminate_is_like_ctrl_c(answer) -> None:
+def test_sigterm_acts_like_ctrl_c(answer) -> None:
     def terminate(request: Request) -> str:
         os.kill(os.getpid(), signal.SIGTERM)
         return say_length(request)
@@ -156,12 +156,12 @@ def test_being_asked_to_terminate_is_like_ctrl_c(answer) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_what_a_killed_run_left_half_written_is_cleaned_away(answer) -> None:
+def test_leftovers_of_a_killed_run_are_removed(answer) -> None:
     answer()
     Path("out").mkdir()
     torn = Path("out") / f".phi4audio-{'0' * 16}.tmp"
     torn.write_text("ha", encoding="utf-8")
-    with hold([Path("out")], shared=True):
+    with lock_output_dirs([Path("out")], shared=True):
         assert transcribe("-o", "out", "--shared") == 0
     assert torn.exists(), "it may be another job's"
     assert transcribe("-o", "out") == 0
@@ -190,15 +190,15 @@ def demo(folder: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def answers(folder: str) -> Iterator[str]:
-    for path in Path(folder, HOME).glob("*.journal"):
-        for line in read_pages(path).lines:
+    for path in Path(folder, STATE_DIR).glob("*.journal"):
+        for line in read_journal(path).contents:
             entry = json.loads(line)
             if "answer" in entry:
                 yield f"{path.name} {entry['answer']['key']}"
 
 
 @pytest.mark.timeout(900)
-def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes() -> None:
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bytes() -> None:
     for name in FILES:
         Path(name).symlink_to(SAMPLES / name)
     with demo("whole") as process:

@@ -9,7 +9,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "torture.py"
 
 
-def test_faults_leave_nothing_that_the_next_run_does_not_mend() -> None:
+def test_the_next_run_recovers_from_injected_faults() -> None:
     # Some of them; the script alone takes them all.
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "faults", "--every", "9"],

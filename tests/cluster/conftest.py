@@ -9,19 +9,23 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.cluster.connect import LOCAL_ONLY, QUIET, STORE_BYTES
+from phi4audio_cli.cluster.ray_cluster import LOCAL_ENV, OBJECT_STORE_BYTES, QUIET_ENV
 
 # Ray reads them when it is imported.
-os.environ.update(QUIET | LOCAL_ONLY)
+os.environ.update(QUIET_ENV | LOCAL_ENV)
 
 
-class Nodes:
+class RayTestCluster:
     """A cluster: a head without resources, and nodes with a processor each."""
 
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        head = {
+            "num_cpus": 0,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: list[Any] = []
         for _ in range(count):
@@ -34,7 +38,7 @@ class Nodes:
     def add(self, num_cpus: int = 1, num_gpus: int = 0) -> None:
         self.nodes.append(
             self.cluster.add_node(
-                num_cpus=num_cpus, num_gpus=num_gpus, object_store_memory=STORE_BYTES
+                num_cpus=num_cpus, num_gpus=num_gpus, object_store_memory=OBJECT_STORE_BYTES
             )
         )
 
@@ -44,17 +48,17 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Nodes]:
+def cluster() -> Iterator[RayTestCluster]:
     pytest.importorskip("ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        nodes = Nodes(2)
+        nodes = RayTestCluster(2)
         yield nodes
         nodes.cluster.shutdown()
 
 
 @pytest.fixture
-def joinable(cluster: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+def joinable(cluster: RayTestCluster, monkeypatch: pytest.MonkeyPatch) -> RayTestCluster:
     """Let `--cluster auto` find the cluster."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     warnings.simplefilter("ignore")

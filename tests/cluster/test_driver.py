@@ -10,137 +10,158 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cluster.driver import FRUITLESS, Driver
-from phi4audio_cli.cluster.hatch import AHEAD
-from phi4audio_cli.cluster.queue import DEATHS, Queue
-from phi4audio_cli.cluster.sizes import Workers
+from phi4audio_cli.cluster.driver import MAX_FAILURES_WITHOUT_PROGRESS, Driver
+from phi4audio_cli.cluster.work_queue import MAX_CRASHES, WorkQueue
+from phi4audio_cli.cluster.worker import MAX_QUEUED_JOBS
+from phi4audio_cli.cluster.worker_resources import WorkerCount
 from phi4audio_cli.errors import CheckpointError, ModelError
-from phi4audio_cli.jobs.filing import Filed, Told
 from phi4audio_cli.jobs.journal import Journal
-from phi4audio_cli.jobs.shelf import journal_path
+from phi4audio_cli.jobs.resume import journal_path
+from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
 from phi4audio_cli.types import ChunkDone, FileFailed, FileStarted, Job, Request
 
-from .scripted import PoolHere, asked, end_at, make_jobs, plan
+from .scripted_workers import (
+    ThreadWorkerPool,
+    crash_on_demand,
+    make_jobs,
+    make_worker_config,
+    recorded_requests,
+)
 
-TWO = Workers(2, 2)
+TWO = WorkerCount(2, 2)
 
 
 def drive(
-    jobs: list[Job], pool: PoolHere, workers: Workers = TWO, **more
-) -> tuple[list[Told], Driver]:
-    driver = Driver(Queue(jobs), pool, workers, more.pop("stop", lambda: False), **more)
+    jobs: list[Job], pool: ThreadWorkerPool, workers: WorkerCount = TWO, **more
+) -> tuple[list[RunEvent], Driver]:
+    driver = Driver(WorkQueue(jobs), pool, workers, more.pop("stop", lambda: False), **more)
     return list(driver.events()), driver
 
 
-def done(told: list[Told]) -> list[int]:
-    return sorted(each.job.index for each in told if isinstance(each, Filed))
+def done_indexes(told: list[RunEvent]) -> list[int]:
+    return sorted(each.job.index for each in told if isinstance(each, RecordingWritten))
 
 
-def failed(told: list[Told]) -> dict[int, str]:
+def failed_errors(told: list[RunEvent]) -> dict[int, str]:
     return {each.job.index: str(each.error) for each in told if isinstance(each, FileFailed)}
 
 
-def test_all_is_done_told_and_counted_by_worker(tmp_path: Path) -> None:
+def test_all_jobs_are_done_reported_and_counted_by_worker(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 2.5, 1.0, 0.5, 3.0, 0.5])
     notes: list[str] = []
     begun: list[int] = []
-    told, driver = drive(jobs, PoolHere(plan()), say=notes.append, begin=lambda: begun.append(1))
-    assert done(told) == list(range(6))
+    told, driver = drive(
+        jobs,
+        ThreadWorkerPool(make_worker_config()),
+        say=notes.append,
+        begin=lambda: begun.append(1),
+    )
+    assert done_indexes(told) == list(range(6))
     words = (tmp_path / "out" / "talk1.txt").read_text(encoding="utf-8").split()
     assert sum(map(int, words[::2])) == 2.5 * 16_000
     assert sum(isinstance(each, FileStarted) for each in told) == 6
     assert sum(isinstance(each, ChunkDone) for each in told) == 11
     assert notes == ["a note"], "what two workers say is told once"
     assert begun == [1]
-    figures = driver.crew.figures()
+    figures = driver.registry.stats()
     assert sum(each["done"] for each in figures) == 6
     assert sum(each["seconds"] for each in figures) == pytest.approx(8.0)
 
 
-def test_what_an_earlier_run_did_is_not_done_again(tmp_path: Path) -> None:
+def test_finished_recordings_are_not_repeated(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 1.5])
-    first, _ = drive(jobs, PoolHere(plan()))
+    first, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
     (tmp_path / "out" / "talk1.txt").unlink()
-    told, _ = drive(jobs, PoolHere(plan(partial(end_at, tmp_path))))
-    assert asked(tmp_path) == []
-    filed = {each.job.index: each for each in told if isinstance(each, Filed)}
-    assert [filed[index].anew for index in (0, 1)] == [False, False]
+    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path))))
+    assert recorded_requests(tmp_path) == []
+    filed = {each.job.index: each for each in told if isinstance(each, RecordingWritten)}
+    assert [filed[index].is_new for index in (0, 1)] == [False, False]
     assert [len(filed[index].written) for index in (0, 1)] == [0, 1]
-    assert {each.text for each in first if isinstance(each, Filed)} == {
+    assert {each.text for each in first if isinstance(each, RecordingWritten)} == {
         each.text for each in filed.values()
     }
 
 
-def test_fresh_forgets_what_earlier_runs_did_but_not_what_this_one_did(tmp_path: Path) -> None:
+def test_fresh_ignores_earlier_runs_but_keeps_answers_of_this_run(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [3.0])
-    drive(jobs, PoolHere(plan()))
+    drive(jobs, ThreadWorkerPool(make_worker_config()))
 
     def answer(request: Request) -> str:
-        text = end_at(tmp_path, request)
-        if asked(tmp_path)[-1] == (0, 2) and asked(tmp_path).count((0, 2)) == 1:
+        text = crash_on_demand(tmp_path, request)
+        if (
+            recorded_requests(tmp_path)[-1] == (0, 2)
+            and recorded_requests(tmp_path).count((0, 2)) == 1
+        ):
             raise RuntimeError("once")
         return text
 
-    told, _ = drive(jobs, PoolHere(plan(answer, fresh=True)), Workers(1, 1))
-    assert done(told) == [0]
-    assert asked(tmp_path) == [(0, 0), (0, 1), (0, 2), (0, 2), (0, 3)]
+    told, _ = drive(
+        jobs, ThreadWorkerPool(make_worker_config(answer, fresh=True)), WorkerCount(1, 1)
+    )
+    assert done_indexes(told) == [0]
+    assert recorded_requests(tmp_path) == [(0, 0), (0, 1), (0, 2), (0, 2), (0, 3)]
 
 
-def test_a_poisoned_recording_is_told_from_its_neighbours(tmp_path: Path) -> None:
+def test_a_recording_that_crashes_workers_is_isolated(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5] * 8)
     (tmp_path / "break-2").touch()
-    pool = PoolHere(plan(partial(end_at, tmp_path)))
+    pool = ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
     notes: list[str] = []
     told, _ = drive(jobs, pool, say=notes.append)
-    assert done(told) == [0, 1, 3, 4, 5, 6, 7]
-    assert f"{DEATHS} workers" in failed(told)[2]
-    assert "recording 2 is poison" in failed(told)[2]
-    assert "talk2.wav" in failed(told)[2]
-    counted = Counter(job for job, _ in asked(tmp_path))
-    assert counted == {index: DEATHS if index == 2 else 1 for index in range(8)}
-    assert len([line for line in notes if "is gone" in line]) == DEATHS
+    assert done_indexes(told) == [0, 1, 3, 4, 5, 6, 7]
+    assert f"{MAX_CRASHES} workers" in failed_errors(told)[2]
+    assert "recording 2 is poison" in failed_errors(told)[2]
+    assert "talk2.wav" in failed_errors(told)[2]
+    counted = Counter(job for job, _ in recorded_requests(tmp_path))
+    assert counted == {index: MAX_CRASHES if index == 2 else 1 for index in range(8)}
+    assert len([line for line in notes if "is gone" in line]) == MAX_CRASHES
 
 
-def test_a_recordings_own_failure_costs_no_worker(tmp_path: Path) -> None:
+def test_a_failed_recording_does_not_end_its_worker(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 0.5])
     jobs[0].source.write_bytes(b"no audio")
-    pool = PoolHere(plan())
-    told, driver = drive(jobs, pool, Workers(1, 1))
-    assert done(told) == [1]
-    assert "talk0.wav" in failed(told)[0]
+    pool = ThreadWorkerPool(make_worker_config())
+    told, driver = drive(jobs, pool, WorkerCount(1, 1))
+    assert done_indexes(told) == [1]
+    assert "talk0.wav" in failed_errors(told)[0]
     assert pool.started == ["worker 1"]
-    assert driver.crew.figures()[0]["failed"] == 1
+    assert driver.registry.stats()[0]["failed"] == 1
 
 
-def test_answers_of_long_recordings_bring_a_worker_no_more_of_them(tmp_path: Path) -> None:
+def test_chunks_of_long_recordings_do_not_lease_more_recordings(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [10.0] * 40)
     (tmp_path / "slow").write_text("0.002")
-    queue = Queue(jobs)
-    driver = Driver(queue, PoolHere(plan(partial(end_at, tmp_path))), TWO, lambda: False)
+    queue = WorkQueue(jobs)
+    driver = Driver(
+        queue,
+        ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path))),
+        TWO,
+        lambda: False,
+    )
     most = 0
     for _ in driver.events():
-        most = max(most, *(queue.held(name) for name in driver.crew.hands), 0)
-    assert most <= 2 * AHEAD, "what lies ready, and what is read or waits for its answers"
+        most = max(most, *(queue.num_leased(name) for name in driver.registry.workers), 0)
+    assert most <= 2 * MAX_QUEUED_JOBS, "what lies ready, and what is read or waits for its answers"
 
 
-def test_there_are_no_more_workers_than_recordings_nor_than_asked_for(tmp_path: Path) -> None:
+def test_number_of_workers_is_limited_by_recordings_and_option(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5] * 2)
-    pool = PoolHere(plan())
-    drive(jobs, pool, Workers(5, 5))
+    pool = ThreadWorkerPool(make_worker_config())
+    drive(jobs, pool, WorkerCount(5, 5))
     assert len(pool.started) == 2
     (tmp_path / "slow").write_text("0.05")
     jobs = make_jobs(tmp_path, [0.6] * 30)
-    pool = PoolHere(plan(partial(end_at, tmp_path)))
-    told, _ = drive(jobs, pool, Workers(1, 3))
-    assert done(told) == list(range(30))
-    assert pool.most == 3, "more are started while recordings wait"
+    pool = ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
+    told, _ = drive(jobs, pool, WorkerCount(1, 3))
+    assert done_indexes(told) == list(range(30))
+    assert pool.max_running == 3, "more are started while recordings wait"
 
 
-def test_a_model_that_cant_be_loaded_ends_the_run_at_once_and_says_where(tmp_path: Path) -> None:
+def test_a_model_load_failure_ends_the_run_and_names_the_worker(tmp_path: Path) -> None:
     def refuse(task, settings, say):
         raise CheckpointError("a tensor is missing", "model.safetensors", "download it again")
 
-    pool = PoolHere(plan(open_engine=refuse))
+    pool = ThreadWorkerPool(make_worker_config(open_engine=refuse))
     with pytest.raises(CheckpointError, match=r"model.safetensors \(worker \d on .*\): a tensor"):
         drive(make_jobs(tmp_path, [0.5]), pool)
     assert len(pool.started) == 1
@@ -151,72 +172,77 @@ def test_a_fault_that_every_worker_has_ends_the_run(tmp_path: Path) -> None:
         raise TypeError("a bug")
 
     jobs = make_jobs(tmp_path, [0.5] * 9)
-    pool = PoolHere(plan(break_always))
+    pool = ThreadWorkerPool(make_worker_config(break_always))
     with pytest.raises(ModelError, match="TypeError: a bug"):
         drive(jobs, pool)
-    assert len(pool.started) <= FRUITLESS + 1
+    assert len(pool.started) <= MAX_FAILURES_WITHOUT_PROGRESS + 1
 
 
-def test_workers_that_never_get_ready_end_the_run_too(tmp_path: Path) -> None:
+def test_workers_that_fail_to_start_end_the_run(tmp_path: Path) -> None:
     def crash(settings, say):
         raise OSError("no such device")
 
     with pytest.raises(ModelError, match="OSError: no such device"):
-        drive(make_jobs(tmp_path, [0.5] * 9), PoolHere(plan(identify_model=crash)))
+        drive(
+            make_jobs(tmp_path, [0.5] * 9),
+            ThreadWorkerPool(make_worker_config(identify_model=crash)),
+        )
 
 
 def test_a_worker_with_another_model_is_refused(tmp_path: Path) -> None:
     models = iter(["one", "another"])
-    made = plan(identify_model=lambda settings, say: next(models))
+    made = make_worker_config(identify_model=lambda settings, say: next(models))
     with pytest.raises(ModelError, match="another model"):
-        drive(make_jobs(tmp_path, [0.5] * 9), PoolHere(made))
+        drive(make_jobs(tmp_path, [0.5] * 9), ThreadWorkerPool(made))
 
 
-def test_a_recording_that_is_held_is_waited_for_unless_others_work_there(
+def test_a_locked_recording_is_retried_unless_the_folder_is_shared(
     tmp_path: Path, monkeypatch
 ) -> None:
     jobs = make_jobs(tmp_path, [0.5, 0.5])
-    held = Journal.claim(journal_path(jobs[0], "Transcribe"))  # type: ignore[arg-type]
+    held = Journal.open_exclusive(journal_path(jobs[0], "Transcribe"))  # type: ignore[arg-type]
     assert held is not None
-    told, _ = drive(jobs, PoolHere(plan()), patient=False)
-    assert done(told) == [1]
-    assert "another job works on it" in failed(told)[0]
-    monkeypatch.setattr("phi4audio_cli.cluster.queue.CLAIM_PAUSE", 0.05)
+    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()), patient=False)
+    assert done_indexes(told) == [1]
+    assert "another job works on it" in failed_errors(told)[0]
+    monkeypatch.setattr("phi4audio_cli.cluster.work_queue.LOCK_RETRY_SECONDS", 0.05)
     threading.Timer(0.5, held.close).start()
-    told, _ = drive(jobs, PoolHere(plan()))
-    assert done(told) == [0, 1]
+    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
+    assert done_indexes(told) == [0, 1]
 
 
-def test_a_cluster_without_room_for_all_is_told_and_those_that_are_there_begin(
+def test_missing_capacity_is_reported_and_ready_workers_start(
     tmp_path: Path,
 ) -> None:
-    class Full(PoolHere):
+    class Full(ThreadWorkerPool):
         def start(self) -> str:
             name = super().start()
             if len(self.started) > 1:
-                self._open = {call: of for call, of in self._open.items() if of != name}
+                self._open_calls = {call: of for call, of in self._open_calls.items() if of != name}
             return name
 
     clock = itertools.count(0, 10)
     notes: list[str] = []
     jobs = make_jobs(tmp_path, [0.5] * 8)
-    told, _ = drive(jobs, Full(plan()), say=notes.append, now=lambda: float(next(clock)))
-    assert done(told) == list(range(8))
+    told, _ = drive(
+        jobs, Full(make_worker_config()), say=notes.append, now=lambda: float(next(clock))
+    )
+    assert done_indexes(told) == list(range(8))
     assert [line for line in notes if "wait for room" in line] == [
         "1 of 2 workers wait for room in the cluster (ray status shows who has it)"
     ]
 
 
-def test_when_stopped_batches_are_finished_and_nothing_more_is_begun(tmp_path: Path) -> None:
+def test_on_cancel_running_batches_finish_and_no_job_starts(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5] * 20)
     stopped: list[bool] = []
-    pool = PoolHere(plan())
-    driver = Driver(Queue(jobs), pool, Workers(2, 2), lambda: bool(stopped))
+    pool = ThreadWorkerPool(make_worker_config())
+    driver = Driver(WorkQueue(jobs), pool, WorkerCount(2, 2), lambda: bool(stopped))
     told = []
     for each in driver.events():
         told.append(each)
         stopped.append(True)
-    assert 1 <= len(done(told)) < 20
+    assert 1 <= len(done_indexes(told)) < 20
     assert not pool._workers
-    rest, _ = drive(jobs, PoolHere(plan()))
-    assert done(rest) == list(range(20))
+    rest, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
+    assert done_indexes(rest) == list(range(20))

@@ -14,7 +14,7 @@ import pytest
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs import discover
 from phi4audio_cli.jobs.discover import find_inputs
-from phi4audio_cli.jobs.inputs import STDIN, Input
+from phi4audio_cli.jobs.input_source import STDIN, InputSource
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ class TestNames:
 class TestStandardInput:
     def test_it_is_taken_once_and_called_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO())
-        assert find_inputs(["-", "-"]) == ([Input(Path("stdin"), "stdin", url=STDIN)], [])
+        assert find_inputs(["-", "-"]) == ([InputSource(Path("stdin"), "stdin", url=STDIN)], [])
 
     def test_a_terminal_is_no_recording(self, monkeypatch: pytest.MonkeyPatch) -> None:
         terminal = io.StringIO()
@@ -234,7 +234,7 @@ class TestLists:
         row = {"path": "talk.wav", "language": "fr", "reference": "un"}
         (here / "calls.jsonl").write_text(json.dumps(row))
         assert find_inputs([given])[0] == [
-            Input(Path("talk.wav"), "talk.wav", None, "French", "un", Path())
+            InputSource(Path("talk.wav"), "talk.wav", None, "French", "un", Path())
         ]
 
     def test_a_missing_file_is_one_problem_with_its_line(self, here: Path) -> None:

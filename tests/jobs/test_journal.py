@@ -17,11 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phi4audio_cli.jobs import journal as journal_module
-from phi4audio_cli.jobs.journal import Journal, Pages, read_pages
-from phi4audio_cli.jobs.journal_path import LONGEST_NAME, journal_path
-from phi4audio_cli.jobs.lock import ClaimedError
-from phi4audio_cli.jobs.records import as_kept, pack_answer, request_key, unpack_answer
-from phi4audio_cli.jobs.shelf import Shelf
+from phi4audio_cli.jobs.journal import (
+    MAX_JOURNAL_NAME_BYTES,
+    Journal,
+    JournalEntries,
+    answer_from_json,
+    answer_to_json,
+    journal_path,
+    read_journal,
+    request_key,
+    round_trip_result,
+)
+from phi4audio_cli.jobs.lock import RecordingLockedError
+from phi4audio_cli.jobs.resume import ResumeStore
 from phi4audio_cli.types import (
     WIDE_BAND,
     Answer,
@@ -63,13 +71,13 @@ def job(tmp_path: Path) -> Job:
     return Job(0, tmp_path / "talk.wav", {"txt": tmp_path / "out" / "talk.txt"})
 
 
-def shelf(identity=IDENTITY, **more) -> Shelf:
-    return Shelf(lambda job: identity, lambda job: nullcontext(job.source), **more)
+def make_store(identity=IDENTITY, **more) -> ResumeStore:
+    return ResumeStore(lambda job: identity, lambda job: nullcontext(job.source), **more)
 
 
-def begun(job: Job, **more) -> Shelf:
-    found = shelf(**more)
-    found.begin(job, job.source)
+def opened_store(job: Job, **more) -> ResumeStore:
+    found = make_store(**more)
+    found.open_recording(job, job.source)
     return found
 
 
@@ -77,11 +85,11 @@ def begun(job: Job, **more) -> Shelf:
 
 
 def write_lines(path: Path, count: int) -> bytes:
-    journal = Journal.claim(path)
+    journal = Journal.open_exclusive(path)
     assert journal is not None
-    journal.restart({"model": "m"})
+    journal.reset({"model": "m"})
     for number in range(count):
-        journal.add("answer", {"key": str(number), "text": "tëxt\n"})
+        journal.append("answer", {"key": str(number), "text": "tëxt\n"})
     journal.close()
     return path.read_bytes()
 
@@ -91,9 +99,9 @@ def test_any_cut_leaves_the_whole_lines_before_it(data) -> None:
     lines = [b"%08x %s\n" % (zlib.crc32(c), c) for c in (b'{"a": 1}', b'{"b": {}}')]
     whole = b"".join(lines)
     cut = data.draw(st.integers(0, len(whole)))
-    pages = Pages.of(whole[:cut])
-    assert pages.length == max(n for n in (0, len(lines[0]), len(whole)) if n <= cut)
-    assert len(pages.lines) == sum(pages.length >= n for n in (len(lines[0]), len(whole)))
+    pages = JournalEntries.parse(whole[:cut])
+    assert pages.valid_bytes == max(n for n in (0, len(lines[0]), len(whole)) if n <= cut)
+    assert len(pages.contents) == sum(pages.valid_bytes >= n for n in (len(lines[0]), len(whole)))
 
 
 @given(data=st.data())
@@ -103,20 +111,20 @@ def test_any_changed_byte_ends_what_is_believed(data, tmp_path_factory) -> None:
     place = data.draw(st.integers(0, len(whole) - 1))
     line = bytes(whole[:place]).count(b"\n")
     whole[place] ^= data.draw(st.integers(1, 255))
-    assert len(Pages.of(bytes(whole)).lines) == line
+    assert len(JournalEntries.parse(bytes(whole)).contents) == line
 
 
 def test_a_torn_line_is_cut_off_before_more_is_added(tmp_path: Path) -> None:
     whole = write_lines(tmp_path / "j", 2)
     (tmp_path / "j").write_bytes(whole[:-3])
-    journal = Journal.claim(tmp_path / "j")
-    journal.add("answer", {"key": "new"})
+    journal = Journal.open_exclusive(tmp_path / "j")
+    journal.append("answer", {"key": "new"})
     journal.close()
-    assert list(read_pages(tmp_path / "j").answers()) == ["0", "new"]
+    assert list(read_journal(tmp_path / "j").answers()) == ["0", "new"]
 
 
 def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
-    pages = read_pages(tmp_path / "none")
+    pages = read_journal(tmp_path / "none")
     assert (pages.header, pages.done, pages.answers()) == (None, None, {})
 
 
@@ -125,14 +133,14 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
 
 def test_an_answer_comes_back_exactly_for_the_same_request_only(job: Job) -> None:
     asked = [request(), request(50), request(label="fr", attempt="penalty")]
-    first = begun(job)
+    first = opened_store(job)
     for each in asked:
-        first.record(answer(each, request_key(each)))
+        first.store(answer(each, request_key(each)))
     first.close()
-    again = begun(job)
+    again = opened_store(job)
     for each in asked:
         like = replace(each)
-        known = again.recall(like)
+        known = again.lookup(like)
         assert known is not None
         assert known.request is like
         assert replace(known, request=each).text == request_key(each)
@@ -145,13 +153,13 @@ def test_an_answer_comes_back_exactly_for_the_same_request_only(job: Job) -> Non
         replace(asked[0], chunk=None), replace(asked[0], attempt="halves"),
         replace(asked[0], chunk=replace(asked[0].chunk, speaker="left")),
     ):  # fmt: skip
-        assert again.recall(other) is None
+        assert again.lookup(other) is None
     again.close()
 
 
 def test_numbers_that_json_has_no_name_for_come_back() -> None:
     odd = Generation(request(), "", (1,), (-math.inf,), "length")
-    back = unpack_answer(json.loads(json.dumps(pack_answer(odd))), odd.request)
+    back = answer_from_json(json.loads(json.dumps(answer_to_json(odd))), odd.request)
     assert back.logprobs == (-math.inf,)
 
 
@@ -166,11 +174,11 @@ def test_numbers_that_json_has_no_name_for_come_back() -> None:
     ids=lambda result: result.task,
 )
 def test_results_of_every_kind_come_back(result, job: Job) -> None:
-    first = begun(job)
+    first = opened_store(job)
     kept = first.finish(job, result, ["damaged"])
-    finished = shelf().finished(job)
+    finished = make_store().load_finished(job)
     assert finished is not None
-    assert finished.result == kept == as_kept(result) == result
+    assert finished.result == kept == round_trip_result(result) == result
     assert finished.warnings == ("damaged",)
     assert repr(finished.result) == repr(kept)  # an int that became a float looks different
 
@@ -179,54 +187,54 @@ def test_results_of_every_kind_come_back(result, job: Job) -> None:
 
 
 def test_a_finished_recording_is_known_until_anything_it_depends_on_changes(job: Job) -> None:
-    begun(job).finish(job, TRANSCRIPT, ())
-    assert shelf().finished(job) is not None
-    assert shelf(fresh=True).finished(job) is None
-    assert shelf({**IDENTITY, "model": "other"}).finished(job) is None
-    assert shelf({**IDENTITY, "settings": {"vad": False}}).finished(job) is None
+    opened_store(job).finish(job, TRANSCRIPT, ())
+    assert make_store().load_finished(job) is not None
+    assert make_store(fresh=True).load_finished(job) is None
+    assert make_store({**IDENTITY, "model": "other"}).load_finished(job) is None
+    assert make_store({**IDENTITY, "settings": {"vad": False}}).load_finished(job) is None
     job.source.write_bytes(b"other")
-    assert shelf().finished(job) is None
+    assert make_store().load_finished(job) is None
     job.source.unlink()
-    assert shelf().finished(job) is None
+    assert make_store().load_finished(job) is None
 
 
 def test_answers_of_another_recording_or_model_are_forgotten(job: Job) -> None:
-    first = begun(job)
-    first.record(answer(request()))
+    first = opened_store(job)
+    first.store(answer(request()))
     first.close()
-    other = begun(job, identity={**IDENTITY, "model": "other"})
-    assert other.recall(request()) is None
+    other = opened_store(job, identity={**IDENTITY, "model": "other"})
+    assert other.lookup(request()) is None
     other.close()
-    back = begun(job)
-    assert back.recall(request()) is None, "the journal was begun anew"
+    back = opened_store(job)
+    assert back.lookup(request()) is None, "the journal was begun anew"
     back.close()
 
 
 def test_fresh_forgets(job: Job) -> None:
-    first = begun(job)
-    first.record(answer(request()))
+    first = opened_store(job)
+    first.store(answer(request()))
     first.close()
-    fresh = begun(job, fresh=True)
-    assert fresh.recall(request()) is None
+    fresh = opened_store(job, fresh=True)
+    assert fresh.lookup(request()) is None
     fresh.close()
 
 
 def test_a_recording_is_claimed_by_one_and_free_when_it_is_done(job: Job) -> None:
-    first = begun(job)
-    with pytest.raises(ClaimedError, match="another job works on it"):
-        begun(job)
+    first = opened_store(job)
+    with pytest.raises(RecordingLockedError, match="another job works on it"):
+        opened_store(job)
     first.finish(job, TRANSCRIPT, ())
-    with pytest.raises(ClaimedError, match="has done it meanwhile"):
-        begun(job)
+    with pytest.raises(RecordingLockedError, match="has done it meanwhile"):
+        opened_store(job)
 
 
 def test_a_recording_that_is_begun_after_the_end_is_claimed_by_nobody(job: Job) -> None:
-    first = shelf()
+    first = make_store()
     first.close()
-    first.begin(job, job.source)
-    first.record(answer(request()))
-    other = begun(job)
-    assert other.recall(request()) is None
+    first.open_recording(job, job.source)
+    first.store(answer(request()))
+    other = opened_store(job)
+    assert other.lookup(request()) is None
     other.close()
 
 
@@ -235,8 +243,8 @@ def test_a_recording_that_is_begun_after_the_end_is_claimed_by_nobody(job: Job) 
 
 def test_a_full_disk_costs_the_journal_and_nothing_else(job: Job, monkeypatch) -> None:
     notes: list[str] = []
-    first = begun(job, on_note=notes.append)
-    first.record(answer(request(1)))
+    first = opened_store(job, on_note=notes.append)
+    first.store(answer(request(1)))
     monkeypatch.setattr(journal_module, "SYNC_SECONDS", 0.0)
 
     def full(handle: int) -> None:
@@ -244,21 +252,21 @@ def test_a_full_disk_costs_the_journal_and_nothing_else(job: Job, monkeypatch) -
 
     monkeypatch.setattr(os, "fsync", full)
     for start in (2, 3):
-        first.record(answer(request(start)))
+        first.store(answer(request(start)))
     assert first.finish(job, TRANSCRIPT, ()) == TRANSCRIPT
     assert len(notes) == 1
     assert "No space left" in notes[0]
-    again = begun(job)
-    assert again.recall(request(1)) is not None
-    assert shelf().finished(job) is None
+    again = opened_store(job)
+    assert again.lookup(request(1)) is not None
+    assert make_store().load_finished(job) is None
     again.close()
 
 
 def test_a_folder_that_cannot_be_made_costs_the_journal_only(job: Job) -> None:
     (job.outputs["txt"].parent).write_text("a file")
     notes: list[str] = []
-    found = begun(job, on_note=notes.append)
-    found.record(answer(request()))
+    found = opened_store(job, on_note=notes.append)
+    found.store(answer(request()))
     assert found.finish(job, TRANSCRIPT, ()) == TRANSCRIPT
     assert len(notes) == 1
 
@@ -280,7 +288,9 @@ def test_a_journal_is_named_after_the_output_and_the_task(tmp_path: Path) -> Non
     assert path(["fr.srt"], task="Translate") != path(["de.srt"], task="Translate")
     long = [path(["txt"], "ü" * 120), path(["txt"], "ü" * 121)]
     assert len(set(long)) == 2
-    assert all(len(os.fsencode(each.name)) <= LONGEST_NAME + len(".journal") for each in long)
+    assert all(
+        len(os.fsencode(each.name)) <= MAX_JOURNAL_NAME_BYTES + len(".journal") for each in long
+    )
 
 
 def test_names_of_the_users_own_making_keep_recordings_apart(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.errors import OutputError, UsageError
-from phi4audio_cli.jobs.lock import hold
+from phi4audio_cli.jobs.lock import lock_output_dirs
 
 HOLDER = """
 import sys, time
@@ -45,11 +45,11 @@ def other(tmp_path: Path):
 
 def test_a_second_job_refuses_says_who_holds_it_and_what_to_do(tmp_path, other) -> None:
     process = other("alone")
-    with pytest.raises(UsageError) as caught, hold([tmp_path], shared=False):
+    with pytest.raises(UsageError) as caught, lock_output_dirs([tmp_path], shared=False):
         pass
     assert f"process {process.pid}" in str(caught.value)
     assert "--shared" in str(caught.value)
-    with hold([tmp_path], shared=True):  # that one may
+    with lock_output_dirs([tmp_path], shared=True):  # that one may
         pass
 
 
@@ -57,26 +57,28 @@ def test_a_dead_process_holds_nothing(tmp_path, other) -> None:
     process = other("alone")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with hold([tmp_path], shared=False):
+    with lock_output_dirs([tmp_path], shared=False):
         pass
 
 
 def test_jobs_that_share_keep_one_that_does_not_away(tmp_path, other) -> None:
     other("shared")
-    with hold([tmp_path], shared=True):
+    with lock_output_dirs([tmp_path], shared=True):
         pass
     with (
         pytest.raises(UsageError, match="a job with --shared"),
-        hold([tmp_path], shared=False, on_alone=lambda: pytest.fail("it is not alone")),
+        lock_output_dirs([tmp_path], shared=False, on_alone=lambda: pytest.fail("it is not alone")),
     ):
         pass
 
 
 def test_what_needs_no_other_job_is_done_when_there_is_none(tmp_path) -> None:
     done: list[str] = []
-    with hold([tmp_path / "new", tmp_path / "new"], shared=False, on_alone=lambda: done.append("")):
+    with lock_output_dirs(
+        [tmp_path / "new", tmp_path / "new"], shared=False, on_alone=lambda: done.append("")
+    ):
         assert done == [""]
-    with hold([tmp_path], shared=True, on_alone=lambda: done.append("")):
+    with lock_output_dirs([tmp_path], shared=True, on_alone=lambda: done.append("")):
         assert done == [""]
 
 
@@ -86,7 +88,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path) -> None:
     try:
         with (
             pytest.raises(OutputError, match="can't be written to"),
-            hold([tmp_path], shared=False),
+            lock_output_dirs([tmp_path], shared=False),
         ):
             pass
     finally:
@@ -95,5 +97,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path) -> None:
 
 def test_a_file_where_the_folder_must_be(tmp_path) -> None:
     (tmp_path / ".phi4audio").write_text("")
-    with pytest.raises(OutputError, match="can't be written to"), hold([tmp_path], shared=False):
+    with (
+        pytest.raises(OutputError, match="can't be written to"),
+        lock_output_dirs([tmp_path], shared=False),
+    ):
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.jobs.manifest import Entry, read_entries
+from phi4audio_cli.jobs.manifest import ManifestEntry, read_manifest
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -17,10 +17,10 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def entries(path: Path) -> list[Entry]:
-    found = list(read_entries(path))
-    assert all(isinstance(each, Entry) for each in found)
-    return [each for each in found if isinstance(each, Entry)]
+def entries(path: Path) -> list[ManifestEntry]:
+    found = list(read_manifest(path))
+    assert all(isinstance(each, ManifestEntry) for each in found)
+    return [each for each in found if isinstance(each, ManifestEntry)]
 
 
 def paths(path: Path) -> list[str]:
@@ -28,7 +28,7 @@ def paths(path: Path) -> list[str]:
 
 
 def problems(path: Path) -> list[str]:
-    found = [each for each in read_entries(path) if isinstance(each, UsageError)]
+    found = [each for each in read_manifest(path) if isinstance(each, UsageError)]
     assert all(each.remedy for each in found)
     return [f"{each.where}: {each.what}".removeprefix(f"{path}, ") for each in found]
 
@@ -50,11 +50,11 @@ class TestLists:
 
     def test_a_list_that_can_t_be_read_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="can't be read"):
-            read_entries(tmp_path / "gone.txt")
+            read_manifest(tmp_path / "gone.txt")
         with pytest.raises(UsageError, match="can't be read"):
-            read_entries(tmp_path)
+            read_manifest(tmp_path)
         with pytest.raises(UsageError, match="can't be read"):
-            read_entries(write(tmp_path / "wide", b"\xff\xfea\x00b"))
+            read_manifest(write(tmp_path / "wide", b"\xff\xfea\x00b"))
 
 
 class TestJsonLines:
@@ -91,7 +91,7 @@ class TestJsonLines:
         told = problems(path)
         assert [line.partition(":")[0] for line in told] == [f"line {n}" for n in range(2, 10)]
         assert "Klingon" in told[4]
-        found = [each for each in read_entries(path) if isinstance(each, Entry)]
+        found = [each for each in read_manifest(path) if isinstance(each, ManifestEntry)]
         assert [each.path for each in found] == ["a.wav", "z.wav"]
 
 
@@ -117,10 +117,10 @@ class TestTables:
         assert [line.partition(":")[0] for line in problems(path)] == [
             "line 3", "line 5", "line 6", "line 7",
         ]  # fmt: skip
-        found = [each.path for each in read_entries(path) if isinstance(each, Entry)]
+        found = [each.path for each in read_manifest(path) if isinstance(each, ManifestEntry)]
         assert found == ["a.wav", "c.wav", "f.wav"]
 
     @pytest.mark.parametrize("table", ["", "name,text\na.wav,x\n", '"open\n'])
     def test_a_table_without_paths_is_refused(self, tmp_path: Path, table: str) -> None:
         with pytest.raises(UsageError, match="no column of paths"):
-            read_entries(write(tmp_path / "m.csv", table))
+            read_manifest(write(tmp_path / "m.csv", table))

@@ -11,9 +11,9 @@ from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.references import (
     Reference,
     ReferenceFinder,
-    find_finished,
+    find_hypotheses,
     find_references,
-    read_finished,
+    read_hypothesis,
 )
 
 
@@ -33,9 +33,9 @@ def test_a_reference_lies_beside_its_recording(tmp_path: Path):
     write(tmp_path / "talk.ref.txt", "\ufeffone two\n")
     write(tmp_path / "talk.fr.ref.txt", "un deux")
     assert find_references([str(talk)]) == [Reference(talk, "one two\n")]
-    assert find_references([str(tmp_path)], code="fr") == [Reference(talk, "un deux")]
+    assert find_references([str(tmp_path)], language_code="fr") == [Reference(talk, "un deux")]
     with pytest.raises(UsageError, match=r"talk\.de\.ref\.txt"):
-        find_references([str(talk)], code="de")
+        find_references([str(talk)], language_code="de")
 
 
 def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path: Path):
@@ -52,7 +52,7 @@ def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path:
     ]  # fmt: skip
     assert [each.text for each in found] == ["one", "two", "three"]
     write(manifest, json.dumps(rows[0]))
-    assert find_references([str(manifest)], code="fr")[0].text == "un"
+    assert find_references([str(manifest)], language_code="fr")[0].text == "un"
 
 
 def test_a_text_may_hold_what_unicode_calls_a_line_end(tmp_path: Path):
@@ -92,8 +92,8 @@ def test_a_manifest_that_cannot_be_used_says_where(content: str, message: str, t
 
 def test_finished_texts_are_read_back(tmp_path: Path):
     path = finished(tmp_path / "talk.json", language="en")
-    [found] = find_finished([str(tmp_path)])
-    assert found == read_finished(path)
+    [found] = find_hypotheses([str(tmp_path)])
+    assert found == read_hypothesis(path)
     assert (found.source, found.task, found.text, found.duration) == (
         "talk.wav", "transcribe", "one", 1.5,
     )  # fmt: skip
@@ -103,25 +103,25 @@ def test_finished_texts_are_read_back(tmp_path: Path):
 def test_what_is_no_transcript_is_named(content: str, tmp_path: Path):
     path = write(tmp_path / "x.json", content)
     with pytest.raises(UsageError, match="no transcript of phi4audio"):
-        read_finished(path)
+        read_hypothesis(path)
 
 
 def test_a_finished_texts_reference_is_beside_it_or_where_it_is_said(tmp_path: Path):
-    text = read_finished(finished(tmp_path / "out" / "talk.json"))
-    french = read_finished(
+    text = read_hypothesis(finished(tmp_path / "out" / "talk.json"))
+    french = read_hypothesis(
         finished(tmp_path / "out" / "talk.fr.json", task="translate", language="fr")
     )
     with pytest.raises(UsageError, match="no reference"):
-        ReferenceFinder(None).of(text)
+        ReferenceFinder(None).find(text)
     write(tmp_path / "out" / "talk.ref.txt", "near")
-    assert ReferenceFinder(None).of(text) == "near"
+    assert ReferenceFinder(None).find(text) == "near"
     write(tmp_path / "refs" / "talk.ref.txt", "far")
     write(tmp_path / "refs" / "talk.fr.ref.txt", "loin")
-    assert ReferenceFinder(tmp_path / "refs").of(text) == "far"
-    assert ReferenceFinder(tmp_path / "refs").of(french) == "loin"
+    assert ReferenceFinder(tmp_path / "refs").find(text) == "far"
+    assert ReferenceFinder(tmp_path / "refs").find(french) == "loin"
     row = {"audio": "x/talk.wav", "reference": "listed", "translation": "liste"}
     finder = ReferenceFinder(write(tmp_path / "m.jsonl", json.dumps(row)))
-    assert (finder.of(text), finder.of(french)) == ("listed", "liste")
-    other = read_finished(finished(tmp_path / "out" / "b.json", source="b.wav"))
+    assert (finder.find(text), finder.find(french)) == ("listed", "liste")
+    other = read_hypothesis(finished(tmp_path / "out" / "b.json", source="b.wav"))
     with pytest.raises(UsageError, match=r"has no b\.wav"):
-        finder.of(other)
+        finder.find(other)

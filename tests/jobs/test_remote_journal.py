@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phi4audio_cli.jobs import remote_journal
-from phi4audio_cli.jobs.journal import Pages, read_pages
-from phi4audio_cli.jobs.journal_path import journal_path
-from phi4audio_cli.jobs.lock import ClaimedError
-from phi4audio_cli.jobs.remote_journal import PUT_SECONDS, RemoteJournal
-from phi4audio_cli.jobs.shelf import Shelf
-from phi4audio_cli.location import RemotePath
+from phi4audio_cli.jobs import journal
+from phi4audio_cli.jobs.journal import (
+    UPLOAD_DELAY_SECONDS,
+    JournalEntries,
+    RemoteJournal,
+    journal_path,
+    read_journal,
+)
+from phi4audio_cli.jobs.lock import RecordingLockedError
+from phi4audio_cli.jobs.resume import ResumeStore
+from phi4audio_cli.storage import RemotePath
 from phi4audio_cli.types import WIDE_BAND, Chunk, Generation, Job, Request, Segment, Transcript
 
 IDENTITY = {"task": "Transcribe", "model": "m"}
@@ -30,7 +34,7 @@ class Clock(threading.Timer):
     set: list[Clock]
 
     def start(self) -> None:
-        assert self.interval == PUT_SECONDS
+        assert self.interval == UPLOAD_DELAY_SECONDS
         self.set.append(self)
 
     def cancel(self) -> None:
@@ -46,7 +50,7 @@ class Clock(threading.Timer):
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     Clock.set = []
-    monkeypatch.setattr(remote_journal.threading, "Timer", Clock)
+    monkeypatch.setattr(journal.threading, "Timer", Clock)
     return Clock
 
 
@@ -57,13 +61,13 @@ def job(tmp_path: Path, system) -> Job:
     return Job(0, tmp_path / "talk.wav", {"txt": folder / "talk.txt"})
 
 
-def shelf(**more) -> Shelf:
-    return Shelf(lambda job: IDENTITY, lambda job: nullcontext(job.source), **more)
+def make_store(**more) -> ResumeStore:
+    return ResumeStore(lambda job: IDENTITY, lambda job: nullcontext(job.source), **more)
 
 
-def begun(job: Job, **more) -> Shelf:
-    found = shelf(**more)
-    found.begin(job, job.source)
+def opened_store(job: Job, **more) -> ResumeStore:
+    found = make_store(**more)
+    found.open_recording(job, job.source)
     return found
 
 
@@ -77,20 +81,20 @@ def answer(start: int) -> Generation:
 
 def kept(system) -> list[str]:
     data = system.content().get(JOURNAL, b"")
-    return [entry["text"] for entry in Pages.of(data).answers().values()]
+    return [entry["text"] for entry in JournalEntries.parse(data).answers().values()]
 
 
 # What is put, and when.
 
 
 def test_answers_are_put_together_after_a_while(job, system, clock) -> None:
-    found = begun(job)
+    found = opened_store(job)
     for start in (0, 100, 200):
-        found.record(answer(start))
+        found.store(answer(start))
     assert kept(system) == []
     clock.pass_time()
     assert kept(system) == ["text 0", "text 100", "text 200"]
-    found.record(answer(300))
+    found.store(answer(300))
     assert kept(system) == ["text 0", "text 100", "text 200"]
     clock.pass_time()
     assert kept(system)[-1] == "text 300"
@@ -99,33 +103,33 @@ def test_answers_are_put_together_after_a_while(job, system, clock) -> None:
 
 
 def test_a_result_is_put_at_once_with_all_answers(job, system, clock) -> None:
-    found = begun(job)
-    found.record(answer(0))
+    found = opened_store(job)
+    found.store(answer(0))
     result = found.finish(job, TRANSCRIPT, ["damaged"])
     assert not clock.set
-    again = shelf().finished(job)
+    again = make_store().load_finished(job)
     assert (again.result, again.warnings) == (result, ("damaged",))
     assert kept(system) == ["text 0"]
 
 
 @pytest.mark.parametrize("leave", [lambda found, job: found.leave(job), lambda f, job: f.close()])
 def test_what_was_answered_is_put_when_a_recording_is_left(job, system, clock, leave) -> None:
-    found = begun(job)
-    found.record(answer(0))
+    found = opened_store(job)
+    found.store(answer(0))
     leave(found, job)
     assert kept(system) == ["text 0"]
     assert not clock.set
 
 
 def test_a_recording_without_answers_costs_no_put(job, system, clock) -> None:
-    begun(job).close()
+    opened_store(job).close()
     assert system.content() == {}
 
 
 def test_puts_come_one_after_the_other(job, system, clock, monkeypatch) -> None:
     """A slow put of an older state must not end after that of a newer one."""
     begun_first, go_on = threading.Event(), threading.Event()
-    write = remote_journal.write
+    write = journal.write_atomic
 
     def put(place: RemotePath, data: bytes) -> None:
         if not begun_first.is_set():
@@ -133,13 +137,13 @@ def test_puts_come_one_after_the_other(job, system, clock, monkeypatch) -> None:
             assert go_on.wait(20)
         write(place, data)
 
-    monkeypatch.setattr(remote_journal, "write", put)
-    found = begun(job)
-    found.record(answer(0))
+    monkeypatch.setattr(journal, "write", put)
+    found = opened_store(job)
+    found.store(answer(0))
     late = threading.Thread(target=clock.pass_time)
     late.start()
     assert begun_first.wait(20)
-    found.record(answer(100))
+    found.store(answer(100))
     closing = threading.Thread(target=found.close)
     closing.start()
     go_on.set()
@@ -152,47 +156,49 @@ def test_puts_come_one_after_the_other(job, system, clock, monkeypatch) -> None:
 
 
 def test_the_next_run_recalls_what_was_put_and_no_more(job, system, clock) -> None:
-    killed = begun(job)
-    killed.record(answer(0))
+    killed = opened_store(job)
+    killed.store(answer(0))
     clock.pass_time()
-    killed.record(answer(100))
-    found = begun(job)
-    assert found.recall(request(0)).text == "text 0"
-    assert found.recall(request(100)) is None
-    found.record(answer(100))
+    killed.store(answer(100))
+    found = opened_store(job)
+    assert found.lookup(request(0)).text == "text 0"
+    assert found.lookup(request(100)) is None
+    found.store(answer(100))
     found.finish(job, TRANSCRIPT, [])
     assert kept(system) == ["text 0", "text 100"]
 
 
 def test_other_answers_are_forgotten(job, system, clock) -> None:
-    begun(job).finish(job, TRANSCRIPT, [])
-    changed = Shelf(lambda job: {**IDENTITY, "model": "n"}, lambda job: nullcontext(job.source))
-    assert changed.finished(job) is None
-    changed.begin(job, job.source)
-    changed.record(answer(100))
+    opened_store(job).finish(job, TRANSCRIPT, [])
+    changed = ResumeStore(
+        lambda job: {**IDENTITY, "model": "n"}, lambda job: nullcontext(job.source)
+    )
+    assert changed.load_finished(job) is None
+    changed.open_recording(job, job.source)
+    changed.store(answer(100))
     changed.close()
     assert kept(system) == ["text 100"]
 
 
 def test_a_damaged_journal_is_believed_up_to_the_damage(job, system, clock) -> None:
-    found = begun(job)
-    found.record(answer(0))
-    found.record(answer(100))
+    found = opened_store(job)
+    found.store(answer(0))
+    found.store(answer(100))
     found.close()
     data = system.content()[JOURNAL]
     system.store[JOURNAL].truncate(len(data) - 5)
-    again = begun(job)
-    assert again.recall(request(0)) is not None
-    assert again.recall(request(100)) is None
-    again.record(answer(100))
+    again = opened_store(job)
+    assert again.lookup(request(0)) is not None
+    assert again.lookup(request(100)) is None
+    again.store(answer(100))
     again.close()
     assert kept(system) == ["text 0", "text 100"]
 
 
 def test_what_another_job_did_meanwhile_is_left_to_it(job, system, clock) -> None:
-    begun(job).finish(job, TRANSCRIPT, [])
-    with pytest.raises(ClaimedError, match="done it meanwhile"):
-        begun(job)
+    opened_store(job).finish(job, TRANSCRIPT, [])
+    with pytest.raises(RecordingLockedError, match="done it meanwhile"):
+        opened_store(job)
 
 
 # What goes wrong.
@@ -200,14 +206,14 @@ def test_what_another_job_did_meanwhile_is_left_to_it(job, system, clock) -> Non
 
 def test_a_put_that_fails_is_told_once_and_leaves_the_old_journal(job, system, clock) -> None:
     notes: list[str] = []
-    found = begun(job, on_note=notes.append)
-    found.record(answer(0))
+    found = opened_store(job, on_note=notes.append)
+    found.store(answer(0))
     clock.pass_time()
     system.faults["pipe_file"] = RuntimeError("throttled")
-    found.record(answer(100))
+    found.store(answer(100))
     clock.pass_time()
-    found.record(answer(200))
-    found.record(answer(300))
+    found.store(answer(200))
+    found.store(answer(300))
     found.finish(job, TRANSCRIPT, [])
     assert notes == ["no journal can be kept (RuntimeError: throttled): "
                      "what is cut off now starts over later"]  # fmt: skip
@@ -215,8 +221,8 @@ def test_a_put_that_fails_is_told_once_and_leaves_the_old_journal(job, system, c
 
 
 def test_what_could_not_be_put_is_tried_once_more(job, system, clock) -> None:
-    found = begun(job)
-    found.record(answer(0))
+    found = opened_store(job)
+    found.store(answer(0))
     system.faults["pipe_file"] = RuntimeError("throttled")
     clock.pass_time()
     system.faults.clear()
@@ -226,23 +232,23 @@ def test_what_could_not_be_put_is_tried_once_more(job, system, clock) -> None:
 
 def test_a_result_that_cannot_be_put_is_told(job, system, clock) -> None:
     notes: list[str] = []
-    found = begun(job, on_note=notes.append)
+    found = opened_store(job, on_note=notes.append)
     system.faults["pipe_file"] = OSError(errno.EIO, "broken")
     found.finish(job, TRANSCRIPT, [])
     assert len(notes) == 1
     system.faults.clear()
-    assert shelf().finished(job) is None
+    assert make_store().load_finished(job) is None
 
 
 def test_a_journal_that_cannot_be_read_is_told_and_not_written_over(job, system, clock) -> None:
-    begun(job).finish(job, TRANSCRIPT, [])
+    opened_store(job).finish(job, TRANSCRIPT, [])
     before = system.content()
     notes: list[str] = []
     system.faults["cat_file"] = RuntimeError("no network")
-    found = shelf(on_note=notes.append)
-    assert found.finished(job) is None
-    found.begin(job, job.source)
-    found.record(answer(0))
+    found = make_store(on_note=notes.append)
+    assert found.load_finished(job) is None
+    found.open_recording(job, job.source)
+    found.store(answer(0))
     found.close()
     assert "no network" in notes[0]
     assert system.content() == before
@@ -251,10 +257,10 @@ def test_a_journal_that_cannot_be_read_is_told_and_not_written_over(job, system,
 def test_who_may_not_list_begins_anew(job, system, clock) -> None:
     """S3 refuses what isn't there to whoever may not list."""
     system.faults["cat_file"] = system.faults["ls"] = PermissionError("forbidden")
-    assert shelf().finished(job) is None
-    begun(job).finish(job, TRANSCRIPT, [])
+    assert make_store().load_finished(job) is None
+    opened_store(job).finish(job, TRANSCRIPT, [])
     system.faults.clear()
-    assert shelf().finished(job) is not None
+    assert make_store().load_finished(job) is not None
 
 
 # Listings.
@@ -262,25 +268,25 @@ def test_who_may_not_list_begins_anew(job, system, clock) -> None:
 
 def test_a_listing_that_is_late_does_nothing_twice(job, system, clock) -> None:
     system.late["/calls/out/.phi4audio"] = []
-    begun(job).finish(job, TRANSCRIPT, [])
-    found = shelf()
-    assert found.finished(job) is None
-    with pytest.raises(ClaimedError, match="done it meanwhile"):
-        found.begin(job, job.source)
+    opened_store(job).finish(job, TRANSCRIPT, [])
+    found = make_store()
+    assert found.load_finished(job) is None
+    with pytest.raises(RecordingLockedError, match="done it meanwhile"):
+        found.open_recording(job, job.source)
 
 
 def test_what_a_worker_left_that_died_in_this_run_is_found_in_spite_of_the_listing(
     job, system, clock
 ) -> None:
     system.late["/calls/out/.phi4audio"] = []
-    begun(job).finish(job, TRANSCRIPT, [])
-    found = shelf(fresh=True)
-    found.keep(job)
-    assert found.finished(job) is not None
+    opened_store(job).finish(job, TRANSCRIPT, [])
+    found = make_store(fresh=True)
+    found.trust(job)
+    assert found.load_finished(job) is not None
 
 
 def test_the_journal_s_place_is_beside_the_outputs(job, system) -> None:
     place = journal_path(job, "Transcribe")
     assert str(place) == f"{system.protocol}:/{JOURNAL}"
-    assert read_pages(place).lines == ()
-    assert isinstance(RemoteJournal.claim(place), RemoteJournal)
+    assert read_journal(place).contents == ()
+    assert isinstance(RemoteJournal.open(place), RemoteJournal)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from phi4audio_cli import remote
+from phi4audio_cli import storage
 from phi4audio_cli.errors import OutputError
-from phi4audio_cli.jobs.fetch import fetched, look_at
-from phi4audio_cli.location import RemotePath
+from phi4audio_cli.jobs.download import open_local_copy, remote_stat
+from phi4audio_cli.storage import RemotePath
 from phi4audio_cli.types import Job
 
 s3fs = pytest.importorskip("s3fs")
@@ -40,29 +40,33 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath]:
 def test_files_are_written_read_and_listed(bucket: RemotePath) -> None:
     for name in ("a [1].txt", "what? #2.txt", "\u00fc 100%.txt"):
         for data in (b"the old one", b"the new one"):
-            remote.write(bucket / "out" / name, data)
-        assert remote.read(bucket / "out" / name) == b"the new one"
-    assert remote.names(bucket / "out") == {"a [1].txt", "what? #2.txt", "\u00fc 100%.txt"}
-    assert remote.names(bucket / "none") == set()
+            storage.write_remote(bucket / "out" / name, data)
+        assert storage.read_remote(bucket / "out" / name) == b"the new one"
+    assert storage.list_remote_names(bucket / "out") == {
+        "a [1].txt",
+        "what? #2.txt",
+        "\u00fc 100%.txt",
+    }
+    assert storage.list_remote_names(bucket / "none") == set()
     with pytest.raises(FileNotFoundError):
-        remote.read(bucket / "none.txt")
+        storage.read_remote(bucket / "none.txt")
 
 
 def test_a_listing_sees_what_others_wrote_meanwhile(bucket: RemotePath) -> None:
-    remote.write(bucket / "two/a.txt", b"a")
-    assert remote.names(bucket / "two") == {"a.txt"}
+    storage.write_remote(bucket / "two/a.txt", b"a")
+    assert storage.list_remote_names(bucket / "two") == {"a.txt"}
     other = s3fs.S3FileSystem(skip_instance_cache=True)
     other.pipe_file("calls/two/b.txt", b"b")
-    assert remote.names(bucket / "two") == {"a.txt", "b.txt"}
+    assert storage.list_remote_names(bucket / "two") == {"a.txt", "b.txt"}
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: RemotePath) -> None:
     with pytest.raises(OutputError, match="bucket does not exist"):
-        remote.leave_note(RemotePath("s3://none/out"))
+        storage.check_writable(RemotePath("s3://none/out"))
 
 
 def test_a_copy_has_its_original_s_time(bucket: RemotePath) -> None:
-    remote.write(bucket / "talk.wav", b"sound")
-    with fetched(Job(0, bucket.key / "talk.wav", url="s3://calls/talk.wav")) as copy:
+    storage.write_remote(bucket / "talk.wav", b"sound")
+    with open_local_copy(Job(0, bucket.key / "talk.wav", url="s3://calls/talk.wav")) as copy:
         found = copy.stat()
-    assert look_at("s3://calls/talk.wav") == (found.st_size, int(found.st_mtime))
+    assert remote_stat("s3://calls/talk.wav") == (found.st_size, int(found.st_mtime))

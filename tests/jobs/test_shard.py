@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.jobs.shard import USUAL_BYTES, Shard, recording_bytes
+from phi4audio_cli.jobs.shard import DEFAULT_RECORDING_BYTES, Shard, recording_bytes
 from phi4audio_cli.types import Job
 
 
@@ -24,7 +24,7 @@ def test_every_recording_is_in_one_part_and_parts_differ_by_one_recording_at_mos
     jobs = jobs_of(sizes)
     size = dict(zip((job.source for job in jobs), sizes, strict=True))
     parts = [
-        Shard(number, count).of(jobs, lambda job: size[job.source])
+        Shard(number, count).select_jobs(jobs, lambda job: size[job.source])
         for number in range(1, count + 1)
     ]
     assert sorted(job.source for part in parts for job in part) == sorted(size)
@@ -32,7 +32,9 @@ def test_every_recording_is_in_one_part_and_parts_differ_by_one_recording_at_mos
     assert max(loads) - min(loads) <= max(sizes, default=0) + len(sizes)
     for part in parts:
         assert [job.index for job in part] == list(range(len(part)))
-        assert part == Shard(parts.index(part) + 1, count).of(jobs, lambda job: size[job.source])
+        assert part == Shard(parts.index(part) + 1, count).select_jobs(
+            jobs, lambda job: size[job.source]
+        )
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "3", "3/", "a/b", "-1/4", "1/0", "", "1/4/2"])
@@ -49,5 +51,7 @@ def test_a_shard_is_read_and_named() -> None:
 def test_unknown_sizes_count_as_usual(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"12345")
     assert recording_bytes(Job(0, tmp_path / "a.wav")) == 5
-    assert recording_bytes(Job(0, tmp_path / "gone.wav")) == USUAL_BYTES
-    assert recording_bytes(Job(0, Path("a.wav"), url="https://host/a.wav")) == USUAL_BYTES
+    assert recording_bytes(Job(0, tmp_path / "gone.wav")) == DEFAULT_RECORDING_BYTES
+    assert (
+        recording_bytes(Job(0, Path("a.wav"), url="https://host/a.wav")) == DEFAULT_RECORDING_BYTES
+    )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phi4audio_cli.audio.chunking import cut_at_quiet
-from phi4audio_cli.checks.listening import sample
+from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.doctor.audio_checks import bundled_sample
 from phi4audio_cli.model.local import LocalBackend
-from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Generation, Request
 
 
 def demo_requests(seconds: int) -> list[Request]:
     """Ask for a transcript of the first seconds of the interview, in chunks of 9 s at most."""
-    speech, rate = sample("interview")
+    speech, rate = bundled_sample("interview")
     task = Transcribe("English", align="none")
-    chunks = cut_at_quiet([speech[: seconds * rate]], rate, 9.0)
+    chunks = chunk_at_silence([speech[: seconds * rate]], rate, 9.0)
     return [request for chunk in chunks for request in task.requests(0, chunk)]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from phi4audio_cli.checkpoint.resolve import resolve
+from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.model import linears
 from phi4audio_cli.model.generate import generate
 from phi4audio_cli.model.linears import (
@@ -93,7 +93,9 @@ def test_the_demo_says_the_same_packed_or_not_in_any_batch(monkeypatch: pytest.M
     found = []
     for least in (0, 1 << 40):
         monkeypatch.setattr(linears, "PACKED_FROM", least)
-        backend = open_local_backend(resolve("demo", offline=True), device="cpu", dtype="float32")
+        backend = open_local_backend(
+            resolve_model("demo", offline=True), device="cpu", dtype="float32"
+        )
         found += [tokens(backend, requests, batch_size) for batch_size in (1, 5)]
     assert all(found[0])
     assert all(each == found[0] for each in found)

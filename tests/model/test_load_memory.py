@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.make_checkpoint import Size, make
+from tools.make_checkpoint.random_checkpoint import NetworkSize, make
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench_load.py"
 VISION = {"hidden": 32, "mlp": 48, "layers": 2, "heads": 2}
-MEDIUM = Size(768, 12, 4, 3072, 12, 64, 4, 96, 2, 16, VISION, 32, 24)
+MEDIUM = NetworkSize(768, 12, 4, 3072, 12, 64, 4, 96, 2, 16, VISION, 32, 24)
 
 
 WORKING_BYTES = 64_000_000

@@ -16,7 +16,7 @@ from phi4audio_cli.model.decoder import Decoder
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend
 from phi4audio_cli.model.serving import STRUCK_IN_A_ROW
-from phi4audio_cli.types import Chunk, Generation, Request, Unanswered
+from phi4audio_cli.types import Chunk, Generation, Request, RequestFailed
 from tests.model.small import save_tokenizer, small_model
 
 RATE = 16_000
@@ -52,7 +52,7 @@ def requests(count: int = 8, seconds: float = 0.6) -> list[Request]:
     return [Request(each, chunk(each, seconds), "ABC", 5) for each in range(count)]
 
 
-def answers(backend: LocalBackend, asked: list[Request]) -> dict[int, Generation | Unanswered]:
+def answers(backend: LocalBackend, asked: list[Request]) -> dict[int, Generation | RequestFailed]:
     found = list(backend.generate(asked))
     assert len(found) == len(asked)
     by_job = {answer.request.job: answer for answer in found}
@@ -60,7 +60,7 @@ def answers(backend: LocalBackend, asked: list[Request]) -> dict[int, Generation
     return by_job
 
 
-def tokens(found: dict[int, Generation | Unanswered]) -> dict[int, tuple[int, ...] | None]:
+def tokens(found: dict[int, Generation | RequestFailed]) -> dict[int, tuple[int, ...] | None]:
     return {
         job: each.tokens if isinstance(each, Generation) else None for job, each in found.items()
     }
@@ -174,7 +174,7 @@ def test_one_request_that_never_fits_fails_alone(backend, watched, undisturbed):
     long = Request(99, chunk(99, 5.0), "ABC", 5)
     found = answers(backend, [*requests(), long])
     lost = found.pop(99)
-    assert isinstance(lost, Unanswered)
+    assert isinstance(lost, RequestFailed)
     assert isinstance(lost.error, FileError)
     assert "from 99.0 to 104.0 s" in str(lost.error)
     assert "--chunk-seconds" in str(lost.error)
@@ -220,7 +220,7 @@ def test_another_error_is_pinned_on_the_request_that_causes_it(backend, undistur
     monkeypatch.setattr(backend.model.audio, "embed", fail)
     found = answers(backend, [*requests(), bad])
     lost = found.pop(99)
-    assert isinstance(lost, Unanswered)
+    assert isinstance(lost, RequestFailed)
     assert isinstance(lost.error, ValueError)
     assert tokens(found) == undisturbed
     assert backend.batch_size == 8
@@ -237,7 +237,7 @@ def test_numbers_that_overflow_cost_their_own_request_only(backend, undisturbed,
     monkeypatch.setattr(backend.model.audio, "embed", overflow)
     monkeypatch.setattr(backend, "heard_together", 8)
     found = answers(backend, requests())
-    lost = [job for job, each in found.items() if isinstance(each, Unanswered)]
+    lost = [job for job, each in found.items() if isinstance(each, RequestFailed)]
     assert len(lost) == 1
     assert "overflow" in str(found.pop(lost[0]).error)
     assert tokens(found) == {job: said for job, said in undisturbed.items() if job not in lost}
@@ -262,9 +262,9 @@ def test_numbers_that_overflow_in_the_decoder_are_no_end_of_an_answer(
         return logits
 
     logits_of = Decoder._logits
-    monkeypatch.setattr(Decoder, "_logits", overflow)
+    monkeypatch.setattr(Decoder, "_run_checkpoint", overflow)
     found = answers(backend, requests())
-    [lost] = [job for job, each in found.items() if isinstance(each, Unanswered)]
+    [lost] = [job for job, each in found.items() if isinstance(each, RequestFailed)]
     assert "overflow" in str(found.pop(lost).error)
     del expected[lost]
     assert tokens(found) == expected
@@ -286,7 +286,7 @@ def test_a_request_that_cannot_be_prepared_costs_itself_only(
     asked.insert(3, Request(99, chunk(99, 0.6), "ABC", 5))
     found = answers(backend, asked)
     lost = found.pop(99)
-    assert isinstance(lost, Unanswered)
+    assert isinstance(lost, RequestFailed)
     assert isinstance(lost.error, ValueError if "frames" in str(error) else FileError)
     assert tokens(found) == undisturbed
 
@@ -304,7 +304,7 @@ def test_what_cannot_be_prepared_is_told_although_nothing_else_comes(backend, mo
         assert told.wait(20), "the flush came and the request was not given back"
 
     for answer in backend.generate(feed()):
-        assert isinstance(answer, Unanswered)
+        assert isinstance(answer, RequestFailed)
         told.set()
     assert told.is_set()
 
@@ -335,6 +335,6 @@ def test_an_error_that_nothing_escapes_is_raised_as_what_it_is(backend, watched)
         raise TypeError("a bug")
 
     watched(seen)
-    found: list[Generation | Unanswered] = []
+    found: list[Generation | RequestFailed] = []
     with pytest.raises(TypeError, match="a bug"):
         found.extend(backend.generate(requests(STRUCK_IN_A_ROW + 5)))

@@ -70,7 +70,7 @@ def test_tokens_are_those_of_transformers_penalty(model, monkeypatch):
         seen.append(logits[0].clone())
         return logits
 
-    monkeypatch.setattr(Decoder, "_logits", spy)
+    monkeypatch.setattr(Decoder, "_run_checkpoint", spy)
     [told] = generate(model, [replace(row, repetition_penalty=1.4)], set())
     assert len(told.tokens) == BUDGET
     processor = RepetitionPenaltyLogitsProcessor(1.4)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from phi4audio_cli.checkpoint.resolve import resolve
+from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import CheckpointError, ModelError
 from phi4audio_cli.model import placement, quantize
@@ -38,7 +38,7 @@ DECODER_LINEARS = 4
 
 @pytest.fixture(scope="module")
 def backends() -> dict[str, LocalBackend]:
-    folder = resolve("demo", offline=True)
+    folder = resolve_model("demo", offline=True)
     return {
         kind: open_local_backend(folder, device="cpu", dtype="float32", quantize=kind)
         for kind in ("none", *KINDS)

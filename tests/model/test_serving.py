@@ -14,7 +14,7 @@ from phi4audio_cli.model import serving
 from phi4audio_cli.model.decoder import Decoder
 from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend
-from phi4audio_cli.types import Chunk, Generation, Request, Unanswered
+from phi4audio_cli.types import Chunk, Generation, Request, RequestFailed
 from tests.model.small import save_tokenizer, small_model
 
 RATE = 16_000
@@ -91,7 +91,7 @@ def test_numbers_that_overflowed_in_a_slot_reach_nobody_after(backend, monkeypat
     bad = Request(1, replace(chunk(1, 4.0), samples=chunk(1, 4.0).samples * torch.nan), "ABC", 8)
     monkeypatch.setattr(backend, "batch_size", 2)
     found = {answer.request.job: answer for answer in backend.generate([first, bad, third])}
-    assert isinstance(found[1], Unanswered)
+    assert isinstance(found[1], RequestFailed)
     assert found[2].tokens == expected.tokens
     assert len(found[0].tokens) == 30
 
@@ -110,7 +110,7 @@ def test_a_longer_row_may_join_shorter_ones(backend, monkeypatch):
         capacities.append(capacity)
         grow(self, capacity)
 
-    monkeypatch.setattr(Decoder, "grow", watched)
+    monkeypatch.setattr(Decoder, "add_groups", watched)
     monkeypatch.setattr(backend, "batch_size", 2)
     backend.writer.drop_slots()
     found = {answer.request.job: answer.tokens for answer in backend.generate(asked)}

@@ -6,25 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Span, Word
-from tests.tasks.test_transcribe import RATE, answer, chunk
+from tests.tasks.test_transcribe_task import RATE, answer, chunk
 
-SAID = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+SPOKEN_WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
 def words(first: int, last: int) -> tuple[Word, ...]:
     """Word number n is said from second n to n + 0.5."""
-    spoken = enumerate(SAID[first:last], start=first)
+    spoken = enumerate(SPOKEN_WORDS[first:last], start=first)
     return tuple(Word(f" {word}" if n > first else word, n, n + 0.5, 0.9) for n, word in spoken)
 
 
-def heard(task: Transcribe, index: int, first: int, last: int, *, timed: bool):
+def overlapping_answer(task: Transcribe, index: int, first: int, last: int, *, timed: bool):
     """Answer about the chunk that hears words `first` to `last`."""
     piece = replace(
         chunk(index, first, last - first), speech=(Span(first * RATE, last * RATE),) * (not timed)
     )
-    text = " ".join(SAID[first:last])
+    text = " ".join(SPOKEN_WORDS[first:last])
     return answer(task, piece, text, words=words(first, last) if timed else ())
 
 
@@ -33,9 +33,12 @@ def heard(task: Transcribe, index: int, first: int, last: int, *, timed: bool):
 def test_no_word_is_lost_or_doubled(align: str, stop: int, start: int):
     task = Transcribe(align=align)
     timed = align == "attention"
-    pieces = [heard(task, 0, 0, stop, timed=timed), heard(task, 1, start, 8, timed=timed)]
+    pieces = [
+        overlapping_answer(task, 0, 0, stop, timed=timed),
+        overlapping_answer(task, 1, start, 8, timed=timed),
+    ]
     result = task.assemble(pieces, seconds=8)
-    assert result.text.split() == SAID
+    assert result.text.split() == SPOKEN_WORDS
     edges = [edge for segment in result.segments for edge in (segment.start, segment.end)]
     assert edges == sorted(edges)
     assert [segment.id for segment in result.segments] == list(range(len(result.segments)))
@@ -45,7 +48,10 @@ def test_no_word_is_lost_or_doubled(align: str, stop: int, start: int):
 
 def test_a_chunk_with_nothing_of_its_own_leaves_no_segment():
     task = Transcribe()
-    pieces = [heard(task, 0, 0, 5, timed=True), heard(task, 1, 3, 5, timed=True)]
+    pieces = [
+        overlapping_answer(task, 0, 0, 5, timed=True),
+        overlapping_answer(task, 1, 3, 5, timed=True),
+    ]
     result = task.assemble(pieces, seconds=8)
-    assert result.text.split() == SAID[:5]
+    assert result.text.split() == SPOKEN_WORDS[:5]
     assert all(segment.text for segment in result.segments)

@@ -8,25 +8,27 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.tasks.prompts import Prompts, fill
+from phi4audio_cli.tasks.prompts import Prompts, fill_placeholders
 
 
-def test_what_is_filled_in_is_not_searched_itself():
-    assert fill("{prompt} in {language}", prompt="say {language}", language="French") == (
-        "say {language} in French"
-    )
-    assert fill("{prompt}{prompt} {other} {}", prompt="a") == "aa {other} {}"
+def test_inserted_text_is_not_substituted_again():
+    assert fill_placeholders(
+        "{prompt} in {language}", prompt="say {language}", language="French"
+    ) == ("say {language} in French")
+    assert fill_placeholders("{prompt}{prompt} {other} {}", prompt="a") == "aa {other} {}"
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean translate"):
-        Prompts.changed({"translat": "x"})
+        Prompts.with_overrides({"translat": "x"})
 
 
-def test_a_text_that_leaves_out_what_is_filled_in_is_an_error():
+def test_a_prompt_without_its_placeholder_is_an_error():
     with pytest.raises(UsageError, match=r"prompts\.translate.*\{language\}"):
-        Prompts.changed({"translate": "Translate it."})
-    assert Prompts.changed({"paragraph": "What is it about?"}).paragraph == "What is it about?"
+        Prompts.with_overrides({"translate": "Translate it."})
+    assert (
+        Prompts.with_overrides({"paragraph": "What is it about?"}).paragraph == "What is it about?"
+    )
 
 
 def test_the_documentation_lists_every_prompt_as_it_is():

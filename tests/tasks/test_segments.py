@@ -6,18 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from phi4audio_cli.tasks.ask import Ask
+from phi4audio_cli.tasks.ask_task import Ask
 from phi4audio_cli.tasks.quality import quality_warnings
-from phi4audio_cli.tasks.summarize import Summarize
+from phi4audio_cli.tasks.summarize_task import Summarize
 from phi4audio_cli.tasks.task import Task
-from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Word
 
-from .answers import (
-    TALK,
-    answer,
-    chunk,
-)
+from .scripted_answers import FIRST_SENTENCE, chunk, make_answer
 
 
 def words(*times: tuple[float, float]) -> tuple[Word, ...]:
@@ -29,9 +25,9 @@ def test_speech_without_text_is_counted():
     chunks = [chunk(10, n, 10 * n) for n in range(3)]
     first, second, third = (next(iter(task.requests(0, each))) for each in chunks)
     answers = [
-        replace(answer(first, TALK), words=words((0, 3), (4.5, 5), (9, 10))),
-        answer(second, ""),
-        answer(third, TALK),
+        replace(make_answer(first, FIRST_SENTENCE), words=words((0, 3), (4.5, 5), (9, 10))),
+        make_answer(second, ""),
+        make_answer(third, FIRST_SENTENCE),
     ]
     result = task.assemble(answers, 30)
     assert result.speech == 30
@@ -43,15 +39,15 @@ def test_speech_without_text_is_counted():
     assert quality_warnings(result, max_uncovered=0.5) == quality_warnings(result)[:1]
 
 
-def test_where_nobody_listened_speech_is_not_known():
+def test_speech_duration_is_unknown_without_vad():
     task = Transcribe("English")
     [request] = task.requests(0, chunk(speech=()))
-    result = task.assemble([answer(request, "")], 40)
+    result = task.assemble([make_answer(request, "")], 40)
     assert (result.speech, result.uncovered) == (None, 0)
     assert task.assemble([], 40).speech == 0  # somebody listened: there was nothing
 
 
-def test_two_speakers_at_once_are_in_order_and_lose_nothing():
+def test_overlapping_speakers_stay_in_order_and_complete():
     """Their chunks overlap, but they don't say the same twice."""
     task = Transcribe("English")
     pieces = [
@@ -59,10 +55,10 @@ def test_two_speakers_at_once_are_in_order_and_lose_nothing():
         chunk(10, 1, 20, speaker="left"),
         chunk(25, 2, 2, speaker="right"),
     ]
-    answers = [answer(r, TALK) for each in pieces for r in task.requests(0, each)]
+    answers = [make_answer(r, FIRST_SENTENCE) for each in pieces for r in task.requests(0, each)]
     result = task.assemble(answers, 30)
     assert [(each.speaker, each.text) for each in result.segments] == [
-        ("left", TALK), ("right", TALK), ("left", TALK),
+        ("left", FIRST_SENTENCE), ("right", FIRST_SENTENCE), ("left", FIRST_SENTENCE),
     ]  # fmt: skip
     assert [each.id for each in result.segments] == [0, 1, 2]
     assert result.speech == 45
@@ -72,9 +68,12 @@ def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
     task = Transcribe("English", align="speech")
     pieces = [chunk(10, 0, 0), chunk(10, 1, 5)]
     first, second = (next(iter(task.requests(0, each))) for each in pieces)
-    result = task.assemble([answer(first, TALK), answer(second, "")], 15)
-    assert result.text == TALK
-    assert [(each.text, each.flags) for each in result.segments] == [(TALK, ()), ("", ("empty",))]
+    result = task.assemble([make_answer(first, FIRST_SENTENCE), make_answer(second, "")], 15)
+    assert result.text == FIRST_SENTENCE
+    assert [(each.text, each.flags) for each in result.segments] == [
+        (FIRST_SENTENCE, ()),
+        ("", ("empty",)),
+    ]
     assert result.uncovered == 5
 
 
@@ -82,6 +81,6 @@ def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
 def test_a_summary_that_was_cut_short_says_so(task: Task):
     [request] = task.requests(0, chunk(30))
     for finish, lines in (("stop", 0), ("length", 1)):
-        result = task.assemble([answer(request, (TALK, finish))], 30)
+        result = task.assemble([make_answer(request, (FIRST_SENTENCE, finish))], 30)
         assert result.finish == finish
         assert len(quality_warnings(result)) == lines

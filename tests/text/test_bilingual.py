@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi4audio_cli.text.bilingual import with_original
+from phi4audio_cli.text.bilingual import split_bilingual
 from phi4audio_cli.text.cues import DEFAULT_STYLE
-from phi4audio_cli.text.spread import spread
+from phi4audio_cli.text.words import interpolate_times
 from phi4audio_cli.types import Segment
 
 TEXTS = st.lists(
@@ -18,7 +18,9 @@ TEXTS = st.lists(
 
 
 def segment(said: str, text: str, seconds: float = 40.0, words: bool = True) -> Segment:
-    placed = spread(text, [(0.0, seconds / 2), (seconds * 0.6, seconds)]) if words else ()
+    placed = (
+        interpolate_times(text, [(0.0, seconds / 2), (seconds * 0.6, seconds)]) if words else ()
+    )
     return Segment(0, 0.0, seconds, text, "speech", words=placed, transcript=said)
 
 
@@ -35,7 +37,7 @@ def squeezed(text: str) -> str:
 @given(said=TEXTS, written=TEXTS.filter(bool), words=st.booleans())
 def test_no_word_is_lost_or_moved(said: list[str], written: list[str], words: bool):
     one = segment(" ".join(said), " ".join(written), words=words)
-    pieces = with_original(one, DEFAULT_STYLE)
+    pieces = split_bilingual(one, DEFAULT_STYLE)
     if not said:
         assert pieces == [one]
         return
@@ -51,7 +53,7 @@ def test_sentences_stand_above_their_translations():
     """The second sentence is long in one language and short in the other."""
     said = "Yes. I do not think that anybody in this room would want to do such a thing today. No."
     text = "Ja. Nein, das will hier keiner. Nein, auf gar keinen Fall, unter keinen Umständen, nie."
-    pieces = with_original(segment(said, text), DEFAULT_STYLE)
+    pieces = split_bilingual(segment(said, text), DEFAULT_STYLE)
     [last] = [piece.text for piece in pieces if "No." in piece.text]
     assert any(word in last for word in ("auf gar", "Fall", "unter", "Umständen"))
     [first] = [piece.text for piece in pieces if "Ja." in piece.text]
@@ -60,7 +62,7 @@ def test_sentences_stand_above_their_translations():
 
 def test_a_long_chunk_becomes_many_cues():
     said, text = " ".join(["seven"] * 50), " ".join(["sept"] * 50)
-    pieces = with_original(segment(said, text), DEFAULT_STYLE)
+    pieces = split_bilingual(segment(said, text), DEFAULT_STYLE)
     assert len(pieces) > 5
     for piece in pieces:
         above, below = piece.text.split("\n")

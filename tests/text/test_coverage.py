@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi4audio_cli.text.coverage import bridged, length, merged, uncovered_seconds
+from phi4audio_cli.text.coverage import fill_gaps, merge_intervals, total_length, uncovered_seconds
 
 STRETCHES = st.lists(
     st.tuples(st.integers(0, 100), st.integers(0, 20)).map(lambda pair: (pair[0], sum(pair)))
@@ -21,13 +21,13 @@ def seconds(stretches) -> set[int]:
 
 @given(STRETCHES, STRETCHES)
 def test_it_is_what_no_stretch_covers(speech, covered):
-    assert length(speech) == len(seconds(speech))
+    assert total_length(speech) == len(seconds(speech))
     assert uncovered_seconds(speech, covered) == len(seconds(speech) - seconds(covered))
 
 
 @given(STRETCHES)
 def test_merged_stretches_share_nothing(stretches):
-    found = merged(stretches)
+    found = merge_intervals(stretches)
     assert seconds(found) == seconds(stretches)
     assert all(one[1] < other[0] for one, other in pairwise(found))
 
@@ -45,10 +45,10 @@ def test_merged_stretches_share_nothing(stretches):
 )
 def test_short_gaps_in_speech_are_bridged(words, uncovered):
     speech = [(0.0, 10.0)]
-    assert uncovered_seconds(speech, bridged(words, speech)) == pytest.approx(uncovered)
+    assert uncovered_seconds(speech, fill_gaps(words, speech)) == pytest.approx(uncovered)
 
 
 def test_a_pause_is_no_speech_and_needs_no_words():
     speech = [(0.0, 5.0), (25.0, 30.0)]
     words = [(0.5, 4.5), (25.5, 29.0)]
-    assert uncovered_seconds(speech, bridged(words, speech)) == 0
+    assert uncovered_seconds(speech, fill_gaps(words, speech)) == 0

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4audio_cli.text.breaks import Break, break_after, width
 from phi4audio_cli.text.cues import Cue, CueStyle, make_cues
-from phi4audio_cli.text.lines import break_lines, wrap
-from phi4audio_cli.text.spread import spread
+from phi4audio_cli.text.line_breaks import Break, break_after, break_lines, display_width, wrap_text
+from phi4audio_cli.text.words import interpolate_times
 from phi4audio_cli.types import Segment, Word
 
 GAP = 84
@@ -20,7 +19,7 @@ GAP = 84
 
 def segment(text: str, start: float, end: float) -> Segment:
     """Return a segment that is said evenly."""
-    return Segment(0, start, end, text, "speech", words=spread(text, [(start, end)]))
+    return Segment(0, start, end, text, "speech", words=interpolate_times(text, [(start, end)]))
 
 
 def said(*parts: tuple[str, float, float]) -> Segment:
@@ -97,7 +96,7 @@ def test_properties(given_segments: list[Segment], style: CueStyle) -> None:
     for cue in cues:
         assert cue.start < cue.end
         assert all(line and line == line.strip() for line in cue.text_lines)
-        assert all(width(line) <= 16 * style.max_line_width for line in cue.text_lines)
+        assert all(display_width(line) <= 16 * style.max_line_width for line in cue.text_lines)
         if cue.timed:
             assert len(cue.lines) <= style.max_lines
             assert cue.end - cue.start <= max(1000 * style.max_cue_seconds, 834)
@@ -227,7 +226,7 @@ def test_a_segment_without_words_is_one_cue_with_its_own_lines() -> None:
         (" well,", " then", Break.CLAUSE),
         (" so", " — then", Break.CLAUSE),
         ("、", "次", Break.CLAUSE),
-        (" the", " house", Break.LEANING),
+        (" the", " house", Break.FUNCTION_WORD),
         (" house", " of", Break.PHRASE),
         (" green", " house", Break.WORD),
     ],
@@ -241,7 +240,7 @@ def test_lines_hold_all_words_and_are_as_few_as_possible(words: list[str], lette
     spaced = [words[0], *(f" {word}" for word in words[1:])]
     counts = break_lines(spaced, 16 * letters)
     assert sum(counts) == len(words)
-    assert len(counts) == len(wrap(" ".join(words), 16 * letters))
+    assert len(counts) == len(wrap_text(" ".join(words), 16 * letters))
     places = iter(spaced)
     for count in counts:
         assert len("".join(next(places) for _ in range(count)).strip()) <= letters
@@ -249,6 +248,6 @@ def test_lines_hold_all_words_and_are_as_few_as_possible(words: list[str], lette
 
 @given(st.text(), st.integers(3, 40))
 def test_wrapping_keeps_the_text(text: str, letters: int) -> None:
-    lines = wrap(text, 16 * letters)
+    lines = wrap_text(text, 16 * letters)
     assert "".join("".join(lines).split()) == "".join(text.split())
-    assert all(width(line) <= 16 * letters for line in lines)
+    assert all(display_width(line) <= 16 * letters for line in lines)

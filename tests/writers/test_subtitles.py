@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4audio_cli.text.cues import CueStyle, make_cues
-from phi4audio_cli.text.spread import spread
+from phi4audio_cli.text.words import interpolate_times
 from phi4audio_cli.types import Metadata, Segment, Transcript
 from phi4audio_cli.writers import FORMATS, expand_formats, render
 
@@ -29,7 +29,7 @@ Cues = list[tuple[float, float, str]]
 def transcript(*texts: str) -> Transcript:
     segments = tuple(
         Segment(index, 10.0 * index, 10.0 * index + 9, text, "speech",
-                words=spread(text, [(10.0 * index + 1, 10.0 * index + 8)]))
+                words=interpolate_times(text, [(10.0 * index + 1, 10.0 * index + 8)]))
         for index, text in enumerate(texts)
     )  # fmt: skip
     return Transcript(" ".join(texts), None, segments, 10.0 * len(texts), "Transcribe.")

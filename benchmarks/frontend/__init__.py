@@ -1,0 +1,1 @@
+"""Speed of reading, speech detection, chunking and features, without the model."""

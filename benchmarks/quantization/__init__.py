@@ -1,0 +1,1 @@
+"""Memory, speed and answers of quantized models next to the unquantized model."""

@@ -1,0 +1,113 @@
+"""Agreement of quantized models with the unquantized model, on recordings of digits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+
+from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.doctor.audio_checks import bundled_reference, bundled_sample
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.tasks.transcribe_task import Transcribe
+from phi4audio_cli.types import WIDE_BAND, Chunk, Generation, Request, Samples
+from training.spoken_digits import digit_tasks
+from training.spoken_digits.digit_corpus import read_fsdd
+from training.spoken_digits.digit_recordings import PHONE_RATE, RecordingBuilder
+
+BUNDLED_SAMPLES = ("interview", "medium", "pauses", "phone", "short")
+BATCHES = (1, 4, 16)
+SEED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording and what is said in it."""
+
+    samples: Samples
+    rate: int
+    said: str
+
+
+def print_agreement(options: argparse.Namespace) -> None:
+    """Print a table: error rates, tokens equal to the unquantized model's, batches compared."""
+    sets = {"bundled samples": list(_bundled())}
+    if options.fsdd.is_dir():
+        sets["spoken digits, 16 kHz"] = list(_digits(options.fsdd, WIDE_BAND, options.clips))
+        sets["spoken digits, 8 kHz"] = list(_digits(options.fsdd, PHONE_RATE, options.clips))
+    print("\n| recordings | weights | WER % | tokens as unquantized % | answers as unquantized |"
+          " batches of 1, 4, 16 |")  # fmt: skip
+    print("| --- |" + " --- |" * 5)
+    folder, place = Path(options.model), {"device": options.device, "dtype": options.dtype}
+    backends = {
+        kind: open_local_backend(folder, **place, quantize=kind) for kind in options.variants
+    }
+    for name, clips in sets.items():
+        base: list[tuple[int, ...]] = []
+        for kind in options.variants:
+            told = [_transcribe(backends[kind], clips, size) for size in BATCHES]
+            tokens = [[answer.tokens for answer in answers] for answers in told]
+            base = base or tokens[0]
+            same = "same tokens" if all(one == tokens[0] for one in tokens) else "other tokens"
+            equal = sum(one == other for one, other in zip(base, tokens[0], strict=True))
+            print(
+                f"| {name} | {kind} | {_error_rate(clips, told[0]):.2f} |"
+                f" {100 * _equal_tokens(base, tokens[0]):.2f} | {equal} of {len(base)} | {same} |",
+                flush=True,
+            )
+
+
+def _bundled() -> Iterator[Clip]:
+    for name in BUNDLED_SAMPLES:
+        yield Clip(*bundled_sample(name), bundled_reference(name))
+
+
+def _digits(folder: Path, rate: int, count: int) -> Iterator[Clip]:
+    """Join left-out recordings: 1 to 12 digits by one voice."""
+    studio = RecordingBuilder(read_fsdd(folder, "test"), rate, SEED)
+    for index in range(count):
+        spoken = studio.short(1 + index % 12)
+        yield Clip(spoken.samples, rate, digit_tasks.digit_words(spoken.digits, "English"))
+
+
+def _transcribe(backend: LocalBackend, clips: Sequence[Clip], batch: int) -> list[Generation]:
+    """Answer chunk by chunk; the answers come back in the order of the audio."""
+    backend.batch_size = batch
+    answers = []
+    for answer in backend.generate(_requests(clips)):
+        if not isinstance(answer, Generation):
+            raise answer.error
+        answers.append(answer)
+    return sorted(answers, key=_audio_order)
+
+
+def _requests(clips: Sequence[Clip]) -> Iterator[Request]:
+    task = Transcribe("English", align="none")
+    for index, clip in enumerate(clips):
+        for chunk in chunk_at_silence([clip.samples], clip.rate, task.max_chunk_seconds):
+            yield from task.requests(index, chunk)
+
+
+def _audio_order(answer: Generation) -> tuple[int, int]:
+    chunk: Chunk | None = answer.request.chunk
+    return answer.request.job, chunk.start if chunk else 0
+
+
+def _error_rate(clips: Sequence[Clip], answers: Sequence[Generation]) -> float:
+    """Word error rate in percent."""
+    told = ["" for _ in clips]
+    for answer in answers:
+        told[answer.request.job] += f" {answer.text}"
+    rate: float = jiwer.wer([clip.said for clip in clips], told)
+    return 100 * rate
+
+
+def _equal_tokens(base: Sequence[tuple[int, ...]], other: Sequence[tuple[int, ...]]) -> float:
+    """Share of the base's tokens that the other has too, aligned like words for an error rate."""
+    said, told = ([" ".join(map(str, tokens)) for tokens in each] for each in (base, other))
+    kept = [(one, two) for one, two in zip(said, told, strict=True) if one]
+    rate: float = jiwer.wer([one for one, _ in kept], [two for _, two in kept])
+    return 1 - rate

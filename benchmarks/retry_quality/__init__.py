@@ -1,0 +1,1 @@
+"""False alarms and misses of the defect checks, and the effect of retries."""

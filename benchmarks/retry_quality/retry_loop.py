@@ -1,0 +1,30 @@
+"""Answer the requests and retries of a task, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from phi4audio_cli.tasks.transcribe_task import Transcribe
+from phi4audio_cli.types import Chunk, Generation, Request
+
+AnswerRound = Callable[[Sequence[Request]], Sequence[Generation]]
+"""Answers a round of requests, in any order."""
+
+
+def answer_with_retries(
+    task: Transcribe, chunks: Sequence[Chunk], answering: AnswerRound
+) -> list[list[Generation]]:
+    """Asks about chunks, each a recording of its own, until the task is content.
+
+    Returns:
+        The answers about each chunk, that to the first request first.
+    """
+    answers: list[list[Generation]] = [[] for _ in chunks]
+    waiting = [request for job, chunk in enumerate(chunks) for request in task.requests(job, chunk)]
+    while waiting:
+        told = sorted(answering(waiting), key=lambda answer: answer.request.job)
+        waiting = []
+        for answer in told:
+            answers[answer.request.job].append(answer)
+            waiting += task.retry(answer)
+    return answers

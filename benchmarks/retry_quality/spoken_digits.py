@@ -1,0 +1,129 @@
+"""Transcribe spoken digits with the model, with and without retries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+import numpy as np
+
+from phi4audio_cli.model.local import LocalBackend
+from phi4audio_cli.tasks.quality import suspected_defects
+from phi4audio_cli.tasks.transcribe_task import Transcribe
+from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
+from training.spoken_digits import digit_tasks
+from training.spoken_digits.digit_corpus import read_fsdd, resample
+from training.spoken_digits.digit_recordings import PHONE_RATE, DigitRecording, RecordingBuilder
+
+from .retry_loop import answer_with_retries
+
+LOW_WER = 0.1
+"""An answer with a WER up to this was no reason to ask again."""
+
+HIGH_WER = 0.5
+"""One with more should not go unnoticed."""
+
+
+@dataclass(frozen=True)
+class RetryFigures:
+    """What repairs did to a set of recordings."""
+
+    clips: int
+    before: float
+    """WER of the first answers."""
+    after: float
+    suspected: int
+    wrongly: int
+    """Suspected though heard well."""
+    repaired: int
+    worse: int
+    """Repaired, with more errors than before."""
+    flagged: int
+    missed: int
+    """Heard badly in the end, without a flag."""
+
+
+def make_full_chunks(fsdd: Path, split: str, count: int) -> list[DigitRecording]:
+    """Makes telephone recordings of 40 s full of digits."""
+    studio = RecordingBuilder(read_fsdd(fsdd, split), PHONE_RATE, seed=300)
+    return [studio.full() for _ in range(count)]
+
+
+def make_repeated_digit(fsdd: Path, split: str, count: int) -> list[DigitRecording]:
+    """Makes telephone recordings in which one digit is said 20 to 40 times."""
+    rng = np.random.default_rng(400)
+    recordings = read_fsdd(fsdd, split)
+    voices = sorted({one.voice for one in recordings})
+    clips = []
+    for number in range(count):
+        voice, digit = str(rng.choice(voices)), number % 10
+        takes = [
+            resample(one.samples, one.rate, PHONE_RATE)
+            for one in recordings
+            if (one.voice, one.digit) == (voice, digit)
+        ]
+        clips.append(_repeated(takes, digit, int(rng.integers(20, 41)), rng))
+    return clips
+
+
+def _repeated(
+    takes: Sequence[np.ndarray], digit: int, times: int, rng: np.random.Generator
+) -> DigitRecording:
+    parts, spans, used = [np.zeros(2000, np.float32)], [], 2000
+    for _ in range(times):
+        word = takes[int(rng.integers(len(takes)))]
+        gap = np.zeros(int(rng.uniform(0.1, 0.5) * PHONE_RATE), np.float32)
+        parts += [word, gap]
+        spans.append((used / PHONE_RATE, (used + len(word)) / PHONE_RATE))
+        used += len(word) + len(gap)
+    samples = np.concatenate(parts)
+    noise = rng.standard_normal(len(samples)).astype(np.float32)
+    return DigitRecording(samples + 0.003 * noise, PHONE_RATE, [digit] * times, spans)
+
+
+def measure(backend: LocalBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
+    """Transcribes each clip as one chunk, and repairs what is doubtful."""
+    task = Transcribe("English", align="none")
+    answers = answer_with_retries(
+        task, [_chunk(clip) for clip in clips], lambda waiting: _answers(backend, waiting)
+    )
+    said = [digit_tasks.digit_words(clip.digits, "English") for clip in clips]
+    before = [task.assemble(each[:1], 40).text for each in answers]
+    results = [task.assemble(each, 40) for each in answers]
+    after = [result.text for result in results]
+    errors = [jiwer.wer(*pair) for pair in zip(said, before, strict=True)]
+    errors_after = [jiwer.wer(*pair) for pair in zip(said, after, strict=True)]
+    suspected = [bool(suspected_defects(each[0], "English")) for each in answers]
+    repaired = [_is_repaired(result) for result in results]
+    flagged = [any(segment.flags for segment in result.segments) for result in results]
+    rows = list(zip(errors, errors_after, suspected, repaired, flagged, strict=True))
+    return RetryFigures(
+        clips=len(clips),
+        before=jiwer.wer(said, before),
+        after=jiwer.wer(said, after),
+        suspected=sum(suspected),
+        wrongly=sum(doubted and error <= LOW_WER for error, _, doubted, _, _ in rows),
+        repaired=sum(repaired),
+        worse=sum(mended and new > old for old, new, _, mended, _ in rows),
+        flagged=sum(flagged),
+        missed=sum(new > HIGH_WER and not marked for _, new, _, _, marked in rows),
+    )
+
+
+def _is_repaired(result: Transcript) -> bool:
+    return any(segment.tried and segment.tried[-1] != "first" for segment in result.segments)
+
+
+def _answers(backend: LocalBackend, waiting: Sequence[Request]) -> list[Generation]:
+    found = list(backend.generate(waiting))
+    failed = [each for each in found if not isinstance(each, Generation)]
+    if failed:
+        raise RuntimeError(f"{len(failed)} requests were not answered")
+    return [each for each in found if isinstance(each, Generation)]
+
+
+def _chunk(clip: DigitRecording) -> Chunk:
+    speech = tuple(Span(int(a * clip.rate), int(b * clip.rate)) for a, b in clip.spans)
+    return Chunk(0, clip.samples.astype(np.float32), clip.rate, 0, speech)

@@ -1,0 +1,1 @@
+"""Cost of the cluster driver, and a simulation of many workers (docs/scale.md)."""

@@ -1,0 +1,116 @@
+"""Lower bounds of stage times: operations over matrix throughput, bytes over bandwidth."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from phi4audio_cli.model.hearing import embed_audio
+from phi4audio_cli.model.inputs import Prepared
+from phi4audio_cli.model.linears import can_pack
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.writing import Writer, positions_of
+from phi4audio_cli.types import WIDE_BAND, Chunk, Request, Samples
+
+MATRIX_SIDE = 2048
+COPIED_BYTES = 1 << 28
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLimits:
+    """Measured on this machine, in the checkpoint's dtype."""
+
+    flops: float
+    """Operations a second of a product of large matrices."""
+    bandwidth: float
+    """Bytes read a second by a product of a large matrix with a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What a checkpoint's stages must do."""
+
+    encoder: float
+    """Operations for a second of audio."""
+    prefill: float
+    """Operations for a second of audio."""
+    step: float
+    """Bytes of weights that every decode step reads."""
+    token: float
+    """Operations for a token, beside attention."""
+
+
+def measure_machine(device: str, dtype: torch.dtype) -> MachineLimits:
+    """Measure matrix throughput and bandwidth; the best of some rounds."""
+    matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
+    vector = torch.randn(MATRIX_SIDE, device=device).to(dtype)
+    tall = matrix.repeat(COPIED_BYTES // matrix.nbytes, 1)
+    product = _best_time(lambda: matrix @ matrix, device)
+    reading = _best_time(lambda: tall @ vector, device)
+    return MachineLimits(2 * MATRIX_SIDE**3 / product, tall.nbytes / reading)
+
+
+def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> StageCost:
+    """Count the operations of one chunk in encoder and prefill, and the bytes of a step."""
+    backend = open_local_backend(folder, device=device, dtype=dtype)
+    seconds = len(samples) / WIDE_BAND
+    row = backend.inputs.prepare(Request(0, Chunk(0, samples, WIDE_BAND, 0), "Transcribe.", 1))
+    with torch.inference_mode():
+        encoder = _count_flops(lambda: embed_audio(backend.model, [row]))
+        [heard] = embed_audio(backend.model, [row])
+        prefill = _count_flops(lambda: _prefill(backend, row, heard))
+    decoder = [backend.model.model.layers, backend.model.lm_head]
+    weights = [each for part in decoder for each in part.parameters()]
+    step = sum(weight.nbytes for weight in weights)
+    token = 2 * sum(weight.numel() for weight in weights)
+    return StageCost(encoder / seconds, prefill / seconds, float(step), float(token))
+
+
+def minimum_seconds(
+    machine: MachineLimits, cost: StageCost, seconds: float, tokens: int, batch: int
+) -> dict[str, float]:
+    """Return the least seconds each stage needs for so much audio and so many tokens."""
+    return {
+        "encoder": seconds * cost.encoder / machine.flops,
+        "prefill": seconds * cost.prefill / machine.flops,
+        "decode steps": max(
+            tokens / batch * cost.step / machine.bandwidth, tokens * cost.token / machine.flops
+        ),
+    }
+
+
+def _prefill(backend: LocalBackend, row: Prepared, heard: torch.Tensor) -> None:
+    writer = Writer(backend.model, ())
+    writer.make_room(1, positions_of(row))
+    writer.begin([(row, heard)])
+
+
+def _count_flops(run: Callable[[], Any]) -> float:
+    counted = {torch.ops.mkldnn._linear_pointwise: _packed_flops} if can_pack() else {}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def _packed_flops(hidden: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """Operations of a product that torch's counter doesn't know, by the shapes of its factors."""
+    return 2 * math.prod(hidden) * weight[0]
+
+
+def _best_time(run: Callable[[], Any], device: str) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        run()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times)

@@ -1,0 +1,243 @@
+"""Transcribe the clips with phi4audio and time its stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks.speed.clips import TimedClip
+from benchmarks.speed.stage_timer import StageTimer
+from phi4audio_cli.audio import decode
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.reader import InProcessReader
+from phi4audio_cli.audio.speech_chunking import chunk_speech
+from phi4audio_cli.audio.subprocess_reader import ReaderProcesses, reader_count
+from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.model import answering, hearing
+from phi4audio_cli.model.decoder import Decoder
+from phi4audio_cli.model.encoder import AudioEncoder
+from phi4audio_cli.model.features import embedding_count
+from phi4audio_cli.model.inputs import InputBuilder
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.serving import Service
+from phi4audio_cli.model.writing import Writer
+from phi4audio_cli.pipeline import SourceOptions, run_pipeline
+from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
+from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
+
+READER_STAGES = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "listen", "vad*"))
+"""Stages of the readers' processes, which work ahead."""
+
+STAGES = (
+    (InputBuilder, "hear", "features"),
+    (hearing, "encode", "encoder"),
+    (Decoder, "read", "prefill"),
+    (Decoder, "step", "decode steps"),
+    (Writer, "_close_gaps", "moving rows"),
+    (answering, "align", "align"),
+    (Service, "_listen", "waiting"),
+    (InputBuilder, "decode", "text"),
+)
+
+
+class ForcedLengthTask(Transcribe):
+    """Transcribes with answers of given lengths, by the job's index; they end nowhere else."""
+
+    def __init__(self, work: Sequence[TimedClip], align: AlignMode) -> None:
+        super().__init__("English", align=align)
+        self.work = work
+
+    def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
+        """Ask for the chunk's share of the tokens that were drawn for the clip."""
+        for request in super().requests(job, chunk):
+            clip = self.work[job]
+            share = (clip.tokens or 0) * chunk.seconds / clip.seconds
+            forced = replace(request, max_new_tokens=max(1, round(share)))
+            yield request if clip.tokens is None else forced
+
+    def retry(self, answer: object) -> Sequence[Request]:
+        """Leave nonsense as it is."""
+        return ()
+
+
+class DecodeStepCounter:
+    """Counts decode steps, and the rows that each computes."""
+
+    def __init__(self) -> None:
+        self.steps = self.sequences = 0
+
+    def install(self) -> None:
+        """Look at every step."""
+        step = Decoder.step
+
+        def counted(self_: Decoder, tokens: Sequence[int], *more: Any) -> Any:
+            self.steps += 1
+            self.sequences += len(tokens)
+            return step(self_, tokens, *more)
+
+        setattr(Decoder, "step", counted)  # noqa: B010
+
+
+class PaddingCounter:
+    """Counts what share of the positions that encoder and prefill compute is padding."""
+
+    def __init__(self) -> None:
+        self.computed = self.real = 0
+
+    def install(self) -> None:
+        """Look at every pass of encoder and prefill: what it was given, and what it computes."""
+        encode, blocks = hearing.encode, AudioEncoder._blocks
+        read, layers = Decoder.read, Decoder._layers
+
+        def counted_encode(model: Any, chunks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            self.real += sum(embedding_count(len(chunk)) for chunk in chunks)
+            return encode(model, chunks)
+
+        def counted_blocks(self_: AudioEncoder, hidden: torch.Tensor, *more: Any) -> torch.Tensor:
+            self.computed += hidden.shape[0] * hidden.shape[1]
+            return blocks(self_, hidden, *more)
+
+        def counted_read(self_: Decoder, places: Any, prompts: Sequence[torch.Tensor]) -> Any:
+            self.real += sum(map(len, prompts))
+            return read(self_, places, prompts)
+
+        def counted_layers(self_: Decoder, hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
+            if named.get("kept") is not None:  # a prompt is read
+                self.computed += hidden.shape[0] * hidden.shape[1]
+            return layers(self_, hidden, *more, **named)
+
+        hearing.encode = counted_encode
+        for owner, name, counted in (
+            (AudioEncoder, "_blocks", counted_blocks),
+            (Decoder, "read", counted_read),
+            (Decoder, "_layers", counted_layers),
+        ):
+            setattr(owner, name, counted)
+
+
+def run_phi4audio(
+    folder: Path,
+    work: Sequence[TimedClip],
+    *,
+    batch: int,
+    device: str,
+    dtype: str,
+    align: AlignMode,
+    static: bool,
+) -> dict[str, Any]:
+    """Transcribe all clips, readers in processes of their own; what starts once is not counted.
+
+    `static`: in batches of clips like in length that all wait for the last answer.
+    """
+    on_gpu = device.startswith("cuda")
+    watch = StageTimer(torch.cuda.synchronize if on_gpu else lambda: None)
+    padding, steps = PaddingCounter(), DecodeStepCounter()
+    backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
+    if any(each.tokens for each in work):
+        backend.writer.stop_tokens = frozenset()
+    if static:
+        backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
+    with ReaderProcesses(
+        InProcessReader(chunker=partial(chunk_speech, detector=SileroDetector()))
+    ) as readers:
+        intake = SourceOptions(readers=readers.get(reader_count("auto", device)))
+        _transcribe(
+            backend, work[:batch] if on_gpu else work[:1], ForcedLengthTask(work, align), intake
+        )
+        for owner, attribute, name in STAGES:
+            watch.wrap(owner, attribute, name)
+        padding.install()
+        steps.install()
+        began = time.perf_counter()
+        tokens = _transcribe(backend, work, ForcedLengthTask(work, align), intake)
+        seconds = time.perf_counter() - began
+    return {
+        "seconds": seconds,
+        "tokens": tokens,
+        "padding": 1 - padding.real / max(padding.computed, 1),
+        "steps": steps.steps,
+        "rows_a_step": steps.sequences / max(steps.steps, 1),
+        "stages": dict(watch.seconds) | _time_reading(work),
+    }
+
+
+def _in_static_batches(
+    generate: Callable[..., Iterator[Any]], batch: int, feed: Iterable[Request | None], *stop: Any
+) -> Iterator[Any]:
+    """Answer requests sorted over four batches, each flushed before the next one begins."""
+    for held in _split_at_flush(feed):
+        for window in range(0, len(held), 4 * batch):
+            near = sorted(held[window : window + 4 * batch], key=_seconds, reverse=True)
+            for first in range(0, len(near), batch):
+                yield from generate([*near[first : first + batch], None], *stop)
+
+
+def _split_at_flush(feed: Iterable[Request | None]) -> Iterator[list[Request]]:
+    held: list[Request] = []
+    for request in feed:
+        if request is not None:
+            held.append(request)
+        else:
+            yield held
+            held = []
+    yield held
+
+
+def _seconds(request: Request) -> float:
+    return request.chunk.seconds if request.chunk else 0.0
+
+
+def _transcribe(
+    backend: LocalBackend, work: Sequence[TimedClip], task: ForcedLengthTask, intake: SourceOptions
+) -> int:
+    """Run the engine; return the tokens of all answers."""
+    counted = _CountingBackend(backend)
+    jobs = [Job(index, each.path) for index, each in enumerate(work)]
+    for event in run_pipeline(
+        jobs, task, counted, chunk_seconds=task.max_chunk_seconds, source_options=intake
+    ):
+        if isinstance(event, FileFailed):
+            raise event.error
+        if isinstance(event, FileDone):
+            counted.done += 1
+    if counted.done != len(work):
+        raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
+    return counted.tokens
+
+
+def _time_reading(work: Sequence[TimedClip]) -> dict[str, float]:
+    """Read all clips once more, on one core as readers do; return the seconds of their stages."""
+    watch = StageTimer()
+    for owner, attribute, name in READER_STAGES:
+        watch.wrap(owner, attribute, name)
+    with threadpool_limits(1):
+        for each in work:
+            with open_audio(each.path) as recording:
+                rate = recording.info.sample_rate
+                for _ in chunk_speech(recording.blocks(), rate, 40.0, detector=SileroDetector()):
+                    pass
+    return dict(watch.seconds)
+
+
+class _CountingBackend:
+    """A backend whose tokens are counted on the way."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+        self.tokens = self.done = 0
+
+    def generate(self, *feed: Any) -> Any:
+        for answer in self.backend.generate(*feed):
+            if isinstance(answer, Generation):
+                self.tokens += len(answer.tokens)
+            yield answer
+
+    def longest_chunk(self, wanted: float) -> float:
+        return self.backend.longest_chunk(wanted)

@@ -1,0 +1,1 @@
+"""Time from process start to the first chunk in the network."""

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""How far word times are from the truth, by where they come from, and what the pass costs.
+
+    python scripts/bench_alignment.py --fsdd ../shared/fsdd
+
+Measured on the bundled samples and on spoken digits the demo checkpoint was not trained on, joined
+with pauses and noise. Only words that were heard right count: error is of times, not of words.
+`--hide LAYER:HEAD,...` hides heads from the aligner, such as those the demo was trained to follow
+the audio with, since the real model has none trained so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.speech_chunking import chunk_speech
+from phi4audio_cli.audio.vad import SileroDetector
+from phi4audio_cli.checkpoint.hub import resolve_model
+from phi4audio_cli.model import answering
+from phi4audio_cli.model.heads import BestHeads
+from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
+from phi4audio_cli.types import Chunk, Generation, RequestFailed, Word
+from training.spoken_digits import digit_tasks
+from training.spoken_digits.digit_recordings import recording_builders
+
+ROOT = Path(__file__).resolve().parents[1]
+WordTimes = list[tuple[str, float, float]]
+Recording = tuple[np.ndarray, int, WordTimes]
+
+
+def samples() -> Iterator[Recording]:
+    """Yield the bundled samples with the true time of every word."""
+    for reference in sorted((ROOT / "phi4audio_cli" / "demo" / "samples").glob("*.ref.json")):
+        audio = reference.with_name(reference.name.replace(".ref.json", ".flac"))
+        words = json.loads(reference.read_text(encoding="utf-8"))["words"]
+        truth = [(word["word"], word["start"], word["end"]) for word in words]
+        yield *decoded(audio), truth
+
+
+def decoded(path: Path) -> tuple[np.ndarray, int]:
+    """Read a recording as the tool does."""
+    with open_audio(path) as recording:
+        return np.concatenate(list(recording.blocks())), recording.info.sample_rate
+
+
+def digits(fsdd: Path, kind: str, count: int) -> Iterator[Recording]:
+    """Yield joined digits: `short` ones of 3 to 12, or `full` chunks of 40 s."""
+    studio = recording_builders(fsdd, "test", seed=7)["real voices, 16 kHz"]
+    for index in range(count):
+        clip = studio.full() if kind == "full" else studio.short(3 + index % 10)
+        words = [digit_tasks.digit_words([digit], "English") for digit in clip.digits]
+        truth = [(word, *span) for word, span in zip(words, clip.spans, strict=True)]
+        yield clip.samples, clip.rate, truth
+
+
+def transcribe_words(backend: LocalBackend, recording: Recording, align: AlignMode) -> list[Word]:
+    """Transcribe one recording with word times."""
+    audio, rate, _ = recording
+    task = Transcribe("English", align=align)
+    chunks: list[Chunk] = list(chunk_speech([audio], rate, 40.0, SileroDetector()))
+    feed = [request for chunk in chunks for request in task.requests(0, chunk)]
+    answers = sorted(map(_require_answer, backend.generate(feed)), key=_chunk_index)
+    result = task.assemble(answers, len(audio) / rate)
+    return [word for segment in result.segments for word in segment.words]
+
+
+def _require_answer(answer: Generation | RequestFailed) -> Generation:
+    if isinstance(answer, RequestFailed):
+        raise answer.error
+    return answer
+
+
+def _chunk_index(answer: Generation) -> int:
+    assert answer.request.chunk is not None
+    return answer.request.chunk.index
+
+
+def errors(heard: list[Word], truth: WordTimes) -> tuple[list[float], list[float]]:
+    """Return the errors of starts and ends, in seconds, of the words heard right."""
+    said = [word for word, _, _ in truth]
+    told = [word.word.strip() for word in heard]
+    starts, ends = [], []
+    for block in difflib.SequenceMatcher(None, said, told, autojunk=False).get_matching_blocks():
+        for offset in range(block.size):
+            _, start, end = truth[block.a + offset]
+            found = heard[block.b + offset]
+            starts.append(abs(found.start - start))
+            ends.append(abs(found.end - end))
+    return starts, ends
+
+
+def percentiles(values: list[float]) -> str:
+    """Return median and 90th percentile in milliseconds."""
+    median, high = np.percentile(values, [50, 90]) * 1000
+    return f"{median:6.0f} {high:6.0f}"
+
+
+def hide_heads(heads: set[tuple[int, int]]) -> None:
+    """Take heads from what the aligner sees."""
+    see = BestHeads.offer
+    layer_of: dict[int, int] = {}
+
+    def offer(self: BestHeads, weights: object) -> None:
+        layer = layer_of[id(self)] = layer_of.get(id(self), -1) + 1
+        kept = [head for head in range(len(weights)) if (layer, head) not in heads]  # type: ignore[arg-type]
+        see(self, weights[kept])  # type: ignore[index]
+
+    BestHeads.offer = offer  # type: ignore[method-assign]
+
+
+def alignment_share(backend: LocalBackend, recordings: list[Recording]) -> float:
+    """Return the time of the extra pass as a share of all, VAD and features included."""
+    spent = 0.0
+    run = answering.align  # type: ignore[attr-defined]
+
+    def timed(*args: object, **kwargs: object) -> object:
+        nonlocal spent
+        begun = time.perf_counter()
+        found = run(*args, **kwargs)  # type: ignore[arg-type]
+        spent += time.perf_counter() - begun
+        return found
+
+    answering.align = timed  # type: ignore[attr-defined, assignment]
+    begun = time.perf_counter()
+    for recording in recordings:
+        transcribe_words(backend, recording, "attention")
+    answering.align = run  # type: ignore[attr-defined]
+    return spent / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--fsdd", type=Path, default=ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--count", type=int, default=20, help="short recordings; full ones: half")
+    parser.add_argument("--hide", default="", help="heads the aligner doesn't see, as 2:0,2:1")
+    options = parser.parse_args()
+    backend = open_local_backend(resolve_model(options.model, offline=True), device="cpu")
+    if options.hide:
+        pairs = (pair.split(":") for pair in options.hide.split(","))
+        hide_heads({(int(layer), int(head)) for layer, head in pairs})
+    sets = {"bundled samples": list(samples())}
+    if options.fsdd.is_dir():
+        sets["3 to 12 digits"] = list(digits(options.fsdd, "short", options.count))
+        sets["full 40 s"] = list(digits(options.fsdd, "full", options.count // 2))
+    print(f"{'ms: median, 90 %':20} {'words':>6} {'align':>10}   starts        ends")
+    for name, recordings in sets.items():
+        for align in ("attention", "speech"):
+            starts: list[float] = []
+            ends: list[float] = []
+            for recording in recordings:
+                found = errors(transcribe_words(backend, recording, align), recording[2])
+                starts += found[0]
+                ends += found[1]
+            row = f"{percentiles(starts)} {percentiles(ends)}"
+            print(f"{name:20} {len(starts):6} {align:>10} {row}", flush=True)
+    every = [recording for recordings in sets.values() for recording in recordings]
+    print(f"the extra pass takes {100 * alignment_share(backend, every):.1f} % of the run")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Truncation that decoders do not report: MP4 without `moov`, Ogg cut within a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+MP4_FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")
+"""What MP4 and MOV files begin with, where that is not the index itself."""
+
+MOOV = b"moov"
+
+MAX_MP4_BOXES = 10_000
+"""Fragmented files have thousands, and theirs is the second."""
+
+
+def is_missing_moov(file: BinaryIO) -> bool:
+    """Return whether this is an MP4 or MOV whose index is missing or cut off.
+
+    Recorders write it when they end, behind the sound.
+
+    Args:
+        file: At any place; stays there.
+    """
+    place = file.tell()
+    try:
+        length = file.seek(0, 2)
+        boxes = list(_mp4_boxes(file, length))
+    finally:
+        file.seek(place)
+    known = bool(boxes) and boxes[0][0] in MP4_FIRST_BOXES
+    return known and not any(kind == MOOV and stop <= length for kind, stop in boxes)
+
+
+def _mp4_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the outermost boxes: the kind, and the byte after the last."""
+    start = 0
+    for _ in range(MAX_MP4_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:  # too large for four bytes
+            size = int.from_bytes(head[8:], "big")
+        elif size == 0:  # to the end
+            size = length - start
+        yield head[4:8], start + size
+        if size < 8:
+            return
+        start += size
+
+
+OGG_MAGIC = b"OggS\0"
+"""Begins a page; the last byte is the version, of which there is one."""
+
+OGG_HEADER_BYTES = 27
+"""Bytes of a page's header before its table, whose length is the last of them."""
+
+MAX_OGG_PAGE_BYTES = OGG_HEADER_BYTES + 255 + 255 * 255
+"""Bytes: header, a table of 255 segments, and segments of 255 bytes."""
+
+
+def is_truncated_ogg(file: BinaryIO) -> bool:
+    """Return whether an Ogg file ends within a page, so that some of it is certainly missing.
+
+    A stream that merely lacks its end mark is no sign of damage: not every recorder writes one.
+
+    Args:
+        file: At any place; stays there.
+    """
+    place = file.tell()
+    try:
+        file.seek(0)
+        if file.read(len(OGG_MAGIC)) != OGG_MAGIC:
+            return False
+        file.seek(max(0, file.seek(0, 2) - MAX_OGG_PAGE_BYTES))
+        tail = file.read()
+    finally:
+        file.seek(place)
+    start = tail.rfind(OGG_MAGIC)
+    return start >= 0 and not _is_whole_ogg_page(tail[start:])
+
+
+def _is_whole_ogg_page(page: bytes) -> bool:
+    if len(page) < OGG_HEADER_BYTES:
+        return False
+    table = page[OGG_HEADER_BYTES : OGG_HEADER_BYTES + page[OGG_HEADER_BYTES - 1]]
+    return len(page) >= OGG_HEADER_BYTES + page[OGG_HEADER_BYTES - 1] + sum(table)

@@ -1,0 +1,126 @@
+"""Split a recording into chunks at its quietest points. Pure and streaming.
+
+A chunk ends where its last third is quietest. The chunks depend on the samples alone, not on how
+the samples are divided into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from phi4audio_cli.types import Chunk, Samples
+
+ENERGY_FRAME_SECONDS = 0.02
+"""Energy is looked at in frames of this length."""
+
+SMOOTHING_FRAMES = 5
+"""Energy is averaged over so many frames, so that the closure of a plosive is not yet a pause."""
+
+PAUSE_MARGIN_DECIBELS = 6.0
+"""A pause is where the energy is at most this far above the quietest place."""
+
+DYNAMIC_RANGE_DECIBELS = 60.0
+"""What is so far below the loudest place is silence, however quiet."""
+
+MIN_LIMIT_SECONDS = 0.1
+"""A third of the limit must still be enough for the feature extractor (25 ms), seconds."""
+
+
+def chunk_at_silence(
+    blocks: Iterable[Samples], sample_rate: int, limit_seconds: float
+) -> Iterator[Chunk]:
+    """Cut a recording at quiet places; the chunks cover all of it, one after the other.
+
+    No chunk is longer than the limit, and none is shorter than a third of it unless the whole
+    recording is: what would leave a crumb at the end is cut near its middle instead.
+
+    Args:
+        blocks: Mono float32, any lengths; read only as far as the next cut needs.
+        sample_rate: Of the blocks, Hz.
+        limit_seconds: Longest chunk.
+
+    Raises:
+        ValueError: A limit under 0.1 s.
+    """
+    if limit_seconds < MIN_LIMIT_SECONDS:
+        raise ValueError(f"a limit of {limit_seconds} s is below {MIN_LIMIT_SECONDS} s")
+    limit = int(limit_seconds * sample_rate)
+    start = 0
+    for index, samples in enumerate(_split_blocks(blocks, sample_rate, limit)):
+        yield Chunk(index, samples, sample_rate, start)
+        start += len(samples)
+
+
+def _split_blocks(blocks: Iterable[Samples], rate: int, limit: int) -> Iterator[Samples]:
+    ahead = limit + limit // 3
+    held: list[Samples] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count <= ahead:
+            continue
+        rest = np.concatenate(held)
+        while len(rest) > ahead:
+            # More than a third of the limit is left after any cut up to the limit.
+            cut = quietest_point(rest, rate, limit - limit // 3, limit)
+            yield rest[:cut].copy()  # a view would keep the whole buffer alive
+            rest = rest[cut:]
+        held, count = [rest], len(rest)
+    if count:
+        yield from _split_tail(np.concatenate(held), rate, limit)
+
+
+def _split_tail(tail: Samples, rate: int, limit: int) -> Iterator[Samples]:
+    """Yield what is left, at most 4/3 of the limit: in one piece, or in two of like length."""
+    if len(tail) <= limit:
+        yield tail
+        return
+    middle, reach = len(tail) // 2, limit // 6
+    cut = quietest_point(tail, rate, middle - reach, middle + reach)
+    yield tail[:cut].copy()
+    yield tail[cut:].copy()
+
+
+def quietest_point(samples: Samples, rate: int, low: int, high: int) -> int:
+    """Find the best place for a cut: the middle of the longest pause, the latest of equals.
+
+    Args:
+        samples: Mono, shape (length,).
+        rate: Of the samples, Hz.
+        low: First position looked at.
+        high: Last position a cut may have, at most `length`.
+
+    Returns:
+        A position in [low, high].
+    """
+    frame = max(1, int(ENERGY_FRAME_SECONDS * rate))
+    count = (high - low) // frame
+    if count < 1:
+        return high
+    level = _smoothed_decibels(samples[low : low + count * frame].reshape(count, frame))
+    first, stop = _longest_true_run(
+        level <= max(level.min(), level.max() - DYNAMIC_RANGE_DECIBELS) + PAUSE_MARGIN_DECIBELS
+    )
+    return low + (first + stop) * frame // 2
+
+
+def _smoothed_decibels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return smoothed levels, shape (frames,), of samples of shape (frames, length)."""
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    reach = SMOOTHING_FRAMES // 2
+    padded = np.pad(power, reach, mode="edge")
+    smooth = np.convolve(padded, np.full(SMOOTHING_FRAMES, 1 / SMOOTHING_FRAMES), mode="valid")
+    return 10 * np.log10(np.maximum(smooth, np.finfo(np.float64).tiny))
+
+
+def _longest_true_run(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the longest run of True as (first, stop), the last of equals; one must be there."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.view(np.int8), [0]))))
+    firsts, stops = edges[::2], edges[1::2]
+    lengths = stops - firsts
+    best = len(lengths) - 1 - int(np.argmax(lengths[::-1]))
+    return int(firsts[best]), int(stops[best])

@@ -1,0 +1,81 @@
+"""Prefetching: a thread computes items ahead of their consumer, in a bounded buffer."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+POLL_SECONDS = 0.1
+
+
+class PrefetchThread(threading.Thread, Generic[Item]):
+    """Pulls items into a bounded queue until they end or nobody wants them any more.
+
+    Args:
+        items: Taken in order, in this thread.
+        buffer_size: How many are taken in advance.
+    """
+
+    def __init__(self, items: Iterable[Item], buffer_size: int) -> None:
+        super().__init__(daemon=True, name="prefetch")
+        self.items = items
+        self.buffer: queue.Queue[tuple[Item] | None] = queue.Queue(maxsize=buffer_size)
+        self.stopped = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Pull until the end."""
+        try:
+            for item in self.items:
+                if not self._put((item,)):
+                    return
+        except BaseException as error:  # handed to the consumer, who raises it
+            self.error = error
+        self._put(None)
+
+    def get(self, timeout: float | None = None) -> tuple[Item] | None:
+        """Take the next item, in a tuple of its own; None: there are no more.
+
+        Args:
+            timeout: Seconds to wait for it; None: however long it takes.
+
+        Raises:
+            queue.Empty: It did not come in time.
+            BaseException: What `items` raised, after the items before it.
+        """
+        entry = self.buffer.get(block=timeout != 0, timeout=timeout)
+        if entry is None and self.error is not None:
+            raise self.error
+        return entry
+
+    def close(self) -> None:
+        """Stop after the item that is being worked on."""
+        self.stopped.set()
+
+    def _put(self, entry: tuple[Item] | None) -> bool:
+        while not self.stopped.is_set():
+            try:
+                self.buffer.put(entry, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def prefetch(items: Iterable[Item], buffer_size: int) -> Generator[Item, None, None]:
+    """Yield `items` in order, up to `buffer_size` of them taken in advance by a thread.
+
+    An error raised by `items` is raised here, after the items before it. Closing the iterator
+    stops the thread after the item it is working on.
+    """
+    thread = PrefetchThread(items, buffer_size)
+    thread.start()
+    try:
+        while (entry := thread.get()) is not None:
+            yield entry[0]
+    finally:
+        thread.close()

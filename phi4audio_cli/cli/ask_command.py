@@ -1,0 +1,72 @@
+"""The command `phi4audio ask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phi4audio_cli.cli import options
+from phi4audio_cli.cli.option_groups import LongFormOptions, expand_options
+from phi4audio_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from phi4audio_cli.settings import Settings
+
+Input = Annotated[
+    str,
+    typer.Argument(metavar="INPUT", help="A recording, a folder of them, or a quoted pattern."),
+]
+Question = Annotated[
+    str | None,
+    typer.Argument(metavar="QUESTION", help="Without it, the question spoken in the audio."),
+]
+System = Annotated[
+    str,
+    typer.Option("--system", metavar="TEXT", help="What the model is told before the question."),
+]
+
+
+@expand_options
+def ask(
+    recording: Input,
+    task_options: LongFormOptions,
+    question: Question = None,
+    system: System = "",
+    max_minutes: options.MaxMinutes = 30.0,
+) -> None:
+    """Answer a question about a recording, or the question that is spoken in it.
+
+    Up to 30 minutes are heard at once; of a longer recording each part is asked, and one answer
+    made of theirs. It goes to standard output, and into talk.answer.txt and .json.
+    """
+    from phi4audio_cli.cli.task_command import CommandLine, run_task
+    from phi4audio_cli.tasks.ask_task import Ask
+    from phi4audio_cli.tasks.prompts import Prompts
+
+    _reject_file_question(question)
+
+    def make_task(settings: Settings) -> Ask:
+        prompts = Prompts.with_overrides(settings.prompts)
+        return Ask(question, system=system, minutes=max_minutes, prompts=prompts)
+
+    raise typer.Exit(run_task(CommandLine([recording], task_options), make_task))
+
+
+def _reject_file_question(question: str | None) -> None:
+    """Notice `ask *.wav "..."`: a second file is no question.
+
+    Raises:
+        UsageError: The question is a file's name.
+    """
+    try:
+        is_file = question is not None and Path(question).exists()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        is_file = False
+    if is_file:
+        raise UsageError(
+            "a file stands where the question is expected",
+            question,
+            'give one recording, a folder, or a pattern in quotes: ask "*.wav" "What is said?"',
+        )

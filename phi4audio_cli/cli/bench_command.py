@@ -1,0 +1,88 @@
+"""The command `phi4audio bench`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phi4audio_cli.cli import options
+
+if TYPE_CHECKING:
+    from phi4audio_cli.doctor.benchmark import BenchmarkResult
+
+Minutes = Annotated[
+    float,
+    typer.Option("--minutes", metavar="MINUTES", min=0.1, max=600, help="How much audio."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+def bench(
+    model: options.Model = None,
+    adapter: options.Adapter = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    attention: options.Attention = None,
+    quantize: options.Quantize = None,
+    batch_size: options.BatchSize = None,
+    chunk_seconds: options.ChunkSeconds = None,
+    minutes: Minutes = 5.0,
+    offline: options.Offline = None,
+    config: options.Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast a model is on this machine, and what memory it takes.
+
+    Bundled speech is transcribed again and again. Compare figures of a quiet machine only.
+    """
+    from phi4audio_cli.checkpoint.hub import resolve_model
+    from phi4audio_cli.settings import load_settings
+
+    flags = {
+        "model": model,
+        "adapter": adapter,
+        "device": device,
+        "dtype": dtype,
+        "attention": attention,
+        "quantize": quantize,
+        "batch_size": batch_size,
+        "chunk_seconds": chunk_seconds,
+        "offline": offline,
+    }
+    settings = load_settings(flags, config=config)
+    folder = resolve_model(settings.model, offline=settings.offline)
+    from phi4audio_cli.doctor.benchmark import run_benchmark
+
+    found = run_benchmark(folder, settings, minutes)
+    typer.echo(_to_json(found) if as_json else _to_lines(found))
+
+
+def _to_json(result: BenchmarkResult) -> str:
+    import json
+    from dataclasses import asdict
+
+    from phi4audio_cli import __version__
+
+    return json.dumps({"version": __version__, **asdict(result)}, indent=2, ensure_ascii=False)
+
+
+def _to_lines(result: BenchmarkResult) -> str:
+    from phi4audio_cli.cli.console import escape_control, format_duration
+
+    memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e9:.2f} GB"
+    rows = {
+        "model": escape_control(result.model),
+        "device": f"{result.device}, {result.dtype}{_format_quantization(result.quantize)}",
+        "parameters": f"{result.parameters:,}",
+        "weights": f"{result.weight_bytes / 1e9:.2f} GB, loaded in {result.load_seconds:.1f} s",
+        "peak memory": memory,
+        "tokens/s": f"{result.tokens_per_second:.1f}, one answer alone, warm",
+        "RTFx": f"{result.rtfx:.1f}, {format_duration(result.audio_seconds)} of audio, "
+        f"at most {result.batch_size} chunks at once",
+    }
+    return "\n".join(f"{name:<12}  {figure}" for name, figure in rows.items())
+
+
+def _format_quantization(kind: str) -> str:
+    return "" if kind == "none" else f", decoder in {kind}"

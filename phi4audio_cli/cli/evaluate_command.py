@@ -1,0 +1,284 @@
+"""The command `phi4audio eval`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phi4audio_cli import __version__
+from phi4audio_cli.cli import options
+from phi4audio_cli.cli.console import format_duration
+from phi4audio_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from phi4audio_cli.cli.display import Display
+    from phi4audio_cli.evaluation.score_report import SpeechReport, TextPair, TranslationReport
+    from phi4audio_cli.jobs.references import Reference
+    from phi4audio_cli.languages import Language
+    from phi4audio_cli.settings import Settings
+    from phi4audio_cli.tasks.task import Task
+    from phi4audio_cli.types import Event, Job
+
+
+class TaskName(StrEnum):
+    """What can be scored."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        help="Manifests (.jsonl with audio and reference), or recordings with talk.ref.txt "
+        "beside them; with --from, the JSON files of finished transcripts.",
+    ),
+]
+TaskChoice = Annotated[TaskName, typer.Option("--task", help="What to do and to score.")]
+TargetLanguage = Annotated[
+    str | None,
+    typer.Option("--lang", "-L", metavar="LANGUAGE", help="Language of the translation."),
+]
+FromTranscripts = Annotated[
+    bool,
+    typer.Option("--from", help="Score finished transcripts, without the model."),
+]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        "--references",
+        metavar="PATH",
+        help="With --from: the manifest, or the folder of the references. "
+        "Default: beside the transcripts.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+
+
+def evaluate(
+    inputs: Inputs,
+    task: TaskChoice = TaskName.TRANSCRIBE,
+    lang: TargetLanguage = None,
+    finished: FromTranscripts = False,
+    references: References = None,
+    as_json: AsJson = False,
+    recursive: options.Recursive = False,
+    model: options.Model = None,
+    adapter: options.Adapter = None,
+    language: options.SpokenLanguage = None,
+    offline: options.Offline = None,
+    batch_size: options.BatchSize = None,
+    readers: options.Readers = None,
+    chunk_seconds: options.ChunkSeconds = None,
+    vad: options.Vad = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    attention: options.Attention = None,
+    quantize: options.Quantize = None,
+    config: options.Config = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Measure errors on your own recordings, against references.
+
+    Transcripts: word and character error rate, as they are and normalised. Translations: BLEU and
+    chrF. In total and by file, the worst first, with what differs: [-left out-], {+added+}.
+    """
+    if finished:
+        _print_report(_score_transcripts(inputs, references), as_json, {})
+        return
+    from phi4audio_cli.settings import load_settings
+
+    flags = {
+        "model": model,
+        "adapter": adapter,
+        "language": language,
+        "offline": offline,
+        "batch_size": batch_size,
+        "readers": readers,
+        "chunk_seconds": chunk_seconds,
+        "vad": vad,
+        "device": device,
+        "dtype": dtype,
+        "attention": attention,
+        "quantize": quantize,
+    }
+    settings = load_settings(flags, config=config)
+    target = _target_language(task, lang)
+    _check_libraries(target)
+    found = _load_references(inputs, target, recursive)
+    raise typer.Exit(
+        _transcribe_and_score(
+            found, target, settings, as_json=as_json, quiet=quiet, verbose=verbose
+        )
+    )
+
+
+def _target_language(task: TaskName, lang: str | None) -> Language | None:
+    """Return the language to translate into; None to transcribe.
+
+    Raises:
+        UsageError: The one needs a language and the other takes none.
+    """
+    from phi4audio_cli.languages import find_language
+
+    if task is TaskName.TRANSCRIBE:
+        if lang:
+            remedy = "add --task translate, or give the spoken language with --language"
+            raise UsageError("is for translations", f"--lang {lang}", remedy)
+        return None
+    if not lang:
+        raise UsageError("needs a language", "--task translate", "add --lang French, for example")
+    return find_language(lang, option="--lang")
+
+
+def _check_libraries(target: Language | None) -> None:
+    from phi4audio_cli.evaluation.metrics import require
+
+    require("jiwer")
+    if target:
+        require("sacrebleu")
+
+
+def _load_references(
+    inputs: Sequence[str], target: Language | None, recursive: bool
+) -> list[Reference]:
+    from phi4audio_cli.jobs.references import find_references
+
+    found = find_references(
+        inputs, language_code=target.code if target else None, recursive=recursive
+    )
+    for each in found:
+        if not each.source.exists():
+            raise UsageError("no such file", str(each.source), "check the manifest's paths")
+    return found
+
+
+def _transcribe_and_score(
+    references: Sequence[Reference],
+    target: Language | None,
+    settings: Settings,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    from phi4audio_cli.cli.display import open_display
+    from phi4audio_cli.cli.local_session import task_events
+    from phi4audio_cli.cli.run_stats import RunStats
+    from phi4audio_cli.types import Job
+
+    jobs = [Job(index, reference.source) for index, reference in enumerate(references)]
+    tally = RunStats(len(jobs))
+    with open_display(tally, quiet=quiet, verbose=verbose) as display:
+        task = _make_task(target, settings)
+        clocked = _TimedJobs(jobs)
+        events = task_events(clocked, task, settings, display)
+        pairs = list(_collect_pairs(events, references, display, clocked.start_times))
+        more = {"model": settings.model, "rtfx": tally.rtfx and round(tally.rtfx, 2)}
+    if pairs:
+        _print_report(_build_report(pairs, target.code if target else None), as_json, more)
+    return ExitCode.FILES_FAILED if len(pairs) < len(jobs) else ExitCode.OK
+
+
+def _make_task(target: Language | None, settings: Settings) -> Task:
+    from phi4audio_cli.tasks.prompts import Prompts
+    from phi4audio_cli.tasks.transcribe_task import Transcribe
+    from phi4audio_cli.tasks.translate_task import Translate
+
+    prompts = Prompts.with_overrides(settings.prompts)
+    seconds = settings.chunk_seconds
+    if target is None:
+        return Transcribe(settings.language, chunk_seconds=seconds, align="none", prompts=prompts)
+    return Translate([target], settings.language, chunk_seconds=seconds, prompts=prompts)
+
+
+class _TimedJobs:
+    """Hands jobs out and notes when each was taken: events come later, with the answers."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = jobs
+        self.start_times: dict[int, float] = {}
+
+    def __iter__(self) -> Iterator[Job]:
+        for job in self._jobs:
+            self.start_times[job.index] = time.monotonic()
+            yield job
+
+
+def _collect_pairs(
+    events: Iterable[Event],
+    references: Sequence[Reference],
+    display: Display,
+    start_times: Mapping[int, float],
+) -> Iterator[TextPair]:
+    """Take the engine's events; yield each result with its reference."""
+    from phi4audio_cli.evaluation.score_report import TextPair
+    from phi4audio_cli.pipeline.output_writer import with_recording_name
+    from phi4audio_cli.types import FileDone, FileFailed
+
+    for event in events:
+        display.on_event(event)
+        index = event.job.index
+        if isinstance(event, FileDone):
+            seconds = time.monotonic() - start_times[index]
+            result, source = event.result, str(event.job.source)
+            yield TextPair(source, references[index].text, result.text, result.duration, seconds)
+        elif isinstance(event, FileFailed):
+            display.show_error(with_recording_name(event.error, event.job))
+
+
+def _score_transcripts(
+    inputs: Sequence[str], references: Path | None
+) -> SpeechReport | TranslationReport:
+    """Score JSON files.
+
+    Raises:
+        UsageError: One is no transcript or has no reference, or they are not all of a kind.
+    """
+    from phi4audio_cli.evaluation.score_report import TextPair
+    from phi4audio_cli.jobs.references import ReferenceFinder, find_hypotheses
+
+    finder = ReferenceFinder(references)
+    texts = list(find_hypotheses(inputs))
+    kinds = {(each.task, each.language if each.task == "translate" else None) for each in texts}
+    if len(kinds) != 1 or next(iter(kinds))[0] not in tuple(TaskName):
+        names = ", ".join(sorted(" to ".join(filter(None, kind)) for kind in kinds)) or "nothing"
+        remedy = "give transcripts only, or translations into one language only"
+        raise UsageError(f"these can't be scored together: {names}", "--from", remedy)
+    pairs = [TextPair(each.source, finder.find(each), each.text, each.duration) for each in texts]
+    return _build_report(pairs, next(iter(kinds))[1])
+
+
+def _build_report(pairs: Sequence[TextPair], code: str | None) -> SpeechReport | TranslationReport:
+    from phi4audio_cli.evaluation.score_report import report_speech, report_translations
+
+    return report_translations(pairs, code) if code else report_speech(pairs)
+
+
+def _print_report(
+    report: SpeechReport | TranslationReport, as_json: bool, run_info: Mapping[str, Any]
+) -> None:
+    """Print a report to standard output."""
+    pairs = [pair for pair, _ in report.files]
+    audio = sum(pair.duration or 0.0 for pair in pairs)
+    if as_json:
+        entries = {
+            "phi4audio": __version__,
+            **run_info,
+            "audio": round(audio, 3),
+            **report.as_json(),
+        }
+        typer.echo(json.dumps(entries, ensure_ascii=False, indent=2))
+        return
+    speed = f", RTFx {run_info['rtfx']:.1f}" if run_info.get("rtfx") else ""
+    typer.echo(f"{len(pairs)} files, {format_duration(audio)} of audio{speed}")
+    for line in report.lines():
+        typer.echo(line)

@@ -1,0 +1,123 @@
+"""Statistics of a run: recordings, seconds of audio, speed, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
+from phi4audio_cli.types import Chunk, ChunkDone, Event, FileDone, FileFailed, FileStarted
+
+
+class RunStats:
+    """Adds up the engine's events; keeps nothing of a recording that is done.
+
+    Args:
+        files: Number of recordings to do.
+        now: A clock, in seconds.
+    """
+
+    def __init__(self, files: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.files = files
+        self.done = 0
+        self.failed = 0
+        self.skipped = 0
+        """Recordings that were done before, or are left to another job."""
+        self._now = now
+        self._started: float | None = None
+        self._finished_seconds = 0.0
+        self._resumed_seconds = 0.0
+        self._chunk_seconds: dict[int, dict[int, float]] = {}
+        self._durations: dict[int, float] = {}
+
+    def start_clock(self) -> None:
+        """Start the clock: what comes before (loading a model) is not speed."""
+        self._started = self._now()
+
+    def update(self, event: Event | RunEvent) -> None:
+        """Count one event."""
+        index = event.job.index
+        match event:
+            case FileStarted(seconds=seconds):
+                if seconds is not None:
+                    self._durations[index] = seconds
+            case ChunkDone(generation=generation, resumed=recalled):
+                if (chunk := generation.request.chunk) is not None:
+                    self._add_audio(index, chunk, recalled)
+            case FileDone(result=result):
+                self._finish(index, result.duration)
+            case RecordingWritten(seconds=seconds):
+                self._finish(index, seconds)
+            case FileFailed():
+                self._drop(index)
+                self.failed += 1
+
+    def add_skipped(self) -> None:
+        """Count a recording that needs nothing done."""
+        self.skipped += 1
+
+    def _add_audio(self, index: int, chunk: Chunk, resumed: bool) -> None:
+        heard = self._chunk_seconds.setdefault(index, {})
+        # Of two channels, each is half of the recording.
+        seconds = chunk.seconds / 2 if chunk.speaker else chunk.seconds
+        if resumed and chunk.index not in heard:
+            self._resumed_seconds += seconds
+        # Several requests may be about one chunk: it counts once.
+        heard[chunk.index] = max(seconds, heard.get(chunk.index, 0.0))
+
+    def _finish(self, index: int, seconds: float) -> None:
+        self._drop(index)
+        self._finished_seconds += seconds
+        self.done += 1
+
+    def _drop(self, index: int) -> None:
+        self._chunk_seconds.pop(index, None)
+        self._durations.pop(index, None)
+
+    @property
+    def finished(self) -> int:
+        """Recordings that need nothing more."""
+        return self.done + self.failed + self.skipped
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio that are done."""
+        return self._finished_seconds + sum(map(self.seconds_done, self._chunk_seconds))
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since `begin`."""
+        return 0.0 if self._started is None else self._now() - self._started
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio done in a second; None before there is any.
+
+        What an earlier run did is not this one's speed.
+        """
+        audio = self.audio_seconds - self._resumed_seconds
+        return audio / self.elapsed_seconds if audio > 0 and self.elapsed_seconds else None
+
+    @property
+    def total_audio_seconds(self) -> float | None:
+        """Seconds of audio in all, recordings not opened yet taken as average; None: no idea."""
+        measured = self.done + len(self._durations)
+        if not measured:
+            return None
+        known = self._finished_seconds + sum(self._durations.values())
+        others = self.files - self.failed - self.skipped - measured
+        return max(known + others * known / measured, self.audio_seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end at the speed so far; None while that can't be told."""
+        total, speed = self.total_audio_seconds, self.rtfx
+        return (total - self.audio_seconds) / speed if total is not None and speed else None
+
+    def seconds_done(self, index: int) -> float:
+        """Return the seconds that are done of a recording under way."""
+        return sum(self._chunk_seconds.get(index, {}).values())
+
+    def duration_of(self, index: int) -> float | None:
+        """Return the length of a recording under way in seconds, if it is known."""
+        return self._durations.get(index)

@@ -1,0 +1,244 @@
+"""Word and character error rates, BLEU and chrF, and the text normalizer.
+
+The normalizer is small, so that a rate can be understood and repeated: no spelling variants, no
+numbers as words, no filler words. Other normalizers, such as Whisper's, give lower rates.
+"""
+
+from __future__ import annotations
+
+import importlib
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phi4audio_cli.errors import UsageError
+
+
+def require(name: str) -> Any:
+    """Import a library of the `eval` extra.
+
+    Raises:
+        UsageError: It is not installed; the message says how to get it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = "pip install 'phi4audio[eval]'"
+        raise UsageError(f"needs {name}, which is not installed", "eval", remedy) from error
+
+
+NORMALIZER_VERSION = "phi4audio-basic 1"
+"""Name and version; the version goes up with every change of what `normalize` returns."""
+
+NORMALIZER_RULES = "Unicode NFKC, lower case, no punctuation or symbols, single spaces"
+
+APOSTROPHES = frozenset("'’ʼ")
+"""Apostrophes join: don't is one word, as "dont"; all else that is dropped divides."""
+
+
+def normalize(text: str) -> str:
+    """Return a text by the rules above."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(map(_normalize_character, folded)).split())
+
+
+def _normalize_character(char: str) -> str:
+    if char in APOSTROPHES:
+        return ""
+    return " " if unicodedata.category(char)[0] in "PSZC" else char
+
+
+CONTEXT_WORDS = 3
+"""Words shown on either side of a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditCounts:
+    """How many words or characters differ."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    reference_length: int = 0
+    """Words or characters of the reference."""
+
+    def __add__(self, other: EditCounts) -> EditCounts:
+        return EditCounts(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.reference_length + other.reference_length,
+        )
+
+    @property
+    def errors(self) -> int:
+        """All differences."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors by the reference's length; without a reference each one is a whole error."""
+        return self.errors / self.reference_length if self.reference_length else float(self.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechScore:
+    """One transcript against its reference."""
+
+    words: EditCounts
+    characters: EditCounts
+    normalized_words: EditCounts
+    normalized_characters: EditCounts
+    differences: str
+    """The normalised text where it differs, as `mark` writes it."""
+
+    def __add__(self, other: SpeechScore) -> SpeechScore:
+        return SpeechScore(
+            self.words + other.words,
+            self.characters + other.characters,
+            self.normalized_words + other.normalized_words,
+            self.normalized_characters + other.normalized_characters,
+            "",
+        )
+
+
+def score_speech(reference: str, hypothesis: str) -> SpeechScore:
+    """Count the errors of a transcript, as it is and normalised.
+
+    Raises:
+        UsageError: jiwer is not installed.
+    """
+    normal_reference, normal_heard = normalize(reference), normalize(hypothesis)
+    return SpeechScore(
+        words=count_edits(reference.split(), hypothesis.split()),
+        characters=count_edits(
+            list(_collapse_spaces(reference)), list(_collapse_spaces(hypothesis))
+        ),
+        normalized_words=count_edits(normal_reference.split(), normal_heard.split()),
+        normalized_characters=count_edits(list(normal_reference), list(normal_heard)),
+        differences=inline_diff(normal_reference.split(), normal_heard.split()),
+    )
+
+
+def _collapse_spaces(text: str) -> str:
+    """Return a text with single spaces: line ends are no errors."""
+    return " ".join(text.split())
+
+
+def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> EditCounts:
+    """Count with jiwer the fewest edits that make one sequence of the other."""
+    if not reference or not hypothesis:  # jiwer refuses an empty reference
+        return EditCounts(0, len(reference), len(hypothesis), len(reference))
+    measured = _align_words(reference, hypothesis)
+    return EditCounts(
+        measured.substitutions, measured.deletions, measured.insertions, len(reference)
+    )
+
+
+class _PreTokenized:
+    """Hands jiwer sequences that are divided already: characters, spaces among them, are items."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self.items = list(items)
+
+    def __call__(self, texts: list[str]) -> list[list[str]]:
+        return [self.items]
+
+
+def _align_words(reference: Sequence[str], hypothesis: Sequence[str]):  # type: ignore[no-untyped-def]
+    jiwer = require("jiwer")
+    return jiwer.process_words(
+        ["reference"],
+        ["heard"],
+        reference_transform=_PreTokenized(reference),
+        hypothesis_transform=_PreTokenized(hypothesis),
+    )
+
+
+def inline_diff(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
+    """Write where two texts differ: `one [-two-] {+too+} three`, far words as an ellipsis.
+
+    What stands in [-these-] is in the reference only, what in {+these+} was heard only.
+    """
+    pieces = list(_diff_parts(reference, hypothesis))
+    shown = [index for index, (_, differs) in enumerate(pieces) if differs]
+    near = {
+        each for index in shown for each in range(index - CONTEXT_WORDS, index + CONTEXT_WORDS + 1)
+    }
+    return " ".join(_with_ellipses(pieces, near))
+
+
+def _with_ellipses(pieces: Sequence[tuple[str, bool]], near: Iterable[int]) -> Iterator[str]:
+    kept = sorted(index for index in near if 0 <= index < len(pieces))
+    expected = 0
+    for index in kept:
+        if index != expected:
+            yield "…"
+        yield pieces[index][0]
+        expected = index + 1
+    if kept and expected < len(pieces):
+        yield "…"
+
+
+def _diff_parts(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each word or difference, and whether it is one."""
+    if not reference or not hypothesis:
+        if reference:
+            yield f"[-{' '.join(reference)}-]", True
+        if hypothesis:
+            yield f"{{+{' '.join(hypothesis)}+}}", True
+        return
+    for part in _align_words(reference, hypothesis).alignments[0]:
+        left = " ".join(reference[part.ref_start_idx : part.ref_end_idx])
+        right = " ".join(hypothesis[part.hyp_start_idx : part.hyp_end_idx])
+        if part.type == "equal":
+            yield from ((word, False) for word in left.split())
+        else:
+            both = [f"[-{left}-]" if left else "", f"{{+{right}+}}" if right else ""]
+            yield " ".join(filter(None, both)), True
+
+
+BLEU_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char"}
+"""sacrebleu's names, by language code. Its own for Japanese needs MeCab; characters will do."""
+
+DEFAULT_TOKENIZER = "13a"
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationScore:
+    """Translations against their references; both scores from 0 to 100."""
+
+    bleu: float
+    chrf: float
+    bleu_signature: str
+    chrf_signature: str
+
+
+def score_translations(
+    references: Sequence[str], translations: Sequence[str], code: str
+) -> TranslationScore:
+    """Score translations as one corpus; each text counts as one segment.
+
+    Args:
+        references: One for each translation, at least one.
+        translations: In the same order.
+        code: ISO 639-1 of their language.
+
+    Raises:
+        UsageError: sacrebleu is not installed.
+    """
+    metrics = require("sacrebleu.metrics")
+    # A single short text has no fourfold word sequences: effective order counts what there is.
+    alone = len(references) == 1
+    bleu = metrics.BLEU(
+        tokenize=BLEU_TOKENIZERS.get(code, DEFAULT_TOKENIZER), effective_order=alone
+    )
+    chrf = metrics.CHRF()
+    texts, against = list(translations), [list(references)]
+    return TranslationScore(
+        bleu=bleu.corpus_score(texts, against).score,
+        chrf=chrf.corpus_score(texts, against).score,
+        bleu_signature=str(bleu.get_signature()),
+        chrf_signature=str(chrf.get_signature()),
+    )

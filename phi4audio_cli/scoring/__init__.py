@@ -1,1 +1,0 @@
-"""How good a text is, held against a reference."""

@@ -1,0 +1,136 @@
+"""Answers that are no transcript, by their text: loops, refusals, prompt echoes. Pure.
+
+Text alone cannot tell a model in a loop from a speaker who repeats, or a refusal from a speaker
+who says "I'm sorry, I can't hear you"; the quality checks of the tasks ask for more evidence.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from phi4audio_cli.text.words import normalized_words
+
+MAX_PERIOD_WORDS = 50
+"""Words; nothing longer is looked for again."""
+
+MIN_REPEATED_WORDS = 10
+"""So many words in a row that only repeat, or more, are worth a second look."""
+
+MIN_REPEATS = 3
+"""So often the same must be said, once after the other."""
+
+
+def repeated_share(text: str) -> float:
+    """Return the share of a text that repeats the words right before it, whole times.
+
+    Returns:
+        From 0 (nothing is said twice in a row) to 1: 0.9 for one word said ten times, 0.5 for a
+        sentence said twice; ordinary speech stays below 0.2.
+    """
+    words = normalized_words(text)
+    again = [False] * len(words)
+    for _, first, stop in _repeated_runs(words):
+        again[first:stop] = [True] * (stop - first)
+    return sum(again) / len(words) if words else 0.0
+
+
+def is_repetitive(text: str) -> bool:
+    """Whether a long stretch of a text says the same words again and again."""
+    return any(
+        stop - first >= max(MIN_REPEATED_WORDS, (MIN_REPEATS - 1) * period)
+        for period, first, stop in _repeated_runs(normalized_words(text))
+    )
+
+
+def _repeated_runs(words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield stretches whose words are those one period before, at least one period long.
+
+    Yields:
+        The period in words, the first word said again, and the one after the last.
+    """
+    for period in range(1, min(MAX_PERIOD_WORDS, len(words) // 2) + 1):
+        first = period
+        for place in range(period, len(words) + 1):
+            if place < len(words) and words[place] == words[place - period]:
+                continue
+            if place - first >= period:
+                yield period, first, place
+            first = place + 1
+
+
+MAX_REFUSAL_LENGTH = 400
+"""Characters; a refusal is short, and a longer answer says something else, too."""
+
+_SORRY = (
+    r"(?:(?:i'?m|i am) (?:very |so |really |truly )?sorry|sorry|(?:my )?apologies|i apologi[sz]e"
+    r"|i regret|unfortunately)"
+)
+_AS_AI = (
+    r"as an? (?:ai|artificial|text|language|large)\b[^.]{0,60}?|i(?:'m| am) (?:just |only )?an? "
+    r"(?:ai|artificial|text|language|large)\b[^.]{0,60}?"
+)
+_UNABLE = (
+    r"(?:can ?not|can'?t|(?:am|'m) (?:currently |not able|unable|not capable)[ \w]{0,12}"
+    r"|(?:do not|don'?t) (?:have|currently have) (?:the )?(?:ability|capability|capacity|access)"
+    r"|(?:am|'m) not (?:able|designed|equipped))"
+)
+_VERB = (
+    r"(?:listen|hear|process|access|transcrib|translat|analy[sz]|interpret|understand|play"
+    r"|assist|help|provid|perform|handle)"
+)
+_AUDIO = r"(?:audio|recording|sound|speech|voice|transcri|spoken|that request|this request)"
+
+REFUSAL_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # English: "I'm sorry, but as an AI I can't listen to audio files."
+        rf"(?:{_SORRY}[ ,.;:!]*)?(?:but |that )?(?:{_AS_AI}[ ,.;:!]*)?(?:and |but |so )?"
+        rf"(?:i ?)?{_UNABLE}\b.{{0,30}}?\b{_VERB}.{{0,60}}?\b{_AUDIO}",
+        rf"(?:{_AS_AI}).{{0,60}}?{_UNABLE}",
+        rf"(?:{_SORRY}[ ,.;:!]*)?(?:but )?(?:it (?:seems|looks|appears)(?: like| that)? )?"
+        r"(?:there (?:is|was) no|no|the) audio(?: clip| file| recording)?(?: (?:is|was|has been))?"
+        r"(?: not| n't)?(?: been)? (?:provided|attached|uploaded|given|included)",
+        r"(?:sure[ ,.!]*|of course[ ,.!]*)?please (?:provide|upload|share|attach|send)(?: me)?"
+        r"(?: with)? (?:the|an|your) (?:audio|recording|transcript)",
+        # German, French, Spanish, Italian, Portuguese
+        r"(?:es tut mir leid|tut mir leid|entschuldigung|leider)\b.{0,40}\bkann\b.{0,60}"
+        r"(?:audio|aufnahme|transkri|sprach)",
+        r"(?:je suis désolée?|désolée?|malheureusement)\b.{0,40}\bne (?:peux|suis)\b.{0,60}"
+        r"(?:audio|enregistrement|transcri)",
+        r"(?:lo siento|lamentablemente|perdón|disculpa)\b.{0,40}\bno (?:puedo|tengo)\b.{0,60}"
+        r"(?:audio|grabaci|transcri)",
+        r"(?:mi dispiace|purtroppo)\b.{0,40}\bnon (?:posso|sono)\b.{0,60}"
+        r"(?:audio|registrazion|trascri)",
+        r"(?:desculpe|sinto muito|lamento|infelizmente)\b.{0,40}\bnão (?:posso|consigo|sou)\b"
+        r".{0,60}(?:áudio|gravaç|transcre)",
+        # Chinese and Japanese
+        r"(?:很|非常)?(?:抱歉|对不起|對不起).{0,20}(?:无法|無法|不能|没有办法).{0,20}"
+        r"(?:音频|音頻|录音|錄音|语音|語音|转录)",
+        r"(?:申し訳|すみません|ごめん).{0,40}(?:音声|録音|オーディオ|文字起こし).{0,30}"
+        r"(?:できません|ません|できない)",
+    )
+)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether an answer says that the model can't, instead of what was said."""
+    plain = unicodedata.normalize("NFC", text).casefold().translate({ord("’"): "'", ord("‘"): "'"})
+    plain = " ".join(plain.split()).lstrip("\"'*-–—.… ")
+    return len(plain) <= MAX_REFUSAL_LENGTH and any(
+        pattern.match(plain) for pattern in REFUSAL_PATTERNS
+    )
+
+
+MIN_ECHO_WORDS = 4
+"""A part of the instruction with fewer words may be what somebody says."""
+
+
+def is_prompt_echo(text: str, prompt: str) -> bool:
+    """Whether an answer holds the whole instruction, or is nothing but a part of it."""
+    said, asked = normalized_words(text), normalized_words(prompt)
+    if min(len(said), len(asked)) < MIN_ECHO_WORDS:
+        return False
+    shorter, longer = sorted((said, asked), key=len)
+    return f" {' '.join(shorter)} " in f" {' '.join(longer)} "

@@ -1,0 +1,204 @@
+"""Break positions in a text, display widths, and balanced subtitle lines. Pure."""
+
+from __future__ import annotations
+
+import enum
+import math
+import unicodedata
+from collections.abc import Sequence
+
+from phi4audio_cli.text.words import starts_word
+
+SENTENCE_ENDS = frozenset(".!?…。！？｡؟।")
+CLAUSE_ENDS = frozenset(",;:、，；：､،؛")
+DASHES = frozenset("—–")
+
+ABBREVIATIONS = frozenset(
+    """
+    mr mrs ms dr prof st sr sra jr vs nr bzw z.b e.g i.e mme mlle
+    """.split()  # noqa: SIM905
+)
+"""Words whose full stop ends no sentence, in lower case."""
+
+# Articles, prepositions and the like of the languages the model hears, one line a language.
+FUNCTION_WORDS = frozenset(
+    """
+    a an the of to in on at by for from with into onto than as and or but nor if that
+    der die das den dem des ein eine einen einem einer eines und oder aber von zu zum zur mit im in
+    am an auf für aus bei nach vor über unter dass wenn als
+    le la les un une des du de d' l' et ou mais à au aux en dans sur sous par pour avec chez que qui
+    el la los las un una unos unas y o pero de del a al en con por para sin sobre que
+    il lo la i gli le un uno una e o ma di del della dei degli delle a al alla da dal in nel con su
+    per tra fra che
+    o a os as um uma e ou mas de do da dos das em no na nos nas com por para sem sobre que
+    """.split()  # noqa: SIM905
+)
+"""Words that lean on the next: a line or a cue should not end in one."""
+
+
+class Break(enum.IntEnum):
+    """How good a break after a word is by what is written; smaller is better."""
+
+    SENTENCE = 0
+    CLAUSE = 1
+    PHRASE = 2
+    """Before an article, a preposition or a conjunction: these begin something."""
+    WORD = 3
+    FUNCTION_WORD = 4
+    """After one."""
+
+
+def break_after(word: str, following: str) -> Break:
+    """Judge the place between two words.
+
+    Args:
+        word: The one before, with its punctuation.
+        following: The one after; empty at the end of a text.
+    """
+    text = word.strip()
+    bare = text.rstrip("\"'”“’‘»«)]}」』】）")
+    last = bare[-1:]
+    if last in SENTENCE_ENDS and not _is_abbreviation(bare, following.strip()):
+        return Break.SENTENCE
+    if last in CLAUSE_ENDS or text[-1:] in DASHES or following.strip()[:1] in DASHES:
+        return Break.CLAUSE
+    if _is_function_word(text):
+        return Break.FUNCTION_WORD
+    return Break.PHRASE if _is_function_word(following) else Break.WORD
+
+
+def _is_abbreviation(word: str, following: str) -> bool:
+    if not word.endswith("."):
+        return False
+    stem = word[:-1].lower().lstrip("(\"'“‘«")
+    return stem in ABBREVIATIONS or (len(stem) == 1 and stem.isalpha()) or following[:1].islower()
+
+
+def _is_function_word(word: str) -> bool:
+    return word.strip().lower().replace("’", "'") in FUNCTION_WORDS
+
+
+def display_width(text: str) -> int:
+    """Return how wide a text is on the screen, in sixteenths of a Latin letter.
+
+    A full-width character counts 42/16 letters: lines hold 42 letters, or 16 full-width ones.
+    """
+    return sum(map(_char_width, text))
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Cf", "Mn", "Me"):
+        return 0
+    return FULL_WIDTH_LETTER_WIDTH if unicodedata.east_asian_width(char) in "WF" else LETTER_WIDTH
+
+
+LETTER_WIDTH = 16
+"""Width of a Latin letter."""
+
+FULL_WIDTH_LETTER_WIDTH = 42
+"""Width of a full-width character."""
+
+
+LINE_BREAK_COST = {
+    Break.SENTENCE: 0.0,
+    Break.CLAUSE: 2.0,
+    Break.PHRASE: 4.0,
+    Break.WORD: 6.0,
+    Break.FUNCTION_WORD: 14.0,
+}
+"""Of a line that ends so, in letters of imbalance."""
+
+
+def break_lines(words: Sequence[str], limit: int) -> list[int]:
+    """Divide words over as few lines as hold them, of like length and ending well.
+
+    Args:
+        words: With the spaces before them; none wider than a line.
+        limit: Width of a line, see `breaks.display_width`.
+
+    Returns:
+        The number of words on each line.
+    """
+    widths = [display_width(word) for word in words]
+    bare = [display_width(word.strip()) for word in words]
+    total = bare[0] + sum(widths[1:])
+    if total <= limit:
+        return [len(words)]
+    for count in range(2, len(words) + 1):
+        if counts := _balance_lines(words, widths, bare, limit, count):
+            return counts
+    return [1] * len(words)
+
+
+def _balance_lines(
+    words: Sequence[str],
+    widths: Sequence[int],
+    trimmed_widths: Sequence[int],
+    limit: int,
+    count: int,
+) -> list[int]:
+    """Return the best division over `count_event` lines; empty when they don't hold the words."""
+    ideal = (trimmed_widths[0] + sum(widths[1:])) / count
+    # best[stop]: cost of the lines so far when they hold `should_stop` words, and their word counts.
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    for _ in range(count):
+        longer: dict[int, tuple[float, list[int]]] = {}
+        for first, (cost, counts) in best.items():
+            filled = 0
+            for stop in range(first + 1, len(words) + 1):
+                filled += widths[stop - 1] if filled else trimmed_widths[stop - 1]
+                if filled > limit:
+                    break
+                new = cost + _line_cost(words, stop, (filled - ideal) / LETTER_WIDTH)
+                if new < longer.get(stop, (math.inf, []))[0]:
+                    longer[stop] = new, [*counts, stop - first]
+        best = longer
+    return best.get(len(words), (0.0, []))[1]
+
+
+def _line_cost(words: Sequence[str], stop: int, imbalance: float) -> float:
+    if stop == len(words):
+        return imbalance**2 / 8
+    return imbalance**2 / 8 + LINE_BREAK_COST[break_after(words[stop - 1], words[stop])]
+
+
+def wrap_text(text: str, limit: int) -> list[str]:
+    """Break a text into lines, each filled as far as it goes.
+
+    Words that are wider than a line are broken between characters.
+
+    Args:
+        text: Spaces at its ends and double ones are dropped.
+        limit: Width of a line, see `breaks.display_width`.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in _split_into_words(" ".join(text.split())):
+        if line and display_width(line + word) > limit:
+            lines.append(line)
+            line = ""
+        line += word if line else word.lstrip()
+        while display_width(line) > limit and (cut := _fitting_length(line, limit)) < len(line):
+            lines.append(line[:cut])
+            line = line[cut:]
+    return [*lines, line] if line else lines
+
+
+def _split_into_words(text: str) -> list[str]:
+    words: list[str] = []
+    for char in text:
+        if not words or starts_word(words[-1], char):
+            words.append(char)
+        else:
+            words[-1] += char
+    return words
+
+
+def _fitting_length(text: str, limit: int) -> int:
+    """Return how many characters fit a line, at least one; marks stay with their letter."""
+    count = 1
+    while count < len(text) and display_width(text[: count + 1]) <= limit:
+        count += 1
+    while count < len(text) and display_width(text[count]) == 0:
+        count += 1
+    return count

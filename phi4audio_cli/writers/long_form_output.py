@@ -1,0 +1,85 @@
+"""Summaries and answers as plain text, Markdown, and JSON with the parts they are made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phi4audio_cli.errors import UsageError
+from phi4audio_cli.types import Answer, Metadata, Part, Summary
+from phi4audio_cli.writers import transcript_json
+
+LONG_FORM_FORMATS = ("txt", "md", "json")
+"""What can be written of a summary; the first two of an answer, too."""
+
+NO_TIMES_MESSAGE = "its text belongs to the whole recording, so there are no times to show it at"
+
+
+def render(form: str, result: Summary | Answer, metadata: Metadata) -> str:
+    """Return the content of a summary's or an answer's file.
+
+    Raises:
+        UsageError: A format that shows texts at their times.
+    """
+    if form == "txt":
+        return f"{result.text}\n" if result.text else ""
+    if form == "md":
+        return _markdown(result, metadata)
+    if form == "json":
+        return transcript_json.dump(_to_document(result, metadata))
+    raise UsageError(
+        NO_TIMES_MESSAGE, f"--format {form}", f"it can be {', '.join(LONG_FORM_FORMATS)}"
+    )
+
+
+def _markdown(result: Summary | Answer, metadata: Metadata) -> str:
+    question = result.question if isinstance(result, Answer) else None
+    blocks = [f"# {_escape_heading(question or metadata.source)}", result.text]
+    # The points of minutes are in the text already, with their times.
+    if len(result.parts) > 1 and not (isinstance(result, Summary) and result.style == "minutes"):
+        blocks += [
+            f"## {format_timestamp(part.start)} to {format_timestamp(part.end)}\n\n{part.text}"
+            for part in result.parts
+        ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _escape_heading(text: str) -> str:
+    """Return a text that stays one heading whatever a file is called."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def format_timestamp(seconds: float) -> str:
+    """Say a time in a recording: `0:07`, `12:30`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _to_document(result: Summary | Answer, metadata: Metadata) -> dict[str, Any]:
+    entries: dict[str, Any] = {
+        "schema_version": transcript_json.SCHEMA_VERSION,
+        "phi4audio": metadata.version,
+        "model": metadata.model,
+        "source": metadata.source,
+        "task": result.task,
+        "prompt": result.prompt,
+        "joining_prompt": result.joining_prompt,
+        "duration": result.duration,
+        "language": transcript_json.language_code(result.language),
+    }
+    if isinstance(result, Answer):
+        entries |= {"question": result.question, "system": result.system or None}
+    else:
+        entries["style"] = result.style
+    entries["finish"] = result.finish
+    return entries | {"text": result.text, "parts": [_part_entry(part) for part in result.parts]}
+
+
+def _part_entry(part: Part) -> dict[str, Any]:
+    return {
+        "start": part.start,
+        "end": part.end,
+        "text": part.text,
+        "avg_logprob": transcript_json.finite_or_none(part.avg_logprob),
+        "finish": part.finish,
+    }

@@ -1,1 +1,0 @@
-"""Damaged recordings by the thousand, and what decoding makes of them."""

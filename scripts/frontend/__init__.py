@@ -1,1 +1,0 @@
-"""What scripts/bench_frontend.py measures: stages, transfer between processes, a fed device."""

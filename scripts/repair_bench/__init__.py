@@ -1,1 +1,0 @@
-"""What `scripts/bench_repair.py` measures with."""

@@ -1,1 +1,0 @@
-"""Parts of simulate_scale.py and bench_driver.py."""

@@ -1,1 +1,0 @@
-"""The processes of `bench_startup.py`."""

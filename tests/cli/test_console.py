@@ -1,0 +1,28 @@
+"""Messages stay one line, whatever a file is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from phi4audio_cli.cli.console import escape_control, format_duration, print_message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (3723, "1:02:03")],
+)
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_escape_control_keeps_letters_and_escapes_control_characters() -> None:
+    assert escape_control("[bold] Grüße 中文 🎤") == "[bold] Grüße 中文 🎤"
+    assert escape_control("a\nb\x1b[31m\u202e") == r"a\nb\x1b[31m\u202e"
+    assert escape_control("bad\udcff.wav") == r"bad\udcff.wav"
+
+
+def test_a_message_is_one_line_on_stderr(capsys) -> None:
+    print_message("talk\n.wav: is not audio")
+    captured = capsys.readouterr()
+    assert captured.err == "phi4audio: talk\\n.wav: is not audio\n"
+    assert captured.out == ""

@@ -1,0 +1,111 @@
+"""The driver with Ray's workers: processes and machines die, and the job is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from phi4audio_cli.cluster.driver import Driver
+from phi4audio_cli.cluster.ray_cluster import ray_session
+from phi4audio_cli.cluster.work_queue import MAX_CRASHES, WorkQueue
+from phi4audio_cli.cluster.worker_resources import WorkerCount, allocate
+from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
+from phi4audio_cli.types import FileFailed, Job
+
+from . import scripted_workers
+from .conftest import RayTestCluster
+from .scripted_workers import crash_on_demand, make_jobs, make_worker_config, recorded_requests
+
+pytestmark = pytest.mark.usefixtures("joinable")
+
+
+def drive(
+    folder: Path, jobs: list[Job], count: int = 2, device: str = "auto"
+) -> tuple[list[RunEvent], list[str]]:
+    """Do jobs with workers that look into a folder for what they are to die of."""
+    from ray import cloudpickle
+
+    from phi4audio_cli.cluster.ray_pool import RayPool, check_versions, cluster_nodes
+
+    notes: list[str] = []
+    cloudpickle.register_pickle_by_value(scripted_workers)
+    try:
+        with ray_session("auto"):
+            machines = check_versions(cluster_nodes(), notes.append)
+            workers, share = allocate(machines, WorkerCount(count, count), device)
+            with closing(
+                RayPool(make_worker_config(partial(crash_on_demand, folder)), share)
+            ) as pool:
+                driver = Driver(
+                    WorkQueue(jobs), pool, workers, lambda: False, on_notice=notes.append
+                )
+                return list(driver.events()), notes
+    finally:
+        cloudpickle.unregister_pickle_by_value(scripted_workers)
+
+
+def done_indexes(told: list[RunEvent]) -> list[int]:
+    return sorted(each.job.index for each in told if isinstance(each, RecordingWritten))
+
+
+def test_a_killed_worker_loses_only_its_running_chunk(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, [3.0, 3.0, 3.0, 3.0])
+    (tmp_path / "once-1").touch()
+    told, notes = drive(tmp_path, jobs)
+    assert done_indexes(told) == [0, 1, 2, 3]
+    counted = Counter(recorded_requests(tmp_path))
+    assert counted.total() == len(counted) + 1
+    assert max(counted, key=lambda each: counted[each])[0] == 1
+    assert len([line for line in notes if "is gone" in line]) == 1
+
+
+def test_a_recording_that_kills_three_workers_fails_and_the_others_are_done(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jobs = make_jobs(tmp_path, [0.5] * 6)
+    (tmp_path / "kill-3").touch()
+    told, _ = drive(tmp_path, jobs)
+    assert done_indexes(told) == [0, 1, 2, 4, 5]
+    [failure] = [each for each in told if isinstance(each, FileFailed)]
+    assert failure.job.index == 3
+    assert f"{MAX_CRASHES} workers in a row ended with this recording" in str(failure.error)
+    assert Counter(job for job, _ in recorded_requests(tmp_path))[3] == MAX_CRASHES
+    assert capfd.readouterr() == ("", ""), "Ray prints nothing of its own"
+
+
+def test_a_lost_node_loses_no_recording(tmp_path: Path, cluster: RayTestCluster) -> None:
+    jobs = make_jobs(tmp_path, [2.0] * 8)
+    (tmp_path / "slow").write_text("0.3")
+
+    def vanish() -> None:
+        while len(recorded_requests(tmp_path)) < 4:
+            time.sleep(0.05)
+        cluster.remove()
+
+    thread = threading.Thread(target=vanish)
+    thread.start()
+    told, notes = drive(tmp_path, jobs)
+    thread.join()
+    cluster.add()
+    assert done_indexes(told) == list(range(8))
+    assert any("is gone" in line for line in notes)
+    counted = Counter(recorded_requests(tmp_path))
+    assert counted.total() <= len(counted) + 1
+
+
+def test_every_worker_gets_a_gpu_of_its_own(tmp_path: Path, cluster: RayTestCluster) -> None:
+    cluster.add(num_cpus=4, num_gpus=2)  # Ray doesn't look whether they are there
+    jobs = make_jobs(tmp_path, [0.5] * 6)
+    (tmp_path / "slow").write_text("0.2")
+    try:
+        told, _ = drive(tmp_path, jobs, device="cuda")
+    finally:
+        cluster.remove(-1)
+    assert done_indexes(told) == list(range(6))
+    assert {path.read_text() for path in tmp_path.glob("asked-*")} == {"0", "1"}

@@ -1,0 +1,74 @@
+"""Chunks, and answers about them from a script, as the engine would collect them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from phi4audio_cli.tasks.task import Task
+from phi4audio_cli.tasks.transcribe_task import Transcribe
+from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
+
+RATE = 8_000
+FIRST_SENTENCE = "we went to the market and bought bread cheese and some apples for the whole week"
+SECOND_SENTENCE = (
+    "then it began to rain and everybody ran home as fast as their legs could carry them"
+)
+REFUSAL_TEXT = "I'm sorry, but I can't listen to audio."
+
+
+def chunk(seconds: float = 40, index: int = 0, start: float = 0, **more) -> Chunk:
+    """Return noise with a second of silence in its middle, all of it heard as speech."""
+    samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
+    middle = len(samples) // 2
+    samples[middle - RATE // 2 : middle + RATE // 2] = 0
+    first = int(start * RATE)
+    fields = {"speech": (Span(first, first + len(samples)),)} | more
+    return Chunk(index, samples, RATE, first, **fields)
+
+
+ScriptedText = str | tuple[str, str] | Generation
+AnswerScript = Callable[[Request], ScriptedText]
+
+
+def make_answer(request: Request, said: ScriptedText, logprob: float = -0.2) -> Generation:
+    """Make an answer of its text, or of its text and why it ended."""
+    text, finish = (said, "stop") if isinstance(said, str) else said
+    count = len(text.split())
+    return Generation(request, text, (1,) * count, (logprob,) * count, finish)
+
+
+def answer_all(task: Task, chunks: list[Chunk], script: AnswerScript) -> list[Generation]:
+    """Ask about chunks as the engine does, until the task is content."""
+    waiting = [request for each in chunks for request in task.requests(0, each)]
+    answers = []
+    while waiting:
+        request = waiting.pop(0)
+        answers.append(make_answer(request, script(request)))
+        waiting += task.retry(answers[-1])
+    return answers
+
+
+def answer_by_attempt(
+    first: ScriptedText, left: ScriptedText = "", right: ScriptedText = "", again: ScriptedText = ""
+) -> AnswerScript:
+    """Answer about the whole, the halves, and where a penalty is asked for."""
+
+    def said(request: Request) -> ScriptedText:
+        if request.attempt == "first":
+            return first
+        if request.attempt == "penalty":
+            return again
+        return left if request.chunk.start == 0 else right
+
+    return said
+
+
+def attempt_names(answers: list[Generation]) -> list[str]:
+    return [each.request.attempt for each in answers]
+
+
+def transcribe_chunk(script: AnswerScript, piece: Chunk | None = None) -> Transcript:
+    task = Transcribe("English")
+    return task.assemble(answer_all(task, [piece or chunk()], script), 40)

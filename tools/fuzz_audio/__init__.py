@@ -1,0 +1,1 @@
+"""Decode damaged recordings and classify the outcomes."""

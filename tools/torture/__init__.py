@@ -1,0 +1,1 @@
+"""Fault injection and kills, to test that jobs resume without loss."""

@@ -1,0 +1,205 @@
+"""A small job in which one file operation fails: each operation in turn."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+Mode = Literal["error", "torn", "killed"]
+"""The operation fails as on a full disk; does so half-way; or the process dies before it."""
+
+KILLED = 137
+
+
+@dataclass
+class FaultPlan:
+    """Counts operations, and lets one go wrong.
+
+    Attributes:
+        place: Which one, from 0; None: none.
+        mode: How.
+        seen: The operations so far, each with the kind of its file.
+    """
+
+    index: int | None = None
+    mode: Mode = "error"
+    operations: list[str] = field(default_factory=list)
+    report_file: Path | None = None
+    """Where the operation that went wrong is written; without a fault, all of them."""
+
+    def before_operation(
+        self, operation: str, path: Any, halve: Callable[[], object] = lambda: None
+    ) -> None:
+        """Note an operation that is about to be done."""
+        self.operations.append(f"{operation} {_file_kind(str(path))}")
+        if len(self.operations) - 1 != self.index:
+            return
+        self.write_report(self.operations[-1])
+        if self.mode == "killed":
+            os._exit(KILLED)
+        if self.mode == "torn":
+            halve()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def write_report(self, *lines: str) -> None:
+        """Write what the parent process wants to know, by ways without faults."""
+        if self.report_file is not None:
+            handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.write(handle, "\n".join(lines).encode())
+            os.close(handle)
+
+
+class FaultyFile:
+    """A file whose operations may go wrong."""
+
+    def __init__(self, file: Any, faults: FaultPlan) -> None:
+        self._file = file
+        self._faults = faults
+
+    def __enter__(self) -> FaultyFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        """Write, or half of it."""
+
+        def halve() -> None:
+            self._file.write(data[: len(data) // 2])
+            self._file.flush()
+
+        self._faults.before_operation("write", self._file.name, halve)
+        return int(self._file.write(data))
+
+    def flush(self) -> None:
+        """Flush."""
+        self._faults.before_operation("flush", self._file.name)
+        self._file.flush()
+
+    def truncate(self, size: int) -> None:
+        """Cut off."""
+        self._faults.before_operation("truncate", self._file.name)
+        self._file.truncate(size)
+
+
+@contextmanager
+def inject_faults(faults: FaultPlan) -> Iterator[None]:
+    """Let all that is written in this process pass by the faults."""
+    opened, synced, renamed, made = Path.open, os.fsync, Path.replace, Path.mkdir
+
+    def open_path(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if not set(mode) & set("wxa+"):
+            return opened(path, mode, *more, **options)
+        faults.before_operation("open", path)
+        return FaultyFile(opened(path, mode, *more, **options), faults)
+
+    def fsync(handle: int) -> None:
+        faults.before_operation("fsync", Path(f"/dev/fd/{handle}").resolve())
+        synced(handle)
+
+    def replace(path: Path, target: Path) -> Path:
+        faults.before_operation("rename", target)
+        return renamed(path, target)
+
+    def mkdir(path: Path, *more: Any, **options: Any) -> None:
+        faults.before_operation("mkdir", path)
+        made(path, *more, **options)
+
+    with (
+        mock.patch.object(Path, "open", open_path),
+        mock.patch.object(os, "fsync", fsync),
+        mock.patch.object(Path, "replace", replace),
+        mock.patch.object(Path, "mkdir", mkdir),
+    ):
+        yield
+
+
+def _file_kind(path: str) -> str:
+    name = Path(path).name
+    if name.endswith(".journal"):
+        return "journal"
+    if name.endswith(".tmp"):
+        return "temporary file"
+    if name in ("lock", "shared"):
+        return "lock"
+    if name == "report.json":
+        return "report"
+    return "output" if Path(path).suffix and not name.startswith(".") else "folder"
+
+
+def warm_up(recordings: Path, out: Path) -> None:
+    """Do the job here, so that what it loads is there in all processes to come."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        _job(recordings, out, FaultPlan())
+
+
+def run_job(recordings: Path, out: Path, log: Path, faults: FaultPlan) -> int:
+    """Do the job in a process of its own; return its exit code, and what it printed in `log`.
+
+    The model is a stand-in that answers at once: what is looked at here is what is written.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        code = _job(recordings, out, faults)
+        if faults.index is None:
+            faults.write_report(*faults.operations)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _job(recordings: Path, out: Path, faults: FaultPlan) -> int:
+    from phi4audio_cli.cli import local_session
+    from phi4audio_cli.cli.app import main
+    from phi4audio_cli.pipeline import ScriptedBackend
+
+    local_session.ReaderProcesses = _InProcessReaders  # type: ignore[attr-defined, assignment]
+    local_session.identify_model = lambda settings, display: "stand-in"
+    local_session.open_backend = lambda settings, display: ScriptedBackend(
+        _scripted_answer, batch_size=2
+    )
+    arguments = ["transcribe", str(recordings), "-o", str(out), "--no-vad", "--chunk-seconds", "1"]
+    try:
+        with inject_faults(faults):
+            main(arguments)
+    except SystemExit as request:
+        return int(request.code or 0)
+
+
+def _scripted_answer(request: Any) -> str:
+    return f"{len(request.chunk.samples)} samples from {request.chunk.start}"
+
+
+class _InProcessReaders:
+    """Reads in this process."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def get(self, count: int) -> list[Any]:
+        return [self._reader] * count
+
+    def __enter__(self) -> _InProcessReaders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
