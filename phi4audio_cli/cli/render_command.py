@@ -39,7 +39,7 @@ def render(
     from phi4audio_cli.jobs.output_paths import plan_jobs, write_outputs
     from phi4audio_cli.settings import load_settings
     from phi4audio_cli.storage import check_location
-    from phi4audio_cli.writers.transcript_reader import read_transcript
+    from phi4audio_cli.writers.transcript_json import read_transcript
 
     flags = {
         "formats": formats,
