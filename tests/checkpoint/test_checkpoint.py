@@ -2,7 +2,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phi4audio_cli.checkpoint import checkpoint, open_checkpoint
+from phi4audio_cli.checkpoint import checkpoint as checkpoint_module
+from phi4audio_cli.checkpoint import open_checkpoint
 from phi4audio_cli.errors import CheckpointError
 from tests.checkpoint.checkpoint_edits import edit_json, edit_weights, features_inputs
 
@@ -115,7 +116,8 @@ def test_tensors_that_do_not_fit_are_named_before_any_is_read(
     original, monkeypatch, change, message
 ):
     edit_weights(original / WEIGHTS, change)
-    monkeypatch.setattr(checkpoint, "read_tensor", lambda info: pytest.fail("a tensor was read"))
+    monkeypatch.setattr(
+        checkpoint_module, "read_tensor", lambda info: pytest.fail("a tensor was read"))
     with pytest.raises(CheckpointError, match=message):
         open_checkpoint(original)
 

@@ -19,10 +19,11 @@ from tests.checkpoint.export_helpers import (
     folder_entries,
     make_export_plan,
 )
+from tools.make_checkpoint import random_checkpoint
 
 
-def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
-    native = maker.native_shapes(maker.SMALL)
+def test_the_plan_counts_what_is_kept_dropped_and_merged(original):
+    native = random_checkpoint.native_shapes(random_checkpoint.SMALL)
     buffers = [name for name in native if ".global_" in name and "audio" in name]
     full = sum(torch.Size(shape).numel() for name, shape in native.items() if name not in buffers)
     table = make_export_plan(original).as_dict()
@@ -30,7 +31,7 @@ def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
     assert table["parameters"]["after"] == open_checkpoint(original).audio_parameters
     assert table["parameters"]["saved"] == full - table["parameters"]["after"]
     assert table["bytes"]["before"] == (original / WEIGHTS).stat().st_size
-    linears = 4 * maker.SMALL.layers
+    linears = 4 * random_checkpoint.SMALL.layers
     vision = [name for name in native if "image_embed" in name or "vision_speech" in name]
     assert table["tensors"] == {
         "kept": len(native) - len(vision),
@@ -39,8 +40,8 @@ def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
     }
 
 
-def test_the_full_size_maker_has_the_published_parameters(maker):
-    shapes = maker.native_shapes(maker.SIZES["full"])
+def test_the_full_size_maker_has_the_published_parameters():
+    shapes = random_checkpoint.native_shapes(random_checkpoint.SIZES["full"])
     parameters = (
         torch.Size(shape).numel()
         for name, shape in shapes.items()
@@ -202,14 +203,14 @@ def test_memory_does_not_hold_a_tensor_that_is_only_copied(tmp_path):
 import resource, sys
 from pathlib import Path
 import torch
-from phi4audio_cli.checkpoint.shards import read_header, read_pieces
-from phi4audio_cli.checkpoint.writer import Planned, plan_shards, write_shards
+from phi4audio_cli.checkpoint.safetensors_reader import read_blocks, read_header
+from phi4audio_cli.checkpoint.safetensors_writer import TensorSpec, plan_shards, write_shards
 folder = Path(sys.argv[1])
 info = read_header(folder / "in.safetensors")["x"]
-plan = plan_shards([Planned("x", torch.bfloat16, info.shape)], 10**9)
+plan = plan_shards([TensorSpec("x", torch.bfloat16, info.shape)], 10**9)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-write_shards(folder, plan, lambda n: (p.bfloat16() for p in read_pieces(info)), lambda n: None)
+write_shards(folder, plan, lambda n: (p.bfloat16() for p in read_blocks(info)), lambda n: None)
 print((peak() - before) * 1024)
 """
     planned = [safetensors_writer.TensorSpec("x", torch.float32, (50, 1 << 20))]

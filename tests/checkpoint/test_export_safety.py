@@ -109,7 +109,7 @@ def test_an_old_export_is_replaced_once_the_new_one_is_verified(
     original, tmp_path, monkeypatch, atomic
 ):
     if not atomic:
-        monkeypatch.setattr(staging, "_send_and_receive", lambda one, other: False)
+        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
     out = tmp_path / "out"
     run_export(make_export_plan(original), out)
     (out / "old").write_text("one")
@@ -158,7 +158,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from phi4audio_cli.checkpoint import export, staging
-from phi4audio_cli.checkpoint.export import Request, make_plan, run_export
+from phi4audio_cli.checkpoint.export import ExportRequest, make_plan, run_export
 
 def progress(stage, done, total):
     if (stage, done > total // 2) == ({stage!r}, True):
@@ -175,7 +175,7 @@ if {swap}:
             sys.stdin.read()
     Path.rename = stop
 source, out = map(Path, sys.argv[1:])
-run_export(make_plan(Request(source, "x")), out, overwrite=True, progress=progress)
+run_export(make_plan(ExportRequest(source, "x")), out, overwrite=True, progress=progress)
 """
 
 

@@ -69,7 +69,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve_hub(folder):
-    handler = type("Handler", (Hub,), {"folder": folder, "asked": []})
+    handler = type("Handler", (Hub,), {"folder": folder, "requested_paths": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -83,11 +83,11 @@ def resolve_in_subprocess(model, endpoint, home, *, offline=False, **environment
     """`resolve_model` in a process of its own: the hub library reads its environment at import."""
     code = f"""
 import json, sys
-from phi4audio_cli.checkpoint.resolve import resolve
+from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.errors import ModelError
 told = []
 try:
-    folder = resolve({model!r}, offline={offline}, on_download=lambda d, n: told.append(
+    folder = resolve_model({model!r}, offline={offline}, on_download=lambda d, n: told.append(
         [d.repo, d.revision, d.files, d.total_bytes, str(d.folder), n]))
 except ModelError as error:
     print(json.dumps({{"error": str(error), "told": told}}))
@@ -216,7 +216,7 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(name):
 
 
 def test_demo_is_bundled_or_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.importlib.resources, "done", lambda package: tmp_path)
+    monkeypatch.setattr(module.importlib.resources, "files", lambda package: tmp_path)
     with pytest.raises(ModelError, match="install phi4audio again"):
         resolve_model("demo", offline=True)
     (tmp_path / "demo" / "checkpoint").mkdir(parents=True)

@@ -151,7 +151,7 @@ def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch
 
 
 def test_a_wrong_transcript_of_the_test_clip_fails(monkeypatch):
-    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.reference", lambda name: "one two")
+    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.bundled_reference", lambda name: "one two")
     check = run_model_checks(model="demo")["listening"]
     assert check.status == "fail"
     assert "'one two' is heard as 'three five" in check.found
