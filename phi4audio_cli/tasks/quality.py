@@ -66,7 +66,7 @@ def assess(answer: Generation, language: str | None) -> Assessment:
 
     Args:
         answer: About a chunk.
-        language: English name of the expected language; None: any language.
+        language: English name of the expected language; None: any language of the model.
     """
     text, chunk = answer.text, chunk_of(answer)
     exhausted = answer.finish == "length"
