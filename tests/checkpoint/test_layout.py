@@ -56,7 +56,9 @@ def test_vision_tensors_are_recognized_in_both_layouts():
     original = dict(random_checkpoint.original_shapes(native, random_checkpoint.SMALL))
     vision = [name for name in native if "image_embed" in name or "vision_speech" in name]
     assert sorted(filter(is_vision_tensor, native)) == sorted(vision)
-    assert sum(map(is_vision_tensor, original)) == len(vision) + 2 * 4 * random_checkpoint.SMALL.layers
+    assert (
+        sum(map(is_vision_tensor, original)) == len(vision) + 2 * 4 * random_checkpoint.SMALL.layers
+    )
     assert not any(is_vision_tensor(name) and is_speech_lora_tensor(name) for name in original)
 
 
@@ -96,13 +98,18 @@ def test_the_full_size_maker_has_the_real_shapes(reference):
     config = json.loads((reference.parent / "original-config.json").read_text())
     real = expected_tensors(native_config(config, "original", ""), "")
     made = expected_tensors(
-        native_config(random_checkpoint.original_config(random_checkpoint.SIZES["full"]), "original", ""), ""
+        native_config(
+            random_checkpoint.original_config(random_checkpoint.SIZES["full"]), "original", ""
+        ),
+        "",
     )
     assert made.shapes == real.shapes
 
 
 def test_both_layouts_give_the_same_model():
-    original = native_config(random_checkpoint.original_config(random_checkpoint.SMALL), "original", "")
+    original = native_config(
+        random_checkpoint.original_config(random_checkpoint.SMALL), "original", ""
+    )
     native = native_config(random_checkpoint.native_config(random_checkpoint.SMALL), "native", "")
     one, other = Phi4MultimodalConfig(**original), Phi4MultimodalConfig(**native)
     assert one.vision_config.to_dict() == other.vision_config.to_dict()

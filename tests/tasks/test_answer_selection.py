@@ -111,7 +111,9 @@ def test_the_higher_logprob_wins_between_equally_defective_answers():
     left, right = task.retry(make_answer(request, REFUSAL_TEXT))
     for logprob, kept in ((-0.1, "first"), (-0.9, "halves")):
         answers = [
-            make_answer(request, REFUSAL_TEXT, logprob), make_answer(left, REFUSAL_TEXT), make_answer(right, REFUSAL_TEXT),
-        ]  # fmt: skip
+            make_answer(request, REFUSAL_TEXT, logprob),
+            make_answer(left, REFUSAL_TEXT),
+            make_answer(right, REFUSAL_TEXT),
+        ]
         result = task.assemble(answers, 40)
         assert {each.tried[-1] for each in result.segments} == {kept}
