@@ -393,3 +393,11 @@ def _write_local_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return a path if it exists, else its nearest parent that does; links are resolved."""
+    found = path.resolve()
+    while not os.path.lexists(found):
+        found = found.parent
+    return found

@@ -10,7 +10,7 @@ import jiwer
 import numpy as np
 
 from phi4audio_cli.model.local import LocalBackend
-from phi4audio_cli.tasks.quality import suspected_defects
+from phi4audio_cli.tasks.quality import assess
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
 from training.spoken_digits import digit_tasks
@@ -95,7 +95,7 @@ def measure(backend: LocalBackend, clips: Sequence[DigitRecording]) -> RetryFigu
     after = [result.text for result in results]
     errors = [jiwer.wer(*pair) for pair in zip(said, before, strict=True)]
     errors_after = [jiwer.wer(*pair) for pair in zip(said, after, strict=True)]
-    suspected = [bool(suspected_defects(each[0], "English")) for each in answers]
+    suspected = [bool(assess(each[0], "English").suspected) for each in answers]
     repaired = [_is_repaired(result) for result in results]
     flagged = [any(segment.flags for segment in result.segments) for result in results]
     rows = list(zip(errors, errors_after, suspected, repaired, flagged, strict=True))

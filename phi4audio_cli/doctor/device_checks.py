@@ -6,7 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from phi4audio_cli.doctor.environment_checks import Check, format_bytes
+from phi4audio_cli.doctor.environment_checks import Check
+from phi4audio_cli.formatting import format_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_device(settings: Settings) -> Check:
-    """Name the device that would be used, and the others.
+    """Return the device of a job, and the other devices.
 
     Raises:
-        ModelError: The one that was asked for isn't there.
+        ModelError: The requested device is missing.
     """
     import torch
 
@@ -32,13 +33,13 @@ def check_device(settings: Settings) -> Check:
     if others:
         found += f" (also {', '.join(others)})"
     if chosen.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
-        remedy = "install PyTorch for your CUDA version, and look at the driver with nvidia-smi"
-        return Check("device", "warn", f"{found}; there is a GPU that torch can't use", remedy)
+        remedy = "install PyTorch for your CUDA version, and check the driver with nvidia-smi"
+        return Check("device", "warn", f"{found}; torch can't use the GPU of this machine", remedy)
     return Check("device", "ok", found)
 
 
 def check_memory(settings: Settings, checkpoint: Checkpoint) -> Check:
-    """Compare what the weights and one batch need with what is free.
+    """Compare the memory of the weights and one batch with the free memory.
 
     Raises:
         ModelError: The weights don't fit, or dtype or attention can't be had.

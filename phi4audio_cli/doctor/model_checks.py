@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi4audio_cli.checkpoint.hub import DEMO_MODEL, resolve_model
+from phi4audio_cli.checkpoint.hub import (
+    DEMO_MODEL,
+    HUB_TIMEOUT_SECONDS,
+    required_files,
+    resolve_model,
+)
 from phi4audio_cli.doctor.audio_checks import bundled_reference, bundled_sample
 from phi4audio_cli.doctor.device_checks import check_memory
 from phi4audio_cli.doctor.environment_checks import Check, failed_check, run_check
 from phi4audio_cli.errors import ModelError
+from phi4audio_cli.formatting import format_bytes
+from phi4audio_cli.storage import nearest_existing
 from phi4audio_cli.types import Chunk, Generation, RequestFailed
 
 if TYPE_CHECKING:
     from phi4audio_cli.checkpoint import Checkpoint
     from phi4audio_cli.settings import Settings
-import shutil
-
-from phi4audio_cli.checkpoint.hub import HUB_TIMEOUT_SECONDS, required_files
-from phi4audio_cli.doctor.environment_checks import format_bytes, nearest_existing
 
 REFERENCE_CLIP = "short"
-"""The bundled recording that the demo checkpoint must hear right."""
+"""The bundled recording that the demo checkpoint transcribes without errors."""
 
 
 def check_model(settings: Settings) -> Iterator[Check]:
@@ -33,10 +37,10 @@ def check_model(settings: Settings) -> Iterator[Check]:
         yield from _check_missing_model(settings, missing)
         return
     yield Check("model", "ok", f"{settings.model} in {folder}")
-    yield Check("offline", "ok", "nothing is needed from the network")
+    yield Check("offline", "ok", "no network is needed")
     try:
         checkpoint = _open_checkpoint_files(folder, settings)
-    except Exception as error:  # whatever is broken is told, and the rest can't be looked at
+    except Exception as error:  # the report must show every error; later checks need the checkpoint
         yield failed_check("checkpoint", error)
         return
     millions = checkpoint.audio_parameters / 1e6
@@ -54,14 +58,14 @@ def _check_missing_model(settings: Settings, missing: ModelError) -> Iterator[Ch
         found = check_hub(settings.model, missing)
     yield found
     if found.status == "warn":
-        yield Check("offline", "warn", "the model is to be downloaded first", missing.remedy)
+        yield Check("offline", "warn", "the model must be downloaded first", missing.remedy)
 
 
 def _open_checkpoint_files(folder: Path, settings: Settings) -> Checkpoint:
-    """Open all that a job reads of a checkpoint; of its weights the headers only.
+    """Open the files of a checkpoint as a job does, but read only the headers of its weights.
 
     Raises:
-        CheckpointError: Something is missing or not what it must be.
+        CheckpointError: A file is missing or damaged.
     """
     from phi4audio_cli.checkpoint import open_checkpoint
     from phi4audio_cli.model.inputs import InputBuilder
@@ -72,7 +76,7 @@ def _open_checkpoint_files(folder: Path, settings: Settings) -> Checkpoint:
 
 
 def _check_adapter(checkpoint: Checkpoint) -> Check:
-    """Say where the speech LoRA is; one that is missing or zero is refused on opening."""
+    """Describe the speech LoRA; opening a checkpoint refuses one that is missing or zero."""
     adapter = checkpoint.adapter
     if adapter is None:
         return Check("speech LoRA", "ok", "merged into the weights")
@@ -98,40 +102,40 @@ def _check_transcription(folder: Path, settings: Settings) -> Check:
     return _compare_transcript(list(backend.generate(requests)), bundled_reference(REFERENCE_CLIP))
 
 
-def _compare_transcript(answers: list[Generation | RequestFailed], said: str) -> Check:
+def _compare_transcript(answers: list[Generation | RequestFailed], reference: str) -> Check:
     for answer in answers:
         if isinstance(answer, RequestFailed):
             raise answer.error
-    told = " ".join(answer.text for answer in answers if isinstance(answer, Generation))
-    if told.lower().split() == said.lower().split():
-        return Check("listening", "ok", f"a clip is heard right: {told}")
+    text = " ".join(answer.text for answer in answers if isinstance(answer, Generation))
+    if text.lower().split() == reference.lower().split():
+        return Check("listening", "ok", f"a test clip is transcribed correctly: {text}")
     return Check(
         "listening",
         "fail",
-        f"a clip that says {said!r} is heard as {told!r}",
-        "try --device cpu --dtype float32; where that is wrong too, install phi4audio again",
+        f"a test clip of {reference!r} is transcribed as {text!r}",
+        "try --device cpu --dtype float32; if that fails, too, install phi4audio again",
     )
 
 
 def check_hub(model: str, missing: ModelError) -> Check:
-    """Ask the hub for a model.
+    """Check that a missing model can be downloaded from the hub and fits the disk.
 
     Args:
-        model: As the user called it.
-        missing: Why it isn't here, with what to do.
+        model: Its name as given by the user.
+        missing: The error of the search for the model, with its remedy.
     """
     from huggingface_hub import HfApi, constants
 
     repo, _, revision = model.partition("@")
     if repo.count("/") != 1 or model.startswith((".", "/", "~")):
-        return failed_check("model", missing)  # a folder was meant
+        return failed_check("model", missing)  # the name of a folder
     try:
         info = HfApi().model_info(
             repo, revision=revision or None, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
         )
-    except Exception as error:  # which classes a broken network raises depends on the version
+    except Exception as error:  # the classes of network errors depend on the library's version
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        what = f"{model}: isn't on this machine, and the hub doesn't give it: {reason}"
+        what = f"{model}: isn't on this machine, and the hub gives no answer: {reason}"
         return Check("model", "fail", what, missing.remedy)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     total = sum(sizes[name] for name in required_files(sizes, inline_lora=False))

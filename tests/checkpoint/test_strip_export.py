@@ -1,4 +1,4 @@
-"""`phi4audio strip-export` as a user meets it."""
+"""The command `phi4audio strip-export`."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
 
 @pytest.fixture
 def run(capsys):
-    """Runs the command; gives exit code, standard output and standard error."""
+    """Return a function that runs the command: exit code, standard output, standard error."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -85,10 +85,13 @@ def no_adapter(folder):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (zero_b, "changes nothing"),
+        (zero_b, "changes no weight"),
         (to_pickle, "pickle"),
         (no_adapter, "has no speech LoRA"),
-        (lambda folder: edit_json(folder / "speech-lora/adapter_config.json", r=9), "has rank 6"),
+        (
+            lambda folder: edit_json(folder / "speech-lora/adapter_config.json", r=9),
+            "has the rank 6",
+        ),
     ],
 )
 def test_bad_sources_are_exit_3(run, native, tmp_path, spoil, said):
@@ -105,7 +108,7 @@ def test_a_stripped_source_is_exit_2(run, native, tmp_path):
     run("--out", tmp_path / "out", "--source", native, "--no-verify", "--quiet")
     code, _, err = run("--out", tmp_path / "again", "--source", tmp_path / "out")
     assert code == ExitCode.USAGE
-    assert "is stripped already" in err
+    assert "has no vision parts" in err
 
 
 def test_a_hub_id_offline_is_exit_3(run, tmp_path, monkeypatch):

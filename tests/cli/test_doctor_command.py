@@ -1,4 +1,4 @@
-"""`phi4audio doctor`: what is wrong is a line with a remedy, and the exit code tells."""
+"""`phi4audio doctor`: a line with a remedy for every problem, and the exit code."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def test_the_demo_runs_here(tmp_path, monkeypatch, capfd):
     report = json.loads(capfd.readouterr().out)
     assert report["ok"]
     status = {check["name"]: check["status"] for check in report["checks"]}
-    looked = "python torch transformers writing decoding speech device model offline checkpoint"
-    assert {*looked.split(), "speech LoRA", "memory", "listening"} <= set(status)
+    names = "python torch transformers writing decoding speech device model offline checkpoint"
+    assert {*names.split(), "speech LoRA", "memory", "listening"} <= set(status)
     assert status["listening"] == status["speech"] == status["decoding"] == "ok"
-    assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+    assert list(tmp_path.iterdir()) == []  # no file is left
 
 
 def test_an_unknown_model_is_a_line_with_a_remedy(tmp_path, monkeypatch, capfd):
@@ -151,10 +151,12 @@ def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch
 
 
 def test_a_wrong_transcript_of_the_test_clip_fails(monkeypatch):
-    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.reference", lambda name: "one two")
+    monkeypatch.setattr(
+        "phi4audio_cli.doctor.model_checks.bundled_reference", lambda name: "one two"
+    )
     check = run_model_checks(model="demo")["listening"]
     assert check.status == "fail"
-    assert "'one two' is heard as 'three five" in check.found
+    assert "'one two' is transcribed as 'three five" in check.found
 
 
 def test_packages_are_compared_with_their_ranges(monkeypatch):
