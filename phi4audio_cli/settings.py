@@ -81,7 +81,6 @@ class Settings(BaseModel):
     """Percent of the speech that may be without text before it is a warning."""
     device: str = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
     quantize: Literal["none", "int8", "int4"] = "none"
     """How the decoder's linear layers are stored; none: in `dtype`."""
     offline: bool = False

@@ -36,7 +36,7 @@ def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
     assert settings.batch_size == 4
     assert settings.dtype == "float32"
     assert settings.device == "cuda"
-    assert settings.attention == "auto"
+    assert settings.quantize == "none"
 
 
 def test_config_flag_overrides_config_variable(tmp_path: Path) -> None:
@@ -68,7 +68,6 @@ def test_every_key_has_an_environment_variable() -> None:
         "PHI4AUDIO_HIGHLIGHT_WORDS": "true",
         "PHI4AUDIO_DEVICE": "cuda:1",
         "PHI4AUDIO_DTYPE": "bfloat16",
-        "PHI4AUDIO_ATTENTION": "eager",
         "PHI4AUDIO_QUANTIZE": "int8",
         "PHI4AUDIO_OFFLINE": "true",
         "PHI4AUDIO_PROMPTS": '{"paragraph": "What is it about?"}',
@@ -94,7 +93,6 @@ def test_every_key_has_an_environment_variable() -> None:
         "highlight_words": True,
         "device": "cuda:1",
         "dtype": "bfloat16",
-        "attention": "eager",
         "quantize": "int8",
         "offline": True,
         "prompts": {"paragraph": "What is it about?"},
@@ -143,7 +141,7 @@ def test_an_unknown_variable_is_named() -> None:
         ("device", "gpu", "auto, cpu, mps, cuda"),
         ("device", "cuda:x", "as cuda:1"),
         ("dtype", "int4", "'bfloat16', 'float16' or 'float32'"),
-        ("attention", "fast", "'sdpa' or 'eager'"),
+        ("quantize", "int3", "'int8' or 'int4'"),
         ("formats", 3, "names with commas between"),
         ("formats", ",", "at least 1 item"),
         ("language", "Klingon", "it knows Chinese, English"),

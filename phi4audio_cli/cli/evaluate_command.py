@@ -80,7 +80,6 @@ def evaluate(
     vad: options.Vad = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
-    attention: options.Attention = None,
     quantize: options.Quantize = None,
     config: options.Config = None,
     quiet: options.Quiet = False,
@@ -107,7 +106,6 @@ def evaluate(
         "vad": vad,
         "device": device,
         "dtype": dtype,
-        "attention": attention,
         "quantize": quantize,
     }
     settings = load_settings(flags, config=config)

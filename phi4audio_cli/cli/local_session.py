@@ -141,18 +141,17 @@ def open_backend(settings: Settings, display: Display) -> Backend:
     prefetch_weights(folder)
     # torch and transformers take seconds to load: not before the model is there.
     with gc_paused():
-        from phi4audio_cli.model.local import open_local_backend
+        from phi4audio_cli.model.torch_backend import open_torch_backend
 
-    return open_local_backend(
+    return open_torch_backend(
         folder,
         adapter=settings.adapter,
         device=settings.device,
         dtype=settings.dtype,
-        attention=settings.attention,
         quantize=settings.quantize,
         batch_size=settings.batch_size,
-        on_note=display.notice,
-        on_stage=display.status,
+        on_notice=display.notice,
+        on_status=display.status,
     )
 
 

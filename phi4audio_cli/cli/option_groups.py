@@ -32,7 +32,6 @@ class TaskOptions:
     track: options.Track = None
     device: options.Device = None
     dtype: options.Dtype = None
-    attention: options.Attention = None
     quantize: options.Quantize = None
     config: options.Config = None
     fresh: options.Fresh = False

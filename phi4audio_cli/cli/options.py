@@ -181,12 +181,6 @@ Dtype = Annotated[
         "--dtype", metavar="TYPE", help="auto, bfloat16, float16 or float32. Default: auto."
     ),
 ]
-Attention = Annotated[
-    str | None,
-    typer.Option(
-        "--attention", metavar="NAME", help="auto, flash_attention_2, sdpa or eager. Default: auto."
-    ),
-]
 Quantize = Annotated[
     str | None,
     typer.Option(

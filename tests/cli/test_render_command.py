@@ -56,7 +56,7 @@ from phi4audio_cli.cli.app import main
 try:
     main(["render", "talk.json"])
 finally:
-    print(*{"torch", "transformers", "phi4audio_cli.model.local"} & set(sys.modules))
+    print(*{"torch", "transformers", "phi4audio_cli.model.torch_backend"} & set(sys.modules))
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
