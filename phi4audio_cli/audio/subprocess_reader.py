@@ -83,9 +83,6 @@ class SubprocessReader:
     block ahead. Only one recording may be open at a time, in one thread at a time; any thread may
     close the reader, which ends the recording that is open with an AudioError.
 
-    Programs that are no module of a package must be guarded by `if __name__ == "__main__"`: the
-    new process imports them.
-
     Args:
         reader: What reads there; it is pickled.
         hang_timeout: How long a block may take.
