@@ -441,17 +441,21 @@ def _make_job(
     sample_rate: int | None,
     offline: bool,
 ) -> Job:
+    if isinstance(source, AudioArray):
+        return _make_array_job(index, source.samples, source.sample_rate)
     if not isinstance(source, str | os.PathLike):
-        if isinstance(source, AudioArray):
-            source, sample_rate = source.samples, source.sample_rate
-        name = f"array {index}"
-        return Job(index, Path(name), audio=make_audio_array(source, sample_rate, name))
+        return _make_array_job(index, source, sample_rate)
     found = parse_input(os.fspath(source))
     if found.url is not None:
         if offline:
             raise UsageError("the session is offline", found.name, "give a file")
         check_readable_scheme(found.url)
     return Job(index, found.path, url=found.url)
+
+
+def _make_array_job(index: int, samples: RawSamples, sample_rate: int | None) -> Job:
+    name = f"array {index}"
+    return Job(index, Path(name), audio=make_audio_array(samples, sample_rate, name))
 
 
 def _with_recording_name(event: FileFailed) -> FileFailed:
