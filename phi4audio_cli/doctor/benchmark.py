@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.backend_loader import load_backend
 from phi4audio_cli.doctor.audio_checks import bundled_sample
 from phi4audio_cli.model.batch_decoder import BatchDecoder
 from phi4audio_cli.model.encoder_cache import EncoderCache
 from phi4audio_cli.model.inputs import ModelInput
 from phi4audio_cli.model.quantization import parameter_count, weight_bytes
-from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.model.torch_backend import TorchBackend
 from phi4audio_cli.process_memory import peak_memory
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.transcribe_task import Transcribe
@@ -49,26 +49,18 @@ class BenchmarkResult:
     batch_size: int
 
 
-def run_benchmark(folder: Path, settings: Settings, minutes: float) -> BenchmarkResult:
-    """Load a checkpoint and transcribe bundled speech, repeated to the given length.
+def run_benchmark(settings: Settings, minutes: float) -> BenchmarkResult:
+    """Load a model and transcribe bundled speech, repeated to the given length.
 
     Args:
-        folder: The checkpoint.
-        settings: Device, dtype, batch size and others.
+        settings: Model, device, dtype, batch size and others.
         minutes: Length of the audio.
 
     Raises:
         ModelError: The checkpoint can't be loaded or run on this machine.
     """
     began = time.perf_counter()
-    backend = open_torch_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        quantize=settings.quantize,
-        batch_size=settings.batch_size,
-    )
+    backend = load_backend(settings)
     loaded = time.perf_counter() - began
     weights = list(backend.network.parameters())
     requests = list(_benchmark_requests(settings.chunk_seconds, 60 * minutes))

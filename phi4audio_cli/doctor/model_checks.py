@@ -95,15 +95,11 @@ def _check_transcription(folder: Path, settings: Settings) -> Check:
     Raises:
         Phi4AudioError: The demo can't be loaded here.
     """
-    demo = resolve_model(DEMO_MODEL, offline=True)
-    is_demo = folder.samefile(demo)
+    demo = {"model": DEMO_MODEL, "offline": True}
+    if not folder.samefile(resolve_model(DEMO_MODEL, offline=True)):
+        demo |= {"adapter": None, "quantize": "none"}
     try:
-        answers = _answers(
-            demo,
-            settings,
-            adapter=settings.adapter if is_demo else None,
-            quantize=settings.quantize if is_demo else "none",
-        )
+        answers = _answers(settings.model_copy(update=demo))
     except NetworkError as error:
         return _broken_network(error.what, settings)
     except Phi4AudioError:
@@ -114,15 +110,11 @@ def _check_transcription(folder: Path, settings: Settings) -> Check:
     return _compare_transcript(answers, bundled_reference(REFERENCE_CLIP))
 
 
-def _answers(
-    folder: Path, settings: Settings, *, adapter: Path | None, quantize: str
-) -> list[Generation | RequestFailed]:
-    from phi4audio_cli.model.torch_backend import open_torch_backend
+def _answers(settings: Settings) -> list[Generation | RequestFailed]:
+    from phi4audio_cli.backend_loader import load_backend
     from phi4audio_cli.tasks.transcribe_task import Transcribe
 
-    backend = open_torch_backend(
-        folder, adapter=adapter, device=settings.device, dtype=settings.dtype, quantize=quantize
-    )
+    backend = load_backend(settings)
     samples, rate = bundled_sample(REFERENCE_CLIP)
     requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))
     return list(backend.generate(requests))
