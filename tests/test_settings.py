@@ -1,4 +1,4 @@
-"""Settings come from four places in one order, and a wrong one is named with its remedy."""
+"""Settings are merged from four sources in one order; an error names the source and a remedy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.settings import (
-    Settings,
-    find_config,
-    load_settings,
-    preset_folder,
-    preset_names,
-)
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import find_config, load_settings, preset_folder, preset_names
 
 
 def write(path: Path, text: str) -> str:
@@ -23,9 +18,9 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def error_message(flags: dict, **more) -> str:
+def error_message(flags: dict, **sources) -> str:
     with pytest.raises(UsageError) as caught:
-        load_settings(flags, **{"environ": {}} | more)
+        load_settings(flags, **{"environ": {}} | sources)
     return str(caught.value)
 
 
@@ -36,7 +31,7 @@ def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
     assert settings.batch_size == 4
     assert settings.dtype == "float32"
     assert settings.device == "cuda"
-    assert settings.attention == "auto"
+    assert settings.quantize == "none"
 
 
 def test_config_flag_overrides_config_variable(tmp_path: Path) -> None:
@@ -68,7 +63,6 @@ def test_every_key_has_an_environment_variable() -> None:
         "PHI4AUDIO_HIGHLIGHT_WORDS": "true",
         "PHI4AUDIO_DEVICE": "cuda:1",
         "PHI4AUDIO_DTYPE": "bfloat16",
-        "PHI4AUDIO_ATTENTION": "eager",
         "PHI4AUDIO_QUANTIZE": "int8",
         "PHI4AUDIO_OFFLINE": "true",
         "PHI4AUDIO_PROMPTS": '{"paragraph": "What is it about?"}',
@@ -94,7 +88,6 @@ def test_every_key_has_an_environment_variable() -> None:
         "highlight_words": True,
         "device": "cuda:1",
         "dtype": "bfloat16",
-        "attention": "eager",
         "quantize": "int8",
         "offline": True,
         "prompts": {"paragraph": "What is it about?"},
@@ -141,10 +134,9 @@ def test_an_unknown_variable_is_named() -> None:
         ("track", -1, "greater than or equal to 0"),
         ("max_uncovered", 101, "less than or equal to 100"),
         ("device", "gpu", "auto, cpu, mps, cuda"),
-        ("device", "cuda:x", "as cuda:1"),
+        ("device", "cuda:x", "such as cuda:1"),
         ("dtype", "int4", "'bfloat16', 'float16' or 'float32'"),
-        ("attention", "fast", "'sdpa' or 'eager'"),
-        ("formats", 3, "names with commas between"),
+        ("formats", 3, "names separated by commas"),
         ("formats", ",", "at least 1 item"),
         ("language", "Klingon", "it knows Chinese, English"),
         ("model", "", "at least 1 character"),
@@ -161,21 +153,21 @@ def test_an_invalid_value_is_reported_with_key_value_and_allowed_values(
     assert "\n" not in message
 
 
-def test_a_bad_value_is_traced_to_its_source(tmp_path: Path) -> None:
+def test_an_invalid_value_is_reported_with_its_source(tmp_path: Path) -> None:
     config = write(tmp_path / "{my} config.toml", "batch_size = 0")
-    assert error_message({}, config=config).startswith(f"{config}: batch_size: 0 can't be used")
+    assert error_message({}, config=config).startswith(f"{config}: batch_size: invalid value 0")
     environ = {"PHI4AUDIO_BATCH_SIZE": "-1"}
-    assert error_message({}, environ=environ).startswith("PHI4AUDIO_BATCH_SIZE: '-1' can't be used")
+    assert error_message({}, environ=environ).startswith("PHI4AUDIO_BATCH_SIZE: invalid value '-1'")
     assert error_message({"batch_size": 0}, config=config, environ=environ).startswith(
-        "--batch-size: 0"
+        "--batch-size: invalid value 0"
     )
 
 
-def test_a_file_that_is_no_toml_or_missing_or_a_folder(tmp_path: Path) -> None:
-    assert "is not TOML" in error_message({}, config=write(tmp_path / "a.toml", "batch_size 2"))
+def test_an_invalid_a_missing_and_a_folder_as_configuration_file(tmp_path: Path) -> None:
+    assert "invalid TOML" in error_message({}, config=write(tmp_path / "a.toml", "batch_size 2"))
     (tmp_path / "latin.toml").write_bytes(b'model = "\xe9"')
-    assert "is not TOML" in error_message({}, config=str(tmp_path / "latin.toml"))
-    assert "it is a folder" in error_message({}, config=str(tmp_path))
+    assert "invalid TOML" in error_message({}, config=str(tmp_path / "latin.toml"))
+    assert "is a folder" in error_message({}, config=str(tmp_path))
     message = error_message({}, config="gpu-24g")
     assert "did you mean gpu-24gb?" in message
     assert "cpu, default, gpu-24gb, gpu-80gb, gpu-8gb" in message

@@ -32,7 +32,8 @@ from phi4audio_cli.pipeline.output_writer import (
     restore_finished,
     write_concurrently,
 )
-from phi4audio_cli.settings import Settings, load_settings
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
 from phi4audio_cli.storage import Location, check_location, error_reason
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, Job
