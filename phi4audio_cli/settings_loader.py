@@ -41,6 +41,7 @@ def load_settings(
     *,
     config: str | None = None,
     environ: Mapping[str, str] | None = None,
+    flag_location: str = "{option}",
 ) -> Settings:
     """Merge the sources of settings and check the result.
 
@@ -48,6 +49,7 @@ def load_settings(
         flags: Values from the command line, by key; None means not given.
         config: Path of a TOML file or name of a preset; None: `PHI4AUDIO_CONFIG`, or no file.
         environ: The environment; None: the process's own.
+        flag_location: Names a flag in messages: `{option}` as on the command line, or `{key}`.
 
     Raises:
         UsageError: A file that can't be read, an unknown key, or a value that isn't allowed.
@@ -57,7 +59,7 @@ def load_settings(
     config = config or from_environment
     sources = [
         _SettingsSource(
-            {key: value for key, value in flags.items() if value is not None}, "{option}"
+            {key: value for key, value in flags.items() if value is not None}, flag_location
         ),
         _SettingsSource(environment, "{variable}"),
     ]

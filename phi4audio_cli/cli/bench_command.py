@@ -28,13 +28,13 @@ def bench(
 
     It transcribes bundled speech repeatedly. Compare only figures of an otherwise idle machine.
     """
-    from phi4audio_cli.checkpoint.hub import resolve_model
+    from phi4audio_cli.backend_loader import find_model
 
     settings = bench_options.load_settings()
-    folder = resolve_model(settings.model, offline=settings.offline)
+    find_model(settings)  # before the import of torch, and outside of the load time
     from phi4audio_cli.doctor.benchmark import run_benchmark
 
-    found = run_benchmark(folder, settings, minutes)
+    found = run_benchmark(settings, minutes)
     typer.echo(_to_json(found) if as_json else _to_lines(found))
 
 

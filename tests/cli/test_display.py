@@ -24,10 +24,10 @@ DOWNLOAD = Download("some/model", "main", ("a", "b"), 4_000_000_000, Path("/cach
 def show_example_run(display: Display) -> None:
     """One recording is done, another fails."""
     with display:
-        display.status("loading some/model")
+        display.on_status("loading some/model")
         for done in range(0, 4_000_000_001, 500_000_000):
             display.on_download(DOWNLOAD, done)
-        display.notice("weights placed on CPU")
+        display.on_notice("weights placed on CPU")
         display.on_model_loaded()
         display.on_event(FileStarted(make_job(0, NAME), 20.0))
         display.on_event(make_chunk_done(make_job(0, NAME), 20.0, "hello there"))
