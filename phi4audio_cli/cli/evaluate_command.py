@@ -144,7 +144,7 @@ def _transcribe_and_score(
     verbose: bool,
 ) -> int:
     from phi4audio_cli.cli import local_run
-    from phi4audio_cli.cli.display import open_display
+    from phi4audio_cli.cli.live_display import open_display
     from phi4audio_cli.cli.run_stats import RunStats
     from phi4audio_cli.types import Job
 
