@@ -24,7 +24,7 @@ Minutes = Annotated[
 def bench(
     bench_options: BenchOptions, minutes: Minutes = 5.0, as_json: options.AsJson = False
 ) -> None:
-    """Measure how fast a model is on this machine, and what memory it takes.
+    """Measure the speed and the memory of a model on this machine.
 
     It transcribes bundled speech repeatedly. Compare only figures of an otherwise idle machine.
     """

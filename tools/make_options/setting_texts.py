@@ -18,7 +18,7 @@ def help_text(key: str) -> str:
 
 
 def long_text(key: str) -> str:
-    """Return all sentences, for a reader who sees the default value next to them."""
+    """Return all sentences, for a page that shows the default value next to them."""
     option = setting_option(key)
     default = f"Default: {option.default_help}." if option.default_help else None
     return " ".join(filter(None, (effect(key), default, option.more)))
