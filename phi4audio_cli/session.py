@@ -43,7 +43,8 @@ from phi4audio_cli.pipeline.backend import Backend, LazyBackend, ShouldStop, nev
 from phi4audio_cli.pipeline.output_writer import with_recording_name
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions, TaskForJob
-from phi4audio_cli.settings import Settings, load_settings
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
 from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
