@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 
 if TYPE_CHECKING:
     import numpy as np

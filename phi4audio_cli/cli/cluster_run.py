@@ -21,7 +21,7 @@ from phi4audio_cli.jobs.run_report import Report
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.pipeline.pipeline import PipelineRunner
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 

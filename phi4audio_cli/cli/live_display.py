@@ -28,7 +28,7 @@ from phi4audio_cli.cli.display import (
 )
 from phi4audio_cli.cli.run_stats import RunStats
 from phi4audio_cli.pipeline.output_writer import RunEvent
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 from phi4audio_cli.types import ChunkDone, Event, Job
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from phi4audio_cli.cli import options
-from phi4audio_cli.storage import Location, parse_file_location
+from phi4audio_cli.locations import Location, parse_file_location
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from phi4audio_cli.errors import ExitCode, UsageError
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.download import open_local_copy
 from phi4audio_cli.jobs.lock import lock_output_dirs
-from phi4audio_cli.jobs.output_paths import plan_jobs, remove_temporary_files
+from phi4audio_cli.jobs.output_paths import plan_jobs
 from phi4audio_cli.jobs.resume import ResumeStore
 from phi4audio_cli.jobs.run_report import Report, report_path
 from phi4audio_cli.jobs.shard import Shard
@@ -33,7 +33,8 @@ from phi4audio_cli.pipeline.output_writer import (
     write_concurrently,
 )
 from phi4audio_cli.settings import Settings, load_settings
-from phi4audio_cli.storage import Location, check_location, error_reason
+from phi4audio_cli.locations import Location
+from phi4audio_cli.storage import check_location, error_reason, remove_temporary_files
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Event, Job
 

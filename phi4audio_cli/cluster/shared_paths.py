@@ -10,7 +10,8 @@ from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
 from phi4audio_cli.jobs.input_source import STDIN
-from phi4audio_cli.storage import Location, RemotePath, check_writable
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import check_writable
 from phi4audio_cli.types import Job
 
 MAX_PROBED = 20

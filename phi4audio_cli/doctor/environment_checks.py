@@ -17,7 +17,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from phi4audio_cli.storage import Location, RemotePath, check_writable, check_writable_scheme
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import check_writable, check_writable_scheme
 
 CheckStatus = Literal["ok", "warn", "fail"]
 """fail: a job would not run."""

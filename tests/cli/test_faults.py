@@ -21,7 +21,7 @@ from phi4audio_cli.audio.subprocess_reader import ReaderProcesses
 from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.jobs.lock import STATE_DIR
+from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.pipeline import ScriptedBackend, ShouldStop, never_stop
 from phi4audio_cli.types import Generation, Request, RequestFailed
 from tests.audio.scripted_recordings import open_scripted
