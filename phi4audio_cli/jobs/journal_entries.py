@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -40,7 +40,7 @@ RESULT_TYPES: Mapping[str, type[Any]] = {
 class JournalEntries:
     """The valid entries of a journal."""
 
-    contents: Sequence[bytes] = ()
+    contents: tuple[bytes, ...] = ()
     """The JSON of each line, not parsed yet."""
     valid_bytes: int = 0
     """Number of bytes of those lines in the file."""
@@ -56,7 +56,7 @@ class JournalEntries:
                 break
             lines.append(content)
             length += len(line)
-        return cls(lines, length)
+        return cls(tuple(lines), length)
 
     @property
     def header(self) -> Mapping[str, Any] | None:
