@@ -183,6 +183,7 @@ def load_settings(
     *,
     config: str | None = None,
     environ: Mapping[str, str] | None = None,
+    flag_location: str = "{option}",
 ) -> Settings:
     """Put the settings of a run together.
 
@@ -190,6 +191,7 @@ def load_settings(
         flags: Values from the command line, by key; None means not given.
         config: Path of a TOML file or name of a preset; None: `PHI4AUDIO_CONFIG`, or no file.
         environ: The environment; None: the process's own.
+        flag_location: Names a flag in messages: `{option}` as on the command line, or `{key}`.
 
     Raises:
         UsageError: A file that can't be read, an unknown key, or a value that isn't allowed.
@@ -199,7 +201,7 @@ def load_settings(
     config = config or from_environment
     layers = [
         _SettingsSource(
-            {key: value for key, value in flags.items() if value is not None}, "{option}"
+            {key: value for key, value in flags.items() if value is not None}, flag_location
         ),
         _SettingsSource(environment, "{variable}"),
     ]

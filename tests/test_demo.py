@@ -10,11 +10,13 @@ import jiwer
 import numpy as np
 import pytest
 
+from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.pipeline import run_pipeline
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import FileDone, Job, Transcript
 
@@ -31,8 +33,15 @@ def backend() -> LocalBackend:
 def transcribe(backend: LocalBackend, batch_size: int) -> dict[str, Transcript]:
     backend.batch_size = batch_size
     jobs = [Job(index, path) for index, path in enumerate(RECORDINGS)]
-    cut = partial(chunk_speech, detector=SileroDetector())
-    events = run_pipeline(jobs, Transcribe(), backend, chunk_seconds=40.0, cut=cut)
+    reader = InProcessReader(chunker=partial(chunk_speech, detector=SileroDetector()))
+    task = Transcribe()
+    events = run_pipeline(
+        jobs,
+        lambda job: task,
+        backend,
+        chunk_seconds=40.0,
+        source_options=SourceOptions([reader]),
+    )
     return {event.job.source.stem: event.result for event in events if isinstance(event, FileDone)}
 
 

@@ -28,7 +28,8 @@ from phi4audio_cli.model.inputs import InputBuilder
 from phi4audio_cli.model.local import LocalBackend, open_local_backend
 from phi4audio_cli.model.serving import Service
 from phi4audio_cli.model.writing import Writer
-from phi4audio_cli.pipeline import SourceOptions, run_pipeline
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
@@ -201,7 +202,7 @@ def _transcribe(
     counted = _CountingBackend(backend)
     jobs = [Job(index, each.path) for index, each in enumerate(work)]
     for event in run_pipeline(
-        jobs, task, counted, chunk_seconds=task.max_chunk_seconds, source_options=intake
+        jobs, lambda job: task, counted, chunk_seconds=task.max_chunk_seconds, source_options=intake
     ):
         if isinstance(event, FileFailed):
             raise event.error

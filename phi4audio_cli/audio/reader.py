@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from phi4audio_cli.audio.audio_array import open_array
 from phi4audio_cli.audio.decode import OpenAudio, OpenedAudio, open_audio
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
-from phi4audio_cli.types import AudioInfo, Channel, Chunk, Samples
+from phi4audio_cli.types import AudioArray, AudioInfo, Channel, Chunk, Samples
 
 Chunker: TypeAlias = Callable[[Iterable[Samples], int, float], Iterator[Chunk]]
 """From blocks, their sample rate in Hz and the longest chunk in seconds to chunks."""
@@ -34,7 +35,9 @@ class ReadRequest:
     track: int | None = None
     """Which audio stream of a container, from 0; None: the first."""
     keep_pauses: bool = False
-    """Whether all of it is wanted, cut at quiet places; else as the reader's cutter does it."""
+    """Whether all of it is wanted, cut at quiet places; else as the reader's chunker does it."""
+    audio: AudioArray | None = None
+    """The recording itself, where it is in memory; `path` then only names it in messages."""
 
 
 class Reading(Protocol):
@@ -91,9 +94,16 @@ class InProcessReader:
         self, request: ReadRequest, raise_if_cancelled: RaiseIfCancelled = ignore_cancellation
     ) -> Iterator[InProcessReading]:
         """Open a recording; everything is closed with the context."""
-        with self.opener(request.path, channel=request.channel, track=request.track) as recording:
-            cut = chunk_at_silence if request.keep_pauses else self.chunker
-            yield InProcessReading(recording, cut, request.max_chunk_seconds, raise_if_cancelled)
+        chunker = chunk_at_silence if request.keep_pauses else self.chunker
+        with self._open(request) as recording:
+            yield InProcessReading(
+                recording, chunker, request.max_chunk_seconds, raise_if_cancelled
+            )
+
+    def _open(self, request: ReadRequest) -> AbstractContextManager[OpenedAudio]:
+        if request.audio is not None:
+            return open_array(request.audio, request.path, request.channel)
+        return self.opener(request.path, channel=request.channel, track=request.track)
 
 
 class InProcessReading:

@@ -36,7 +36,7 @@ def bench(
 
     Bundled speech is transcribed again and again. Compare figures of a quiet machine only.
     """
-    from phi4audio_cli.checkpoint.hub import resolve_model
+    from phi4audio_cli.backend_loader import find_model
     from phi4audio_cli.settings import load_settings
 
     flags = {
@@ -51,10 +51,10 @@ def bench(
         "offline": offline,
     }
     settings = load_settings(flags, config=config)
-    folder = resolve_model(settings.model, offline=settings.offline)
+    find_model(settings)  # before the import of torch, and outside of the load time
     from phi4audio_cli.doctor.benchmark import run_benchmark
 
-    found = run_benchmark(folder, settings, minutes)
+    found = run_benchmark(settings, minutes)
     typer.echo(_to_json(found) if as_json else _to_lines(found))
 
 

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from phi4audio_cli.backend_loader import Listener
 from phi4audio_cli.cli.console import escape_control, format_duration, print_message
 from phi4audio_cli.cli.run_stats import RunStats
-from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.locations import Location
+from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.types import ChunkDone, Event, Generation, Job
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ PROGRESS_INTERVAL_SECONDS = 10.0
 """Seconds between two lines about a recording under way, where there is no terminal."""
 
 
-class Display:
+class Display(Listener):
     """Shows problems and nothing else; the base of the other displays.
 
     Args:
@@ -95,10 +96,10 @@ class Display:
         """Say what went wrong with one recording."""
         self.print_line(str(error))
 
-    def notice(self, text: str) -> None:
+    def on_notice(self, text: str) -> None:
         """Say something that is good to know."""
 
-    def status(self, text: str) -> None:
+    def on_status(self, text: str) -> None:
         """Say what is going on while there is nothing to count; empty: there is again."""
 
     def on_download(self, download: Download, done: int) -> None:
@@ -120,7 +121,7 @@ class Display:
     def _show_prompt(self, prompt: str) -> None:
         if prompt != self._last_prompt:
             self._last_prompt = prompt
-            self.notice(f"prompt: {prompt}")
+            self.on_notice(f"prompt: {prompt}")
 
     def on_written(self, job: Job, paths: Iterable[Location]) -> None:
         """Say that a recording is done and where its outputs lie."""
@@ -128,7 +129,7 @@ class Display:
     def on_skipped(self, job: Job, why: str) -> None:
         """Say that nothing is to be done for a recording."""
         self.stats.add_skipped()
-        self.notice(f"[{self.stats.finished}/{self.stats.files}] {job.source.name}: {why}")
+        self.on_notice(f"[{self.stats.finished}/{self.stats.files}] {job.source.name}: {why}")
 
     def on_warning(self, job: Job, warning: str) -> None:
         """Say what to know of a recording that is done."""
@@ -153,11 +154,11 @@ class PlainDisplay(Display):
         self._last_line_time = time.monotonic()
         self._next_tenth = 1
 
-    def notice(self, text: str) -> None:
+    def on_notice(self, text: str) -> None:
         """Print the remark."""
         self.print_line(text)
 
-    def status(self, text: str) -> None:
+    def on_status(self, text: str) -> None:
         """Print the stage."""
         if text:
             self.print_line(text)

@@ -170,34 +170,32 @@ def _transcribe_and_score(
     quiet: bool,
     verbose: bool,
 ) -> int:
+    from phi4audio_cli.cli import local_run
     from phi4audio_cli.cli.display import open_display
-    from phi4audio_cli.cli.local_session import task_events
     from phi4audio_cli.cli.run_stats import RunStats
     from phi4audio_cli.types import Job
 
     jobs = [Job(index, reference.source) for index, reference in enumerate(references)]
-    tally = RunStats(len(jobs))
-    with open_display(tally, quiet=quiet, verbose=verbose) as display:
-        task = _make_task(target, settings)
-        clocked = _TimedJobs(jobs)
-        events = task_events(clocked, task, settings, display)
-        pairs = list(_collect_pairs(events, references, display, clocked.start_times))
-        more = {"model": settings.model, "rtfx": tally.rtfx and round(tally.rtfx, 2)}
+    stats = RunStats(len(jobs))
+    with (
+        open_display(stats, quiet=quiet, verbose=verbose) as display,
+        local_run.open_session(settings, display) as session,
+    ):
+        timed_jobs = _TimedJobs(jobs)
+        events = session.run(timed_jobs, _make_task(target, settings))
+        pairs = list(_collect_pairs(events, references, display, timed_jobs.start_times))
+        run_info = {"model": settings.model, "rtfx": stats.rtfx and round(stats.rtfx, 2)}
     if pairs:
-        _print_report(_build_report(pairs, target.code if target else None), as_json, more)
+        _print_report(_build_report(pairs, target.code if target else None), as_json, run_info)
     return ExitCode.FILES_FAILED if len(pairs) < len(jobs) else ExitCode.OK
 
 
 def _make_task(target: Language | None, settings: Settings) -> Task:
-    from phi4audio_cli.tasks.prompts import Prompts
-    from phi4audio_cli.tasks.transcribe_task import Transcribe
-    from phi4audio_cli.tasks.translate_task import Translate
+    from phi4audio_cli.jobs.task_builders import transcribe_task, translate_task
 
-    prompts = Prompts.with_overrides(settings.prompts)
-    seconds = settings.chunk_seconds
     if target is None:
-        return Transcribe(settings.language, chunk_seconds=seconds, align="none", prompts=prompts)
-    return Translate([target], settings.language, chunk_seconds=seconds, prompts=prompts)
+        return transcribe_task(settings, with_word_times=False)
+    return translate_task(settings, to=target.name)
 
 
 class _TimedJobs:
@@ -219,9 +217,8 @@ def _collect_pairs(
     display: Display,
     start_times: Mapping[int, float],
 ) -> Iterator[TextPair]:
-    """Take the engine's events; yield each result with its reference."""
+    """Show the events; yield each result with its reference."""
     from phi4audio_cli.evaluation.score_report import TextPair
-    from phi4audio_cli.pipeline.output_writer import with_recording_name
     from phi4audio_cli.types import FileDone, FileFailed
 
     for event in events:
@@ -232,7 +229,7 @@ def _collect_pairs(
             result, source = event.result, str(event.job.source)
             yield TextPair(source, references[index].text, result.text, result.duration, seconds)
         elif isinstance(event, FileFailed):
-            display.show_error(with_recording_name(event.error, event.job))
+            display.show_error(event.error)
 
 
 def _score_transcripts(

@@ -27,8 +27,8 @@ from phi4audio_cli.cli.display import (
     print_problem_table,
 )
 from phi4audio_cli.cli.run_stats import RunStats
-from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.locations import Location
+from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.types import ChunkDone, Event, Job
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class LiveDisplay(Display):
         """Print what went wrong, in red, above the drawing."""
         self.console.print(Text(f"phi4audio: {escape_control(str(error))}", style="red"))
 
-    def notice(self, text: str) -> None:
+    def on_notice(self, text: str) -> None:
         """Print the remark, in grey, above the drawing."""
         self.console.print(Text(escape_control(text), style="dim"))
 
-    def status(self, text: str) -> None:
+    def on_status(self, text: str) -> None:
         """Turn a wheel beside the name of the stage; draw the bars again when there is none."""
         self._set_status(Spinner("dots", Text(escape_control(text))) if text else None)
 
@@ -111,7 +111,7 @@ class LiveDisplay(Display):
             return
         text = format_chunk(event.job, event.generation)
         if self.verbose:
-            self.notice(text)
+            self.on_notice(text)
         else:
             with self._lock:
                 self._latest_text = Text(escape_control(text), style="dim")
@@ -122,7 +122,7 @@ class LiveDisplay(Display):
 
     def on_written(self, job: Job, paths: Iterable[Location]) -> None:
         """Print where the recording's outputs lie."""
-        self.notice(format_written(self.stats, job, paths))
+        self.on_notice(format_written(self.stats, job, paths))
 
     @contextmanager
     def paused(self, job: Job) -> Iterator[None]:
@@ -143,7 +143,7 @@ class LiveDisplay(Display):
 
     def show_summary(self) -> None:
         """Print the counts."""
-        self.notice(format_summary(self.stats))
+        self.on_notice(format_summary(self.stats))
 
     def _set_status(self, status: RenderableType | None) -> None:
         with self._lock:

@@ -37,8 +37,8 @@ def render(
     from phi4audio_cli.jobs.download import open_local_copy
     from phi4audio_cli.jobs.input_source import parse_input
     from phi4audio_cli.jobs.output_paths import plan_jobs
-    from phi4audio_cli.settings import load_settings
     from phi4audio_cli.pipeline.output_writer import render_all
+    from phi4audio_cli.settings import load_settings
     from phi4audio_cli.storage import check_location, write_all
     from phi4audio_cli.writers.transcript_reader import read_transcript
 

@@ -1,4 +1,4 @@
-"""Handles the events of a run: prints transcripts in input order, fills the report, sets the exit code."""
+"""Handles the events of a run: transcripts in input order, the report, and the exit code."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from phi4audio_cli.types import Chunk, ChunkDone, Event, FileDone, FileFailed, F
 
 
 class RunStats:
-    """Adds up the engine's events; keeps nothing of a recording that is done.
+    """Sums over the events of the pipeline; finished recordings take no memory.
 
     Args:
         files: Number of recordings to do.
@@ -33,6 +33,11 @@ class RunStats:
     def start_clock(self) -> None:
         """Start the clock: what comes before (loading a model) is not speed."""
         self._started = self._now()
+
+    @property
+    def clock_started(self) -> bool:
+        """Whether the model is loaded, so that batches run."""
+        return self._started is not None
 
     def update(self, event: Event | RunEvent) -> None:
         """Count one event."""
@@ -86,7 +91,7 @@ class RunStats:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds since `begin`."""
+        """Seconds since `start_clock`."""
         return 0.0 if self._started is None else self._now() - self._started
 
     @property

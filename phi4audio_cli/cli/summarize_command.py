@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from phi4audio_cli.cli import options
 from phi4audio_cli.cli.option_groups import LongFormOptions, expand_options
-
-if TYPE_CHECKING:
-    from phi4audio_cli.settings import Settings
 
 
 class StyleName(StrEnum):
@@ -56,18 +54,15 @@ def summarize(
     and then as a whole from those. Summaries go to standard output, and into talk.summary.txt,
     .md and .json.
     """
-    from phi4audio_cli.cli.task_command import CommandLine, run_task
+    from phi4audio_cli.cli.task_command import run_task
+    from phi4audio_cli.jobs.task_builders import summarize_task
     from phi4audio_cli.languages import find_language
-    from phi4audio_cli.tasks.prompts import Prompts
-    from phi4audio_cli.tasks.summarize_task import Summarize
 
-    def make_task(settings: Settings) -> Summarize:
-        return Summarize(
-            style.value,
-            prompt=prompt,
-            language=find_language(lang, option="--lang").name if lang else None,
-            minutes=max_minutes,
-            prompts=Prompts.with_overrides(settings.prompts),
-        )
-
-    raise typer.Exit(run_task(CommandLine(inputs, task_options), make_task))
+    make_task = partial(
+        summarize_task,
+        style=style.value,
+        prompt=prompt,
+        to=find_language(lang, option="--lang").name if lang else None,
+        max_minutes=max_minutes,
+    )
+    raise typer.Exit(run_task(inputs, task_options, make_task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,6 @@ from phi4audio_cli.cli.option_groups import SpeechOptions, expand_options
 
 if TYPE_CHECKING:
     from phi4audio_cli.languages import Language
-    from phi4audio_cli.settings import Settings
 
 Targets = Annotated[
     list[str],
@@ -48,37 +48,19 @@ def translate(
     Translations go to standard output in the order of the inputs, and into files, as those of
     transcribe. Decoding, cutting and hearing are done once for all languages.
     """
-    from phi4audio_cli.cli.task_command import CommandLine, run_task
-    from phi4audio_cli.tasks.prompts import Prompts
-    from phi4audio_cli.tasks.translate_task import Translate
+    from phi4audio_cli.cli.task_command import run_task
+    from phi4audio_cli.jobs.task_builders import find_target_languages, translate_task
 
-    languages = parse_target_languages(targets)
+    languages = find_target_languages(targets, option="--lang")
     if not task_options.quiet:
         _warn_untrained(languages)
-
-    def make_task(settings: Settings) -> Translate:
-        return Translate(
-            languages,
-            settings.language,
-            with_transcript=with_transcript,
-            bilingual=bilingual,
-            chunk_seconds=settings.chunk_seconds,
-            prompts=Prompts.with_overrides(settings.prompts),
-        )
-
-    raise typer.Exit(run_task(CommandLine(inputs, task_options), make_task))
-
-
-def parse_target_languages(names: Sequence[str]) -> list[Language]:
-    """Find languages to translate into, none twice, in the order given.
-
-    Raises:
-        UsageError: The model writes no such language.
-    """
-    from phi4audio_cli.languages import find_language
-
-    given = (name for names_ in names for name in names_.split(",") if name.strip())
-    return list(dict.fromkeys(find_language(name, option="--lang") for name in given))
+    make_task = partial(
+        translate_task,
+        to=[language.name for language in languages],
+        with_transcript=with_transcript,
+        bilingual=bilingual,
+    )
+    raise typer.Exit(run_task(inputs, task_options, make_task))
 
 
 def _warn_untrained(languages: Sequence[Language]) -> None:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.backend_loader import load_backend
 from phi4audio_cli.doctor.audio_checks import bundled_sample
 from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.local import LocalBackend
 from phi4audio_cli.model.quantize import parameter_count, weight_bytes
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.transcribe_task import Transcribe
@@ -47,27 +47,18 @@ class BenchmarkResult:
     batch_size: int
 
 
-def run_benchmark(folder: Path, settings: Settings, minutes: float) -> BenchmarkResult:
-    """Load a checkpoint and transcribe bundled speech, again and again.
+def run_benchmark(settings: Settings, minutes: float) -> BenchmarkResult:
+    """Load a model, and transcribe bundled speech repeatedly.
 
     Args:
-        folder: Of the checkpoint.
-        settings: Device, dtype, batch size and the like.
-        minutes: How much audio.
+        settings: Model, device, dtype, batch size and others.
+        minutes: Amount of audio.
 
     Raises:
         ModelError: It can't be loaded or run here.
     """
     began = time.perf_counter()
-    backend = open_local_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        quantize=settings.quantize,
-        batch_size=settings.batch_size,
-    )
+    backend = load_backend(settings)
     loaded = time.perf_counter() - began
     weights = list(backend.model.parameters())
     requests = list(_benchmark_requests(settings.chunk_seconds, 60 * minutes))

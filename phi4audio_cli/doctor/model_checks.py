@@ -45,7 +45,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
     fits = run_check("memory", lambda: check_memory(settings, checkpoint))
     yield fits
     if fits.status != "fail" and folder.samefile(resolve_model(DEMO_MODEL, offline=True)):
-        yield run_check("listening", lambda: _check_transcription(folder, settings))
+        yield run_check("listening", lambda: _check_transcription(settings))
 
 
 def _check_missing_model(settings: Settings, missing: ModelError) -> Iterator[Check]:
@@ -80,19 +80,12 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
     return Check("speech LoRA", "ok", f"{layers}; merged while loading, from {adapter.source}")
 
 
-def _check_transcription(folder: Path, settings: Settings) -> Check:
+def _check_transcription(settings: Settings) -> Check:
     """Transcribe a clip whose text is known."""
-    from phi4audio_cli.model.local import open_local_backend
+    from phi4audio_cli.backend_loader import load_backend
     from phi4audio_cli.tasks.transcribe_task import Transcribe
 
-    backend = open_local_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        quantize=settings.quantize,
-    )
+    backend = load_backend(settings)
     samples, rate = bundled_sample(REFERENCE_CLIP)
     requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))
     return _compare_transcript(list(backend.generate(requests)), bundled_reference(REFERENCE_CLIP))

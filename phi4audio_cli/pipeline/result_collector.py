@@ -1,6 +1,6 @@
 """Open requests and answers of the recordings in progress.
 
-Two threads use it: the one that feeds requests to the backend, and the caller's, which adds answers.
+Two threads use it: one feeds requests to the backend, and the caller's adds answers.
 The thread that completes a recording assembles its result.
 """
 
@@ -33,8 +33,8 @@ class _RecordingState:
 
     job: Job
     task: Task
-    open_requests: dict[int, tuple[int, Request]] = field(default_factory=dict)
-    """By the request's identity: its place in the order of asking, and itself."""
+    open_requests: dict[int, int] = field(default_factory=dict)
+    """From the id of each request without an answer to its place in the order of requests."""
     answers: list[tuple[int, Generation]] = field(default_factory=list)
     request_count: int = 0
     seconds: float | None = None
@@ -149,8 +149,7 @@ class ResultCollector:
     def _apply_answer(
         self, recording: _RecordingState, answer: Generation | RequestFailed, resumed: bool
     ) -> None:
-        request = answer.request
-        place, _ = recording.open_requests.pop(id(request), (None, None))
+        place = recording.open_requests.pop(answer.request.id, None)
         if place is None:
             raise ValueError("the backend answered a request that was not open")
         if recording.failed:
@@ -196,8 +195,7 @@ class ResultCollector:
             self._queued_requests.append(request)
 
     def _track_request(self, recording: _RecordingState, request: Request) -> None:
-        # Kept until it is answered, so that no other request can have its identity meanwhile.
-        recording.open_requests[id(request)] = (recording.request_count, request)
+        recording.open_requests[request.id] = recording.request_count
         recording.request_count += 1
         self._open_count += 1
 

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from phi4audio_cli.checkpoint.hub import Download
-from phi4audio_cli.cli import display
 from phi4audio_cli.cli.display import Display, PlainDisplay, open_display
 from phi4audio_cli.cli.live_display import LiveDisplay
 from phi4audio_cli.cli.run_stats import RunStats
@@ -24,10 +23,10 @@ DOWNLOAD = Download("some/model", "main", ("a", "b"), 4_000_000_000, Path("/cach
 def show_example_run(display: Display) -> None:
     """One recording is done, another fails."""
     with display:
-        display.status("loading some/model")
+        display.on_status("loading some/model")
         for done in range(0, 4_000_000_001, 500_000_000):
             display.on_download(DOWNLOAD, done)
-        display.notice("weights placed on CPU")
+        display.on_notice("weights placed on CPU")
         display.on_model_loaded()
         display.on_event(FileStarted(make_job(0, NAME), 20.0))
         display.on_event(make_chunk_done(make_job(0, NAME), 20.0, "hello there"))
@@ -57,7 +56,7 @@ def test_plain_lines(capsys) -> None:
 
 
 def test_plain_display_reports_progress_of_long_recordings(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(display, "PROGRESS_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("phi4audio_cli.cli.display.PROGRESS_INTERVAL_SECONDS", 0.0)
     display = PlainDisplay(RunStats(1))
     display.on_model_loaded()
     display.on_event(FileStarted(make_job(), 600.0))
@@ -153,7 +152,7 @@ def test_problem_table_lists_failures_unless_quiet(kind: str, console: Console, 
         "live": lambda: LiveDisplay(RunStats(2), console),
     }[kind]()
     with display:
-        display.table(ROWS)
+        display.show_problems(ROWS)
     shown = capsys.readouterr().err + written(console)
     told = [r"[bold]a\n.wav", "failed", "is torn", "looks [red]odd"]
     assert all((each in shown) == (kind != "quiet") for each in told)

@@ -17,7 +17,7 @@ def test_number_of_readers_does_not_change_outputs(home: Path, answer, capsys, c
     for number in range(6):
         write_tone(Path(f"{number}.wav"), 0.5 + number % 4)
     Path("4.wav").write_text("no recording\n", encoding="utf-8")
-    answer(window=3)
+    answer(batch_size=3)
     names = sorted(str(path) for path in Path().glob("*.wav"))
     options = ["--chunk-seconds", "1", "--fresh"]
     assert phi4audio("transcribe", *names, *options, "-o", "one", "--readers", "1") == 10

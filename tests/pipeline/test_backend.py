@@ -1,8 +1,7 @@
-"""Recordings are read while the model is loaded."""
+"""The lazy backend: recordings are read while the model is loaded."""
 
 from __future__ import annotations
 
-import gc
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.reader import InProcessReader
-from phi4audio_cli.pipeline import ScriptedBackend, SourceOptions, run_pipeline
-from phi4audio_cli.pipeline.lazy_backend import LazyBackend, gc_paused
+from phi4audio_cli.pipeline.backend import LazyBackend, ScriptedBackend
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import FileDone, Job
 from tests.factories import write_tone
@@ -32,15 +32,17 @@ def test_recordings_are_read_while_the_model_loads(tmp_path: Path):
         assert opened.wait(30), "nothing is read while the model is loaded"
         return ScriptedBackend(lambda request: "said")
 
-    loaded: list[bool] = []
-    late = LazyBackend(load, lambda: loaded.append(True))
-    intake = SourceOptions(readers=[InProcessReader(opener=opening)])
-    jobs = [Job(0, tmp_path / "a.wav")]
+    task = Transcribe("English")
     events = list(
-        run_pipeline(jobs, Transcribe("English"), late, chunk_seconds=40, source_options=intake)
+        run_pipeline(
+            [Job(0, tmp_path / "a.wav")],
+            lambda job: task,
+            LazyBackend(load),
+            chunk_seconds=40,
+            source_options=SourceOptions([InProcessReader(opener=opening)]),
+        )
     )
     assert isinstance(events[-1], FileDone)
-    assert loaded == [True]
 
 
 def test_backend_opens_once_and_only_for_long_chunks():
@@ -50,11 +52,11 @@ def test_backend_opens_once_and_only_for_long_chunks():
         made.append(ScriptedBackend(lambda request: "", max_chunk_seconds=100.0))
         return made[0]
 
-    late = LazyBackend(load, lambda: None)
-    assert late.longest_chunk(40.0) == 40.0
+    lazy = LazyBackend(load)
+    assert lazy.longest_chunk(40.0) == 40.0
     assert not made
-    assert late.longest_chunk(600.0) == 100.0
-    assert list(late.generate([])) == []
+    assert lazy.longest_chunk(600.0) == 100.0
+    assert list(lazy.generate([])) == []
     assert len(made) == 1
 
 
@@ -63,11 +65,4 @@ def test_errors_while_loading_are_raised():
         raise RuntimeError("no model")
 
     with pytest.raises(RuntimeError, match="no model"):
-        list(LazyBackend(load, lambda: None).generate([]))
-
-
-def test_gc_is_enabled_again_afterwards():
-    assert gc.isenabled()
-    with gc_paused():
-        assert not gc.isenabled()
-    assert gc.isenabled()
+        list(LazyBackend(load).generate([]))
