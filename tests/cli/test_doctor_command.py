@@ -37,9 +37,9 @@ def run_model_checks(**settings: object) -> dict[str, Check]:
 
 
 @pytest.fixture
-def spoilt(tmp_path: Path) -> Path:
+def damaged(tmp_path: Path) -> Path:
     """A copy of the demo checkpoint."""
-    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "spoilt"))
+    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "damaged"))
 
 
 def test_the_demo_runs_here(tmp_path, monkeypatch, capfd):
@@ -114,23 +114,23 @@ def test_a_hub_that_does_not_answer_fails(monkeypatch, name):
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "model.safetensors"])
-def test_a_checkpoint_that_lacks_a_file_fails(spoilt: Path, file: str):
-    (spoilt / file).unlink()
-    found = run_model_checks(model=str(spoilt))
+def test_a_checkpoint_that_lacks_a_file_fails(damaged: Path, file: str):
+    (damaged / file).unlink()
+    found = run_model_checks(model=str(damaged))
     assert found["checkpoint"].status == "fail"
     assert "memory" not in found
 
 
-def test_a_truncated_checkpoint_fails(spoilt: Path):
-    weights = spoilt / "model.safetensors"
+def test_a_truncated_checkpoint_fails(damaged: Path):
+    weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    check = run_model_checks(model=str(spoilt))["checkpoint"]
+    check = run_model_checks(model=str(damaged))["checkpoint"]
     assert check.status == "fail"
     assert "again" in (check.remedy or "")
 
 
-def test_another_checkpoint_is_not_loaded(spoilt: Path):
-    found = run_model_checks(model=str(spoilt))
+def test_another_checkpoint_is_not_loaded(damaged: Path):
+    found = run_model_checks(model=str(damaged))
     assert found["memory"].status == "ok"
     assert "listening" not in found
 
@@ -143,9 +143,9 @@ def test_weights_that_do_not_fit_fail_before_they_are_loaded(monkeypatch):
     assert "listening" not in found
 
 
-def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, spoilt):
+def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, damaged):
     monkeypatch.setattr("phi4audio_cli.model.placement.free_memory", lambda device: 200_000_000)
-    check = run_model_checks(model=str(spoilt), batch_size=64)["memory"]
+    check = run_model_checks(model=str(damaged), batch_size=64)["memory"]
     assert check.status == "warn"
     assert int((check.remedy or "").removeprefix("--batch-size ")) < 64
 
