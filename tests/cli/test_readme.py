@@ -65,8 +65,10 @@ def test_options_in_examples_exist() -> None:
 
 
 def test_options_in_the_text_exist() -> None:
-    existing = {flag for command in typer.main.get_command(app).commands for flag in option_flags(command)}
-    named = {flag for flag in re.findall(r"`(?:phi4audio [a-z-]+ )?(--?[a-z][a-z-]*)", README)}
+    existing = {
+        flag for command in typer.main.get_command(app).commands for flag in option_flags(command)
+    }
+    named = set(re.findall(r"`(?:phi4audio [a-z-]+ )?(--?[a-z][a-z-]*)", README))
     assert len(named) > 5
     assert named <= existing
 
@@ -90,7 +92,10 @@ def test_formats_presets_and_languages_are_documented() -> None:
 
 def test_every_command_is_documented() -> None:
     commands = typer.main.get_command(app).commands
-    assert [name for name in commands if f"phi4audio {name} " not in README] == ["samples", "doctor"]
+    assert [name for name in commands if f"phi4audio {name} " not in README] == [
+        "samples",
+        "doctor",
+    ]
     assert "$(phi4audio samples)" in README
     assert "`phi4audio doctor`" in README
 
@@ -116,12 +121,16 @@ def test_the_data_flow_names_modules_that_exist() -> None:
     flow = read("docs/architecture.md").split("```")[1]
     names = set(re.findall(r"\b((?:audio|jobs|pipeline|model)\.\w+)", flow))
     assert len(names) > 8
-    assert {name for name in names if not importlib.util.find_spec(f"phi4audio_cli.{name}")} == set()
+    assert {
+        name for name in names if not importlib.util.find_spec(f"phi4audio_cli.{name}")
+    } == set()
 
 
 def test_every_package_is_in_the_layers_table() -> None:
     page = read("docs/architecture.md")
-    rows = re.findall(r"^\| (`.+?) \|", page.split("## Layers")[1].split("##")[0], flags=re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`.+?) \|", page.split("## Layers")[1].split("##")[0], flags=re.MULTILINE
+    )
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     layers = re.search(r"^layers = \[(.*?)^\]", read("pyproject.toml"), re.DOTALL | re.MULTILINE)
     assert layers
