@@ -34,7 +34,9 @@ def test_intact_files_decode(reader: SubprocessReader, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_files_give_audio_or_a_clear_error(reader: SubprocessReader, tmp_path: Path) -> None:
+def test_damaged_files_give_audio_or_a_clear_error(
+    reader: SubprocessReader, tmp_path: Path
+) -> None:
     done = list(run_trials(range(COUNT), 1, tmp_path, reader))
     wrong = [(each.number, each.original, each.reason) for each in done if each.outcome == "WRONG"]
     assert not wrong
