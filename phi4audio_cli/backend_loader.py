@@ -12,7 +12,7 @@ from phi4audio_cli.settings import Settings
 
 if TYPE_CHECKING:
     from phi4audio_cli.checkpoint.hub import Download
-    from phi4audio_cli.model.local import LocalBackend
+    from phi4audio_cli.model.torch_backend import TorchBackend
 
 
 class Listener:
@@ -46,7 +46,7 @@ def find_model(settings: Settings, listener: Listener | None = None) -> Path:
     return resolve_model(settings.model, offline=settings.offline, on_download=on_download)
 
 
-def load_backend(settings: Settings, listener: Listener | None = None) -> LocalBackend:
+def load_backend(settings: Settings, listener: Listener | None = None) -> TorchBackend:
     """Find the model, download it if needed, and load it.
 
     Raises:
@@ -60,18 +60,17 @@ def load_backend(settings: Settings, listener: Listener | None = None) -> LocalB
     prefetch_weights(folder)
     # The import of torch takes seconds: it comes after the errors of a wrong model name.
     with _gc_paused():
-        from phi4audio_cli.model.local import open_local_backend
+        from phi4audio_cli.model.torch_backend import open_torch_backend
 
-        return open_local_backend(
+        return open_torch_backend(
             folder,
             adapter=settings.adapter,
             device=settings.device,
             dtype=settings.dtype,
-            attention=settings.attention,
             quantize=settings.quantize,
             batch_size=settings.batch_size,
-            on_note=listener.on_notice,
-            on_stage=listener.on_status,
+            on_notice=listener.on_notice,
+            on_status=listener.on_status,
         )
 
 

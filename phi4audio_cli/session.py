@@ -26,6 +26,7 @@ from phi4audio_cli.audio.subprocess_reader import ReaderProcesses, reader_count
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.backend_loader import Listener, find_model, load_backend
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.jobs.download import check_readable_scheme, open_local_copy
 from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.input_source import parse_input
@@ -42,8 +43,9 @@ from phi4audio_cli.pipeline.backend import Backend, LazyBackend, ShouldStop, nev
 from phi4audio_cli.pipeline.output_writer import with_recording_name
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions, TaskForJob
-from phi4audio_cli.settings import Settings, load_settings
-from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES, format_timestamp
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
+from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     Answer,
@@ -441,17 +443,21 @@ def _make_job(
     sample_rate: int | None,
     offline: bool,
 ) -> Job:
+    if isinstance(source, AudioArray):
+        return _make_array_job(index, source.samples, source.sample_rate)
     if not isinstance(source, str | os.PathLike):
-        if isinstance(source, AudioArray):
-            source, sample_rate = source.samples, source.sample_rate
-        name = f"array {index}"
-        return Job(index, Path(name), audio=make_audio_array(source, sample_rate, name))
+        return _make_array_job(index, source, sample_rate)
     found = parse_input(os.fspath(source))
     if found.url is not None:
         if offline:
             raise UsageError("the session is offline", found.name, "give a file")
         check_readable_scheme(found.url)
     return Job(index, found.path, url=found.url)
+
+
+def _make_array_job(index: int, samples: RawSamples, sample_rate: int | None) -> Job:
+    name = f"array {index}"
+    return Job(index, Path(name), audio=make_audio_array(samples, sample_rate, name))
 
 
 def _with_recording_name(event: FileFailed) -> FileFailed:

@@ -26,6 +26,24 @@ WIDE_BAND = 16_000
 NARROW_BAND = 8_000
 """Sample rate of telephone audio, which the model was trained to hear without resampling, Hz."""
 
+FEATURES_PER_SECOND = 100
+"""Log-mel feature frames of a second of audio: one every 10 ms."""
+
+FEATURES_PER_EMBEDDING = 8
+"""Feature frames that the encoder joins into one audio embedding of 80 ms."""
+
+EMBEDDINGS_PER_SECOND = FEATURES_PER_SECOND / FEATURES_PER_EMBEDDING
+"""Audio embeddings, each a position of the decoder, of a second of audio: 12.5."""
+
+EMBEDDING_SECONDS = FEATURES_PER_EMBEDDING / FEATURES_PER_SECOND
+"""Audio that one embedding covers: 80 ms."""
+
+ENCODER_WINDOW_SECONDS = 40.0
+"""Longest audio whose frames all attend to each other in the encoder; longer audio is folded."""
+
+ENCODER_WINDOW_EMBEDDINGS = round(ENCODER_WINDOW_SECONDS * EMBEDDINGS_PER_SECOND)
+"""Audio embeddings of one encoder window: 500."""
+
 TimestampSource = Literal["attention", "speech", "chunk"]
 """Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
 

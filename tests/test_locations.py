@@ -10,7 +10,8 @@ import pytest
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.locations import RemotePath, parse_file_location, parse_folder_location
-from phi4audio_cli.settings import Settings, load_settings
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from phi4audio_cli.cli.console import print_message
-from phi4audio_cli.cli.display import Display, open_display
+from phi4audio_cli.cli.display import Display
+from phi4audio_cli.cli.live_display import open_display
 from phi4audio_cli.cli.local_run import run_local
 from phi4audio_cli.cli.option_groups import TaskOptions
 from phi4audio_cli.cli.run_plan import RunPlan, plan_run

@@ -25,6 +25,10 @@ from phi4audio_cli.storage import error_reason
 
 INSTALL_COMMAND = "pip install 'phi4audio[cluster]'"
 
+MINIMUM_RAY = "2.56"
+"""Older releases have published security holes; before 2.52 they know no token at all, so that any
+process that reaches the port could run code."""
+
 LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -65,6 +69,21 @@ def check_address(address: str) -> None:
     needed = ["ray", "grpc"] if address.startswith("ray://") else ["ray"]
     if not all(map(find_spec, needed)):
         raise UsageError("needs Ray, which is not installed", "--cluster", INSTALL_COMMAND)
+    _check_version()
+
+
+def _check_version() -> None:
+    from importlib import metadata
+
+    from packaging.version import Version
+
+    found = metadata.version("ray")
+    if Version(found) < Version(MINIMUM_RAY):
+        raise UsageError(
+            f"Ray {found} is too old: releases before {MINIMUM_RAY} have known security holes",
+            "--cluster",
+            INSTALL_COMMAND,
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from phi4audio_cli.errors import CheckpointError
 from tests.checkpoint.checkpoint_edits import edit_json
 
 
-def test_reads_what_safetensors_wrote_in_memory_of_its_own(tmp_path):
+def test_reads_tensors_written_by_safetensors_into_its_own_memory(tmp_path):
     file = tmp_path / "x.safetensors"
     tensors = {
         "bf16": torch.randn(3, 5).bfloat16(),
@@ -60,14 +60,14 @@ def test_safetensors_reads_the_written_shards(tmp_path_factory, sizes, max_bytes
 
 def test_a_tensor_of_another_size_than_planned_is_refused(tmp_path):
     shards = plan_shards([TensorSpec("x", torch.float32, (2,))], 100)
-    with pytest.raises(ValueError, match="x came with 12 bytes"):
+    with pytest.raises(ValueError, match="x has 12 bytes, not 8"):
         write_shards(tmp_path, shards, lambda name: [torch.zeros(3)], lambda count: None)
 
 
 def test_a_shard_cut_short_is_refused(sharded):
     file = sorted(sharded.glob("*.safetensors"))[1]
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=f"{file.name}: is cut short"):
+    with pytest.raises(CheckpointError, match=f"{file.name}: is truncated"):
         read_tensor_index(sharded)
 
 
@@ -103,7 +103,7 @@ def test_an_index_that_names_a_missing_tensor_is_refused(sharded):
         read_tensor_index(sharded)
 
 
-def test_an_index_that_leaves_its_folder_is_refused(sharded):
+def test_an_index_with_a_file_outside_its_folder_is_refused(sharded):
     edit_json(sharded / INDEX_FILE, weight_map={"x": "../model.safetensors"})
     with pytest.raises(CheckpointError, match="outside its folder"):
         read_tensor_index(sharded)
@@ -130,7 +130,7 @@ def test_pickles_are_refused_with_the_reason(original, name):
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="has no weights"):
         read_tensor_index(tmp_path)
 
 

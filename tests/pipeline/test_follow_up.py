@@ -273,7 +273,7 @@ def test_a_follow_up_about_audio_is_refused_since_the_audio_is_gone():
     plans = [Plan(1, 1, 0, ())]
     [failed] = [e for e in events(plans, ScriptedBackend(say_prompt), Hearing(plans))
                 if isinstance(e, FileFailed)]  # fmt: skip
-    assert "it is gone" in str(failed.error)
+    assert "its audio is released" in str(failed.error)
 
 
 def test_an_answer_that_nobody_asked_for_is_the_backends_mistake():

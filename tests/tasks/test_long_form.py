@@ -1,4 +1,4 @@
-"""Summaries and answers: parts, joining, styles."""
+"""Summaries and answers: parts, joined texts and styles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chunks(count: int, minutes: float) -> list[Chunk]:
 def run_task(
     task: LongFormTask, pieces: list[Chunk], say
 ) -> tuple[Summary | Answer, list[Request]]:
-    """Do the task as the engine does."""
+    """Run the task as the pipeline does."""
     requests = [request for piece in pieces for request in task.requests(0, piece)]
     asked = list(requests)
     answers: list[Generation] = []
@@ -37,7 +37,7 @@ def run_task(
     return task.assemble(answers, sum(piece.seconds for piece in pieces)), asked
 
 
-def test_half_an_hour_is_one_pass():
+def test_half_an_hour_is_one_request():
     task = Summarize()
     assert task.max_chunk_seconds == 1800
     result, asked = run_task(task, chunks(1, 30), lambda request: "All is well.")
@@ -46,7 +46,7 @@ def test_half_an_hour_is_one_pass():
     assert [(part.start, part.end) for part in result.parts] == [(0, 1800)]
 
 
-def test_a_longer_recording_is_joined_by_the_text_side_from_its_parts_with_their_times():
+def test_text_only_requests_join_the_parts_of_a_longer_recording():
     pieces = chunks(3, 25)
     said = iter(["It begins.", "It goes on.", "It ends.", "It begins, goes on and ends."])
     result, asked = run_task(Summarize(), pieces, lambda request: next(said))
@@ -61,7 +61,7 @@ def test_a_longer_recording_is_joined_by_the_text_side_from_its_parts_with_their
 
 
 def test_long_part_texts_are_joined_in_several_levels():
-    """Ten hours whose parts have long summaries: groups, groups of groups, one text."""
+    """Long summaries of ten hours: groups, groups of groups, one text."""
     long = MAX_GROUP_CHARACTERS // 3 * "x"
     result, asked = run_task(
         Summarize(),
@@ -76,7 +76,7 @@ def test_long_part_texts_are_joined_in_several_levels():
 
 
 @given(st.lists(st.integers(1, 2 * MAX_GROUP_CHARACTERS), min_size=1, max_size=40))
-def test_groups_keep_the_order_and_joining_comes_to_an_end(sizes: list[int]):
+def test_groups_keep_the_order_and_reduce_the_number_of_texts(sizes: list[int]):
     parts = [Part(index, index + 1, size * "x") for index, size in enumerate(sizes)]
     found = group_parts(parts)
     assert [part for group in found for part in group] == parts
@@ -99,7 +99,7 @@ def test_part_texts_are_the_result_when_joining_gives_no_text():
     assert result.text == "One.\nTwo."
 
 
-def test_no_audio_no_text():
+def test_no_audio_gives_no_text():
     result, asked = run_task(Summarize(), [], lambda request: "?")
     assert (result.text, result.parts, asked) == ("", (), [])
 
@@ -125,7 +125,7 @@ def test_minutes_are_points_with_the_times_of_their_parts():
     assert one.text == "0:00 to 2:00\n- Only point"
 
 
-def test_an_instruction_of_the_users_replaces_the_styles():
+def test_the_prompt_of_the_user_replaces_the_prompt_of_the_style():
     task = Summarize(prompt="Who promised {what}?")
     _, asked = run_task(task, chunks(2, 30), lambda request: "Ann.")
     assert asked[0].prompt == "Who promised {what}?"
@@ -133,20 +133,20 @@ def test_an_instruction_of_the_users_replaces_the_styles():
     assert asked[-1].prompt.endswith("30:00 to 1:00:00:\nAnn.")
 
 
-def test_a_question_follows_the_audio_and_the_system_text_goes_before():
+def test_the_question_is_the_prompt_and_the_system_prompt_is_passed_on():
     task = Ask("Who speaks?", system="Answer in one word.")
     result, asked = run_task(task, chunks(1, 1), lambda request: "Ann.")
     assert [(r.prompt, r.system) for r in asked] == [("Who speaks?", "Answer in one word.")]
     assert (result.text, result.question) == ("Ann.", "Who speaks?")
 
 
-def test_without_a_question_the_audio_comes_alone():
+def test_a_spoken_question_has_an_empty_prompt():
     result, asked = run_task(Ask(), chunks(1, 1), lambda request: "Forty-two.")
     assert [request.prompt for request in asked] == [""]
     assert result.question is None
 
 
-def test_each_part_of_a_long_recording_is_asked_and_the_answers_joined():
+def test_the_answers_about_each_part_are_joined():
     said = iter(["Ann.", "Bob.", "Ann and Bob."])
     result, asked = run_task(Ask("Who?", system="S"), chunks(2, 30), lambda request: next(said))
     assert "Who?" in asked[-1].prompt
