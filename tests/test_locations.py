@@ -46,7 +46,7 @@ def test_a_url_without_a_bucket_is_rejected(text: str) -> None:
 
 
 def test_settings_name_the_source_of_an_invalid_url() -> None:
-    with pytest.raises(UsageError, match="--output-dir: 's3:/bucket' can't be used"):
+    with pytest.raises(UsageError, match="--output-dir: invalid value 's3:/bucket'"):
         load_settings({"output_dir": "s3:/bucket"}, environ={})
     with pytest.raises(UsageError, match="PHI4AUDIO_OUTPUT_DIR"):
         load_settings({}, environ={"PHI4AUDIO_OUTPUT_DIR": "s3://"})
