@@ -114,7 +114,7 @@ def compare_answers(
     ]
     if (worst := max(deviations)) > MAX_LOGIT_DEVIATION:
         raise CheckpointError(
-            f"its logits deviate by {100 * worst:.0f} % of their standard deviation from the source's",
+            f"its logits differ from the source's by {100 * worst:.0f} % of their spread",
             str(export),
             "this is a bug, please report it",
         )

@@ -15,7 +15,11 @@ from phi4audio_cli import __version__
 from phi4audio_cli.errors import Phi4AudioError
 from phi4audio_cli.formatting import format_bytes
 from phi4audio_cli.locations import Location, RemotePath
-from phi4audio_cli.storage import check_writable, check_writable_scheme, nearest_existing
+from phi4audio_cli.storage import (
+    check_writable,
+    check_writable_scheme,
+    nearest_existing,
+)
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -57,8 +57,8 @@ class Assessment:
     suspected: tuple[str, ...]
     """Reasons to retry."""
     confirmed: tuple[str, ...]
-    """The suspected defects without a `loop` that a speaker can have said: repetition counts only
-    with an exhausted token budget or an impossible speech rate."""
+    """The suspected defects without a `loop` that may be real speech: repetition counts only if the
+    token budget ran out or no speaker can be so fast."""
 
 
 def assess(answer: Generation, language: str | None) -> Assessment:

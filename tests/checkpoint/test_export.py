@@ -148,7 +148,7 @@ def test_a_stripped_source_is_a_usage_error(native, tmp_path):
         make_export_plan(tmp_path / "out")
 
 
-def spoil_shard(folder):
+def truncate_shard(folder):
     file = sorted(folder.glob("model-*.safetensors"))[0]
     file.write_bytes(file.read_bytes()[:-100])
 
@@ -158,16 +158,16 @@ def lose_shard(folder):
 
 
 def in_last_shard(change):
-    def spoil(folder):
+    def damage(folder):
         edit_weights(sorted(folder.glob("model-*.safetensors"))[-1], change)
 
-    return spoil
+    return damage
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
-        (spoil_shard, "is truncated"),
+        (truncate_shard, "is truncated"),
         (lose_shard, "is missing, though"),
         (in_last_shard(lambda t: t.update(unknown=torch.zeros(2))), "unknown in .*no such tensor"),
         (lambda folder: edit_json(folder / "config.json", intermediate_size=40), "has the shape"),
@@ -175,23 +175,23 @@ def in_last_shard(change):
         (lambda folder: edit_json(folder / "config.json", speech_lora=None), "no speech_lora"),
     ],
 )
-def test_bad_sources_are_refused_before_a_byte_is_written(sharded, tmp_path, spoil, message):
-    spoil(sharded)
+def test_bad_sources_are_refused_before_a_byte_is_written(sharded, tmp_path, damage, message):
+    damage(sharded)
     with pytest.raises(CheckpointError, match=message):
         make_export_plan(sharded)
     assert folder_entries(tmp_path) == ["sharded"]
 
 
 def test_progress_counts_every_byte_of_each_stage(original, tmp_path):
-    told = {}
+    steps_by_stage = {}
     plan = make_export_plan(original, "keep")
     run_export(
         plan,
         tmp_path / "out",
-        progress=lambda stage, *bytes_: told.setdefault(stage, []).append(bytes_),
+        progress=lambda stage, *bytes_: steps_by_stage.setdefault(stage, []).append(bytes_),
     )
-    assert list(told) == ["writing", "verifying"]
-    for steps in told.values():
+    assert list(steps_by_stage) == ["writing", "verifying"]
+    for steps in steps_by_stage.values():
         assert steps[0] == (0, plan.tensor_bytes)
         assert steps[-1] == (plan.tensor_bytes, plan.tensor_bytes)
         assert [done for done, _ in steps] == sorted(done for done, _ in steps)

@@ -130,13 +130,13 @@ def test_an_old_export_is_replaced_once_the_new_one_is_verified(
 def test_a_failed_verification_leaves_no_export(original, tmp_path, monkeypatch):
     write = module.write_sidecars
 
-    def spoil(plan, folder):
+    def damage(plan, folder):
         write(plan, folder)
         data = bytearray((folder / WEIGHTS).read_bytes())
         data[-1000] ^= 1
         (folder / WEIGHTS).write_bytes(data)
 
-    monkeypatch.setattr(module, "write_sidecars", spoil)
+    monkeypatch.setattr(module, "write_sidecars", damage)
     with pytest.raises(CheckpointError, match="differs from") as raised:
         run_export(make_export_plan(original), tmp_path / "out")
     assert "partial" not in str(raised.value)
@@ -210,7 +210,7 @@ def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path,
 def test_a_stale_staging_folder_is_cleared(tmp_path):
     stale = staging.staging_path(tmp_path / "out")
     (stale / "folder").mkdir(parents=True)
-    (stale / "file").write_text("rubbish")
+    (stale / "file").write_text("old")
     os.utime(stale, (time.time() - 9999,) * 2)
     with staging.staged_folder(tmp_path / "out", replace=False) as folder:
         assert folder_entries(folder) == []

@@ -119,7 +119,7 @@ def hub_folder(original):
 
 
 def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder, tmp_path):
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(f"{REPO}@refs/pr/70", endpoint, tmp_path / "home")
         folder = Path(found["folder"])
         names = {str(f.relative_to(folder)) for f in folder.rglob("*") if not f.is_dir()}
@@ -143,10 +143,10 @@ def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder,
             calls[-1] for calls in found["calls"]
         )
         assert found["calls"][-1][-1] == total
-        asked.clear()
+        paths.clear()
         again = resolve_in_subprocess(f"{REPO}@refs/pr/70", endpoint, tmp_path / "home")
     assert again["folder"] == found["folder"]
-    assert (asked, again["calls"]) == ([], [])
+    assert (paths, again["calls"]) == ([], [])
     offline = resolve_in_subprocess(
         f"{REPO}@refs/pr/70", "http://127.0.0.1:9", tmp_path / "home", offline=True
     )
@@ -154,14 +154,14 @@ def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder,
 
 
 def test_an_interrupted_download_resumes(hub_folder, tmp_path):
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         folder = Path(resolve_in_subprocess(REPO, endpoint, tmp_path / "home")["folder"])
         (folder / "model.safetensors").unlink()
         (folder / "tokenizer.json").unlink()
         again = resolve_in_subprocess(REPO, endpoint, tmp_path / "home")
     assert set(again["calls"][0][2]) == {"model.safetensors", "tokenizer.json"}
     assert (folder / "model.safetensors").is_file()
-    assert asked
+    assert paths
 
 
 def test_a_model_missing_on_the_hub_is_an_error(hub_folder, tmp_path):
@@ -174,11 +174,11 @@ def test_a_model_missing_on_the_hub_is_an_error(hub_folder, tmp_path):
 
 def test_pickles_only_are_refused_before_a_download(hub_folder, tmp_path):
     (hub_folder / "model.safetensors").rename(hub_folder / "pytorch_model.bin")
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(REPO, endpoint, tmp_path / "home")
     assert "pickle" in found["error"]
     assert not found["calls"]
-    assert not [path for path in asked if "resolve" in path]
+    assert not [path for path in paths if "resolve" in path]
 
 
 @pytest.mark.parametrize("network", ["refuses", "is silent"])
@@ -198,13 +198,13 @@ def test_an_unreachable_hub_is_reported_within_seconds(tmp_path, network):
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_offline_never_touches_the_network(hub_folder, tmp_path, how):
     more = {"HF_HUB_OFFLINE": "1"} if how == "environment" else {}
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(
             REPO, endpoint, tmp_path / "home", offline=how == "option", **more
         )
     assert "isn't on this machine" in found["error"]
     assert "hf download" in found["error"]
-    assert not asked
+    assert not paths
 
 
 def test_a_folder_is_used_as_it_is(original):

@@ -21,8 +21,8 @@ def run(capsys):
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
             main(["strip-export", *map(str, arguments)])
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
 
     return call
 
@@ -83,7 +83,7 @@ def no_adapter(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
         (zero_b, "changes no weight"),
         (to_pickle, "pickle"),
@@ -94,13 +94,13 @@ def no_adapter(folder):
         ),
     ],
 )
-def test_bad_sources_are_exit_3(run, native, tmp_path, spoil, said):
-    spoil(native)
+def test_bad_sources_are_exit_3(run, native, tmp_path, damage, message):
+    damage(native)
     code, out, err = run("--out", tmp_path / "out", "--source", native)
     assert (code, out) == (ExitCode.MODEL, "")
     (line,) = err.splitlines()
     assert line.startswith("phi4audio: ")
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["native"]
 
 

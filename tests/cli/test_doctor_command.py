@@ -39,9 +39,9 @@ def run_model_checks(**settings: object) -> dict[str, Check]:
 
 
 @pytest.fixture
-def spoilt(tmp_path: Path) -> Path:
+def damaged(tmp_path: Path) -> Path:
     """A copy of the demo checkpoint."""
-    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "spoilt"))
+    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "damaged"))
 
 
 def test_the_demo_runs_here(tmp_path, monkeypatch, capfd):
@@ -116,22 +116,22 @@ def test_a_hub_that_does_not_answer_fails(monkeypatch, name):
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "model.safetensors"])
-def test_a_checkpoint_that_lacks_a_file_fails(spoilt: Path, file: str):
-    (spoilt / file).unlink()
-    found = run_model_checks(model=str(spoilt))
+def test_a_checkpoint_that_lacks_a_file_fails(damaged: Path, file: str):
+    (damaged / file).unlink()
+    found = run_model_checks(model=str(damaged))
     assert found["checkpoint"].status == "fail"
     assert "memory" not in found
 
 
-def test_a_truncated_checkpoint_fails(spoilt: Path):
-    weights = spoilt / "model.safetensors"
+def test_a_truncated_checkpoint_fails(damaged: Path):
+    weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    check = run_model_checks(model=str(spoilt))["checkpoint"]
+    check = run_model_checks(model=str(damaged))["checkpoint"]
     assert check.status == "fail"
     assert "again" in (check.remedy or "")
 
 
-def test_another_checkpoint_is_not_loaded_and_the_demo_checks_the_network(spoilt, monkeypatch):
+def test_another_checkpoint_is_not_loaded_and_the_demo_checks_the_network(damaged, monkeypatch):
     opened: list[Path] = []
     open_backend = torch_backend.open_torch_backend
 
@@ -140,19 +140,19 @@ def test_another_checkpoint_is_not_loaded_and_the_demo_checks_the_network(spoilt
         return open_backend(folder, **options)
 
     monkeypatch.setattr(torch_backend, "open_torch_backend", record)
-    found = run_model_checks(model=str(spoilt))
+    found = run_model_checks(model=str(damaged))
     assert found["memory"].status == "ok"
     assert found["listening"].status == "ok"
     assert opened == [resolve_model("demo", offline=True)]
 
 
 @pytest.mark.parametrize("is_demo", [True, False])
-def test_a_network_whose_code_fails_is_found_with_any_model(spoilt, monkeypatch, is_demo):
+def test_a_network_whose_code_fails_is_found_with_any_model(damaged, monkeypatch, is_demo):
     def fail(*arguments: object) -> None:
         raise TypeError("update() got an unexpected keyword argument 'kwargs'")
 
     monkeypatch.setattr(Phi4Audio, "prefill", fail)
-    check = run_model_checks(model="demo" if is_demo else str(spoilt))["listening"]
+    check = run_model_checks(model="demo" if is_demo else str(damaged))["listening"]
     assert check.status == "fail"
     assert "TypeError: update() got an unexpected keyword argument" in check.found
     assert f"torch {metadata.version('torch')}" in check.found
@@ -165,7 +165,7 @@ def test_a_failing_network_with_a_package_out_of_range_names_the_package(monkeyp
 
     wrong = Check("torch", "warn", "9.0, and <3 is asked for", "pip install 'torch<3'")
     monkeypatch.setattr(Phi4Audio, "prefill", fail)
-    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.software", lambda: iter([wrong]))
+    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.check_versions", lambda: iter([wrong]))
     check = run_model_checks(model="demo")["listening"]
     assert check.status == "fail"
     assert "pip install 'torch<3'" in (check.remedy or "")
@@ -179,9 +179,9 @@ def test_weights_that_do_not_fit_fail_before_they_are_loaded(monkeypatch):
     assert "listening" not in found
 
 
-def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, spoilt):
+def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, damaged):
     monkeypatch.setattr("phi4audio_cli.model.placement.free_memory", lambda device: 200_000_000)
-    check = run_model_checks(model=str(spoilt), batch_size=64)["memory"]
+    check = run_model_checks(model=str(damaged), batch_size=64)["memory"]
     assert check.status == "warn"
     assert int((check.remedy or "").removeprefix("--batch-size ")) < 64
 

@@ -42,9 +42,9 @@ ScriptedText = str | tuple[str, str] | Generation
 AnswerScript = Callable[[Request], ScriptedText]
 
 
-def make_answer(request: Request, said: ScriptedText, logprob: float = -0.2) -> Generation:
+def make_answer(request: Request, scripted: ScriptedText, logprob: float = -0.2) -> Generation:
     """Make an answer from its text, or from its text and its finish reason."""
-    text, finish = (said, "stop") if isinstance(said, str) else said
+    text, finish = (scripted, "stop") if isinstance(scripted, str) else scripted
     count = len(text.split())
     return Generation(request, text, (1,) * count, (logprob,) * count, finish)
 
@@ -65,14 +65,14 @@ def answer_by_attempt(
 ) -> AnswerScript:
     """Return a script with one text for the whole, each half, and the penalty attempt."""
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if request.attempt == "first":
             return first
         if request.attempt == "penalty":
             return again
         return left if request.chunk.start == 0 else right
 
-    return said
+    return script
 
 
 def attempt_names(answers: list[Generation]) -> list[str]:

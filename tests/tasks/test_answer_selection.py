@@ -27,8 +27,8 @@ from .scripted_answers import (
 
 @pytest.mark.parametrize("flag", DEFECTIVE)
 def test_the_best_attempt_is_flagged_when_every_retry_fails(flag: str):
-    said = DEFECTIVE[flag]
-    result = transcribe_chunk(answer_by_attempt(said, said, said, said))
+    text = DEFECTIVE[flag]
+    result = transcribe_chunk(answer_by_attempt(text, text, text, text))
     flags = {name for each in result.segments for name in each.flags}
     assert flag in flags
     [line, *_] = quality_warnings(result)

@@ -37,11 +37,11 @@ def answer(request: Request, text: str) -> Generation:
     return Generation(request, text, (1, 2), (-0.5, -0.25), "stop")
 
 
-def run_task(task: Translate, chunks: list[Chunk], said) -> tuple[Translations, list[Request]]:
-    """Run the task as the pipeline does; `said` answers prompts."""
-    answers = [answer(r, said(r.prompt)) for each in chunks for r in task.requests(0, each)]
+def run_task(task: Translate, chunks: list[Chunk], script) -> tuple[Translations, list[Request]]:
+    """Run the task as the pipeline does; `script` answers prompts."""
+    answers = [answer(r, script(r.prompt)) for each in chunks for r in task.requests(0, each)]
     again = [request for each in answers for request in task.retry(each)]
-    answers += [answer(request, said(request.prompt)) for request in again]
+    answers += [answer(request, script(request.prompt)) for request in again]
     return task.assemble(answers, seconds=25.0), again
 
 
@@ -123,9 +123,9 @@ def test_silence_is_not_retried():
 
 
 def test_all_languages_share_the_transcript():
-    said = {"French": "one <sep> un", "German": "eins"}
+    texts = {"French": "one <sep> un", "German": "eins"}
     task = Translate([FRENCH, GERMAN], with_transcript=True)
-    result, _ = run_task(task, [chunk(0)], lambda p: next(v for k, v in said.items() if k in p))
+    result, _ = run_task(task, [chunk(0)], lambda p: next(v for k, v in texts.items() if k in p))
     assert [each.segments[0].transcript for each in result.each] == ["one", "one"]
 
 
@@ -151,8 +151,8 @@ def test_overlapping_chunks_are_merged_without_duplicates():
     ]
     result = task.assemble(answers, seconds=10.0)
     assert result.text == " ".join(words).upper()
-    said = [segment.transcript for segment in result.each[0].segments]
-    assert " ".join(said) == " ".join(words)
+    transcripts = [segment.transcript for segment in result.each[0].segments]
+    assert " ".join(transcripts) == " ".join(words)
 
 
 def test_prompts_can_be_changed():
@@ -164,12 +164,12 @@ def test_prompts_can_be_changed():
 def test_only_the_defective_translation_is_retried():
     task = Translate([FRENCH, find_language("de")], "English")
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if "German" in request.prompt:
             return "eins zwei drei"
         return answer_by_attempt(("un " * 700, "length"), "un deux", "trois")(request)
 
-    answers = answer_all(task, [noise()], said)
+    answers = answer_all(task, [noise()], script)
     assert len(answers) == 4
     french, german = task.assemble(answers, 40).each
     assert [each.text for each in french.segments] == ["un deux", "trois"]
@@ -180,14 +180,14 @@ def test_only_the_defective_translation_is_retried():
 def test_a_defective_combined_answer_is_retried_separately_then_in_halves():
     task = Translate([FRENCH], "English", with_transcript=True)
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if "<sep>" in request.prompt:
             return f"{FIRST_SENTENCE} <sep> {'un ' * 700}", "length"
         if "Transcribe" in request.prompt:
             return FIRST_SENTENCE
         return answer_by_attempt(("un " * 700, "length"), "un deux", "trois")(request)
 
-    result = task.assemble(answer_all(task, [noise()], said), 40)
+    result = task.assemble(answer_all(task, [noise()], script), 40)
     first, second = result.each[0].segments
     assert (first.text, second.text) == ("un deux", "trois")
     assert (first.transcript, second.transcript) == (FIRST_SENTENCE, None)
@@ -197,12 +197,12 @@ def test_a_defective_combined_answer_is_retried_separately_then_in_halves():
 def test_a_separate_answer_replaces_a_looping_combined_answer():
     task = Translate([FRENCH], "English", with_transcript=True)
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if "<sep>" in request.prompt:
             return f"{FIRST_SENTENCE} <sep> {'un ' * 60}"
         return FIRST_SENTENCE if "Transcribe" in request.prompt else "un deux trois"
 
-    answers = answer_all(task, [noise()], said)
+    answers = answer_all(task, [noise()], script)
     assert attempt_names(answers) == ["first"] * 3
     for order in (answers, answers[::-1]):
         [segment] = task.assemble(order, 40).each[0].segments
@@ -216,12 +216,12 @@ def test_a_separate_answer_replaces_a_looping_combined_answer():
 def test_half_transcripts_pair_with_half_translations():
     task = Translate([FRENCH], "English", with_transcript=True)
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if request.attempt == "first":
             return ""
         words = ("one", "two") if "Transcribe" in request.prompt else ("un", "deux")
         return words[request.chunk.start > 0]
 
-    [translation] = task.assemble(answer_all(task, [noise()], said), 40).each
-    beside = [(each.transcript, each.text) for each in translation.segments]
-    assert beside == [("one", "un"), ("two", "deux")]
+    [translation] = task.assemble(answer_all(task, [noise()], script), 40).each
+    pairs = [(each.transcript, each.text) for each in translation.segments]
+    assert pairs == [("one", "un"), ("two", "deux")]
