@@ -1,4 +1,4 @@
-"""What is shown on standard error, with and without a terminal."""
+"""Progress and problems on standard error, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def console() -> Console:
 
 
 def rendered(display: LiveDisplay) -> str:
-    """What is drawn at the foot of the terminal now."""
+    """Return the present drawing at the foot of the terminal."""
     page = Console(file=io.StringIO(), width=80)
     page.print(display._render())
     return page.file.getvalue()
@@ -154,8 +154,8 @@ def test_problem_table_lists_failures_unless_quiet(kind: str, console: Console, 
     with display:
         display.show_problems(ROWS)
     shown = capsys.readouterr().err + written(console)
-    told = [r"[bold]a\n.wav", "failed", "is torn", "looks [red]odd"]
-    assert all((each in shown) == (kind != "quiet") for each in told)
+    cells = [r"[bold]a\n.wav", "failed", "is torn", "looks [red]odd"]
+    assert all((each in shown) == (kind != "quiet") for each in cells)
 
 
 def test_problem_table_names_a_recording_once_per_row(capsys) -> None:
