@@ -9,7 +9,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from phi4audio_cli.model.local import LocalBackend
+from phi4audio_cli.model.torch_backend import TorchBackend
 from phi4audio_cli.tasks.quality import assess
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
@@ -83,7 +83,7 @@ def _repeated(
     return DigitRecording(samples + 0.003 * noise, PHONE_RATE, [digit] * times, spans)
 
 
-def measure(backend: LocalBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
+def measure(backend: TorchBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
     """Transcribes each clip as one chunk, and repairs what is doubtful."""
     task = Transcribe("English", align="none")
     answers = answer_with_retries(
@@ -116,7 +116,7 @@ def _is_repaired(result: Transcript) -> bool:
     return any(segment.tried and segment.tried[-1] != "first" for segment in result.segments)
 
 
-def _answers(backend: LocalBackend, waiting: Sequence[Request]) -> list[Generation]:
+def _answers(backend: TorchBackend, waiting: Sequence[Request]) -> list[Generation]:
     found = list(backend.generate(waiting))
     failed = [each for each in found if not isinstance(each, Generation)]
     if failed:

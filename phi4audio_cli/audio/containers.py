@@ -6,34 +6,34 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 MP4_FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")
-"""What MP4 and MOV files begin with, where that is not the index itself."""
+"""Kinds of the first box of MP4 and MOV files, other than the index itself."""
 
 MOOV = b"moov"
 
 MAX_MP4_BOXES = 10_000
-"""Fragmented files have thousands, and theirs is the second."""
+"""Most boxes to search; fragmented files have thousands, but their index is the second."""
 
 
 def is_missing_moov(file: BinaryIO) -> bool:
-    """Return whether this is an MP4 or MOV whose index is missing or cut off.
+    """Return whether a file is an MP4 or MOV whose index is missing or cut off.
 
-    Recorders write it when they end, behind the sound.
+    Recorders write the index at the end, after the audio.
 
     Args:
-        file: At any place; stays there.
+        file: The file; its position does not change.
     """
-    place = file.tell()
+    position = file.tell()
     try:
         length = file.seek(0, 2)
         boxes = list(_mp4_boxes(file, length))
     finally:
-        file.seek(place)
+        file.seek(position)
     known = bool(boxes) and boxes[0][0] in MP4_FIRST_BOXES
     return known and not any(kind == MOOV and stop <= length for kind, stop in boxes)
 
 
 def _mp4_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the outermost boxes: the kind, and the byte after the last."""
+    """Yield the kind and the end offset of each top-level box."""
     start = 0
     for _ in range(MAX_MP4_BOXES):
         file.seek(start)
@@ -41,9 +41,9 @@ def _mp4_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
         if len(head) < 8:
             return
         size = int.from_bytes(head[:4], "big")
-        if size == 1:  # too large for four bytes
+        if size == 1:  # a 64-bit size follows
             size = int.from_bytes(head[8:], "big")
-        elif size == 0:  # to the end
+        elif size == 0:  # the box extends to the end of the file
             size = length - start
         yield head[4:8], start + size
         if size < 8:
@@ -52,24 +52,24 @@ def _mp4_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
 
 
 OGG_MAGIC = b"OggS\0"
-"""Begins a page; the last byte is the version, of which there is one."""
+"""Beginning of a page; the last byte is the only version."""
 
 OGG_HEADER_BYTES = 27
-"""Bytes of a page's header before its table, whose length is the last of them."""
+"""Length of a page header before its segment table; its last byte is the table's length."""
 
 MAX_OGG_PAGE_BYTES = OGG_HEADER_BYTES + 255 + 255 * 255
-"""Bytes: header, a table of 255 segments, and segments of 255 bytes."""
+"""Largest page: header, a table of 255 segments, and segments of 255 bytes."""
 
 
 def is_truncated_ogg(file: BinaryIO) -> bool:
-    """Return whether an Ogg file ends within a page, so that some of it is certainly missing.
+    """Return whether an Ogg file ends within a page, which proves that some of it is missing.
 
-    A stream that merely lacks its end mark is no sign of damage: not every recorder writes one.
+    A missing end-of-stream mark proves nothing: some recorders never write one.
 
     Args:
-        file: At any place; stays there.
+        file: The file; its position does not change.
     """
-    place = file.tell()
+    position = file.tell()
     try:
         file.seek(0)
         if file.read(len(OGG_MAGIC)) != OGG_MAGIC:
@@ -77,7 +77,7 @@ def is_truncated_ogg(file: BinaryIO) -> bool:
         file.seek(max(0, file.seek(0, 2) - MAX_OGG_PAGE_BYTES))
         tail = file.read()
     finally:
-        file.seek(place)
+        file.seek(position)
     start = tail.rfind(OGG_MAGIC)
     return start >= 0 and not _is_whole_ogg_page(tail[start:])
 

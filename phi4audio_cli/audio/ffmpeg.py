@@ -1,4 +1,4 @@
-"""Whatever FFmpeg's libraries read: MP4, M4A, WebM, MKV, video."""
+"""Recordings decoded by FFmpeg's libraries: MP4, M4A, WebM, MKV, video and others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CONTAINER_OPTIONS = {"protocol_whitelist": "none"}
-"""A playlist must not make the program read other files, or the network."""
+"""A playlist must not cause access to other files or the network."""
 
 
 class FFmpegSource:
@@ -29,17 +29,17 @@ class FFmpegSource:
 
     Args:
         file: Opened for reading, at its start.
-        track: Which of its audio streams, from 0.
+        track: Index of the audio stream.
 
     Raises:
-        NoTrackError: It has fewer.
-        NoAudioError: Not a container FFmpeg knows, no audio stream, or none of it decodes.
+        NoTrackError: It has fewer audio streams.
+        NoAudioError: FFmpeg does not know the container, or no audio can be decoded.
     """
 
     def __init__(self, file: BinaryIO, track: int = 0) -> None:
         import av
 
-        # An OSError is what reading or seeking in the file raised, below FFmpeg.
+        # An OSError comes from the file, below FFmpeg.
         self._decode_errors = (av.error.FFmpegError, OSError)
         self.damage: str | None = None
         try:
@@ -62,7 +62,7 @@ class FFmpegSource:
             raise NoTrackError(len(streams))
         self._stream: Any = streams[track]
         self._decoded_frames = self._decode()
-        # The codec may only know its real rate when it has decoded something.
+        # The codec may know its real rate only after the first frame.
         self._first_frame: Any = next(self._decoded_frames, None)
         if self._first_frame is None:
             raise NoAudioError(self.damage or "no audio frames")
@@ -74,7 +74,7 @@ class FFmpegSource:
     def _length_by_track(self) -> float | None:
         if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
-        # Of several streams, another may be the long one.
+        # With several streams, the container's length may be that of another.
         return self._length_by_container() if len(self._container.streams) == 1 else None
 
     def _length_by_container(self) -> float | None:
@@ -86,7 +86,7 @@ class FFmpegSource:
         for packet in self._packets():
             try:
                 yield from packet.decode()
-            except self._decode_errors as error:  # one bad packet; those after it may be good
+            except self._decode_errors as error:  # one bad packet; the next ones may be intact
                 self.damage = _error_text(error)
 
     def _packets(self) -> Iterator[Any]:
@@ -124,13 +124,13 @@ def _error_text(error: Exception) -> str:
 
 
 def _merge_frames(frames: Iterable[Any]) -> Iterator[Any]:
-    """Join frames of one kind to about a second; each costs as much as a long one would."""
+    """Join frames of the same format to about a second; each call costs as much as a long one."""
     import av
 
     for _, group in itertools.groupby(frames, _frame_format):
         fifo = av.AudioFifo()
         for frame in group:
-            frame.pts = None  # where packets were lost, times jump; the fifo would refuse that
+            frame.pts = None  # the fifo refuses jumps of the time, as after lost packets
             fifo.write(frame)
             if fifo.samples >= frame.sample_rate:
                 yield fifo.read()
@@ -151,5 +151,5 @@ def _to_float32(frame: Any) -> npt.NDArray[Any]:
         return (frames.astype(np.float32) - 128) / 128
     if np.issubdtype(frames.dtype, np.integer):
         return (frames / -float(np.iinfo(frames.dtype).min)).astype(np.float32)
-    with np.errstate(over="ignore"):  # a float64 may be beyond float32: silence, see pick()
+    with np.errstate(over="ignore"):  # float64 may exceed float32; `select_channel` replaces it
         return frames.astype(np.float32)

@@ -1,4 +1,4 @@
-"""WAV, FLAC, Ogg, MP3, AIFF, CAF and others, through libsndfile."""
+"""Recordings decoded by libsndfile: WAV, FLAC, Ogg, MP3, AIFF, CAF and others."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FRAMES_PER_READ = 4096
-"""A failed read loses its frames, so reads are short."""
+"""A failed read loses its frames, so reads are short, frames."""
 
 UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
-"""Programs that write to a pipe put this or more as the length of a WAV, bytes."""
+"""Programs that write a WAV to a pipe declare this length or more, bytes."""
 
-# Lines of libsndfile's log.
+# Lines of libsndfile's log
 LOG_TRUNCATED = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
-"""Bytes by the header of a WAV, AIFF, AU, W64 or RF64, and what there is."""
+"""Bytes that the header of a WAV, AIFF, AU, W64 or RF64 declares, and bytes present."""
 LOG_SAMPLE_BYTES = re.compile(r"data : (\d+)")
-"""Bytes of samples by the header of a WAV."""
+"""Bytes of samples that the header of a WAV declares."""
 LOG_FILE_BYTES = re.compile(r"^Length : (\d+)", re.MULTILINE)
-"""Bytes of the file."""
+"""Size of the file, bytes."""
 LOG_UNKNOWN_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
-"""Where what follows the samples is no chunk, and so perhaps samples too."""
+"""Offset of data after the samples that is not a chunk and may be samples."""
 
 
 class SoundfileSource:
-    """A recording that libsndfile reads.
+    """A recording that libsndfile decodes.
 
     Args:
         file: Opened for reading, at its start.
 
     Raises:
-        NoAudioError: libsndfile can't read it, or finds no frame in it.
+        NoAudioError: libsndfile cannot read it, or finds no frame in it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -55,15 +55,15 @@ class SoundfileSource:
         if self._file.frames <= 0:
             self._file.close()
             raise NoAudioError("no audio frames")
-        # soundfile seeks after every read of a seekable file, and an MP3 decoder that was made to
-        # seek has lost the bits it carries from frame to frame: it sounds broken from there.
+        # soundfile seeks after every read of a seekable file, and an MP3 decoder loses its bit
+        # reservoir at each seek, which damages the audio after it.
         self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.seconds: float | None = self._file.frames / self.rate
         self.damage: str | None = None
         self.decoder_failed = False
-        """Whether there may be more that libsndfile can't decode; known when the pieces end."""
+        """Whether libsndfile failed before the end; known after the last frames."""
 
     def frames(self) -> Iterator[RatedFrames]:
         """Yield (sample rate, float32 of shape (length, channels))."""
@@ -90,16 +90,16 @@ class SoundfileSource:
 
 
 def header_mismatch(log: str, seconds: float) -> str | None:
-    """Say what libsndfile found wrong with a header's length, and decoded without a word.
+    """Describe a wrong length in a header, which libsndfile only logs.
 
     Args:
-        log: What libsndfile noted when it opened the file.
-        seconds: What it decodes of it.
+        log: libsndfile's log of opening the file.
+        seconds: Length of the decoded audio.
     """
     if cut := LOG_TRUNCATED.search(log):
-        promised, there = int(cut[1]), int(cut[2])
-        known = there and promised < UNKNOWN_LENGTH_BYTES
-        return truncation(seconds, seconds * promised / there) if known else None
+        declared, present = int(cut[1]), int(cut[2])
+        known = present and declared < UNKNOWN_LENGTH_BYTES
+        return truncation(seconds, seconds * declared / present) if known else None
     samples, length, after = (
         LOG_SAMPLE_BYTES.search(log),
         LOG_FILE_BYTES.search(log),
@@ -108,7 +108,7 @@ def header_mismatch(log: str, seconds: float) -> str | None:
     if samples and length and after and int(samples[1]):
         more = seconds * (int(length[1]) - int(after[1])) / int(samples[1])
         if more > LENGTH_TOLERANCE_SECONDS:
-            return f"its header says {seconds:.1f} s, but {more:.1f} s more may follow"
+            return f"the header declares {seconds:.1f} s, but {more:.1f} s more may follow"
     return None
 
 

@@ -25,7 +25,7 @@ from phi4audio_cli.cluster.worker_resources import WorkerCount
 from phi4audio_cli.errors import FileError, ModelError, Phi4AudioError
 from phi4audio_cli.jobs.input_source import display_name
 from phi4audio_cli.jobs.lock import RecordingLockedError
-from phi4audio_cli.pipeline import ShouldStop
+from phi4audio_cli.pipeline.backend import ShouldStop
 from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
 from phi4audio_cli.types import ChunkDone, FileFailed, Job
 

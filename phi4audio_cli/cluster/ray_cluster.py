@@ -21,6 +21,10 @@ from phi4audio_cli.errors import UsageError
 
 INSTALL_COMMAND = "pip install 'phi4audio[cluster]'"
 
+MINIMUM_RAY = "2.56"
+"""Older releases have published security holes; before 2.52 they know no token at all, so that any
+process that reaches the port could run code."""
+
 LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -59,6 +63,21 @@ def check_address(address: str) -> None:
     needed = ["ray", "grpc"] if address.startswith("ray://") else ["ray"]
     if not all(map(find_spec, needed)):
         raise UsageError("needs Ray, which is not installed", "--cluster", INSTALL_COMMAND)
+    _check_version()
+
+
+def _check_version() -> None:
+    from importlib import metadata
+
+    from packaging.version import Version
+
+    found = metadata.version("ray")
+    if Version(found) < Version(MINIMUM_RAY):
+        raise UsageError(
+            f"Ray {found} is too old: releases before {MINIMUM_RAY} have known security holes",
+            "--cluster",
+            INSTALL_COMMAND,
+        )
 
 
 @contextmanager
@@ -66,7 +85,7 @@ def ray_session(address: str, *, cpu_only: bool = False) -> Iterator[None]:
     """Be part of a cluster; one that was started here ends with it.
 
     Args:
-        address: `local_source`, `auto`, or an address of Ray's client.
+        address: `local`, `auto`, or an address of Ray's client.
         cpu_only: Whether a cluster started here is to leave the GPUs alone.
 
     Raises:

@@ -11,10 +11,11 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from phi4audio_cli.backend_loader import Listener
 from phi4audio_cli.cluster.messages import (
     Assignment,
     ModelLoaded,
@@ -31,8 +32,9 @@ from phi4audio_cli.errors import ModelError, Phi4AudioError
 from phi4audio_cli.jobs.download import open_local_copy
 from phi4audio_cli.jobs.resume import ResumeStore
 from phi4audio_cli.jobs.task_factory import TaskFactory
+from phi4audio_cli.pipeline.backend import Backend
 from phi4audio_cli.pipeline.output_writer import OutputWriter, write_concurrently
-from phi4audio_cli.pipeline.pipeline import PipelineRunner
+from phi4audio_cli.session import Session
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
@@ -137,7 +139,7 @@ WORKER_POLL_SECONDS = 1.0
 """Longest time a call waits for news, in seconds."""
 
 NoticeCallback = Callable[[str], None]
-"""Told in a line what a user should know."""
+"""Receives one line that a user should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,6 @@ class WorkerConfig:
 
     settings: Settings
     make_task: Callable[[Settings], Task]
-    open_session: Callable[[Task, Settings, NoticeCallback], AbstractContextManager[PipelineRunner]]
-    """Loads the model."""
-    identify_model: Callable[[Settings, NoticeCallback], str]
-    """Finds the model, fetches it if need be, and returns its fingerprint."""
     fresh: bool = False
     """Whether to forget what earlier runs did."""
     working_dir: str = ""
@@ -158,6 +156,8 @@ class WorkerConfig:
     """Threads for the network; None: as many as there are cores."""
     probe: SharedPathProbe | None = None
     """What the driver left for workers to find; None: they need not look."""
+    backend: Backend | None = None
+    """Answers in place of the model, in tests of the cluster; it is pickled."""
 
 
 class Worker:
@@ -169,6 +169,11 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._tasks = TaskFactory(config.settings, config.make_task)
+        self._session = Session(
+            settings=config.settings,
+            backend=config.backend,
+            listener=_DriverListener(self._publish),
+        )
         self._mailbox = Mailbox()
         self._redelivered: set[int] = set()
 
@@ -189,7 +194,7 @@ class Worker:
         try:
             if self._config.probe is not None:
                 verify_probe(self._config.probe)
-            model = self._config.identify_model(self._config.settings, self._publish_notice)
+            model = self._session.fingerprint()
         except Phi4AudioError as error:
             raise type(error)(
                 error.what, f"{error.where or ''} on {machine}", error.remedy
@@ -211,56 +216,50 @@ class Worker:
 
     def _run(self, model: str) -> None:
         try:
-            with ExitStack() as opened:
-                engine: PipelineRunner | None = None
+            with self._session:
                 for jobs in self._mailbox.job_batches():
-                    engine = self._run_batch(jobs, model, engine, opened)
+                    self._run_batch(jobs, model)
         except Phi4AudioError as error:
             self._publish(WorkerFailed(error))
-        except Exception as error:  # of any kind, which need not bear pickling
+        except Exception as error:  # of any class, which need not be picklable
             self._publish(WorkerFailed(ModelError(f"{type(error).__name__}: {error}")))
         finally:
             self._mailbox.close()
 
-    def _run_batch(
-        self, jobs: Iterator[Job], model: str, engine: PipelineRunner | None, opened: ExitStack
-    ) -> PipelineRunner | None:
-        """Do the jobs of one round; the model is loaded when the first one needs it."""
-        shelf = ResumeStore(
+    def _run_batch(self, jobs: Iterator[Job], model: str) -> None:
+        """Process one batch of jobs; the session loads the model if any job needs it."""
+        resume_store = ResumeStore(
             lambda job: self._tasks.identity_of(job, model),
             open_local_copy,
             fresh=self._config.fresh,
             on_notice=self._publish_notice,
         )
-        filing = OutputWriter(self._config.settings, shelf)
-        left = self._unfinished(jobs, shelf, filing)
+        output_writer = OutputWriter(self._config.settings, resume_store)
+        unfinished = self._unfinished(jobs, resume_store, output_writer)
         try:
-            if (first := next(left, None)) is None:
-                return engine
-            if engine is None:
-                plan = self._config
-                made = plan.open_session(self._tasks.default, plan.settings, self._publish_notice)
-                engine = opened.enter_context(made)
-                self._publish(ModelLoaded())
-            work = engine(
-                chain([first], left), self._tasks.for_job, memory=shelf, stop=self._mailbox.stopped
+            if (first := next(unfinished, None)) is None:
+                return
+            events = self._session.run(
+                chain([first], unfinished),
+                self._tasks,
+                answer_store=resume_store,
+                should_stop=self._mailbox.stopped,
             )
-            with closing(work) as events, closing(write_concurrently(events, filing)) as told:
-                for news in told:
-                    self._publish(news)
+            with closing(events), closing(write_concurrently(events, output_writer)) as written:
+                for event in written:
+                    self._publish(event)
         finally:
-            shelf.close()
-        return engine
+            resume_store.close()
 
     def _unfinished(
-        self, jobs: Iterator[Job], shelf: ResumeStore, filing: OutputWriter
+        self, jobs: Iterator[Job], resume_store: ResumeStore, output_writer: OutputWriter
     ) -> Iterator[Job]:
-        """Yield the jobs that no earlier run has done; tell of the others."""
+        """Yield the jobs that no earlier run has finished; publish the others."""
         for job in jobs:
             if job.index in self._redelivered:
-                shelf.trust(job)
-            if finished := shelf.load_finished(job):
-                self._publish(filing.restore(job, finished))
+                resume_store.trust(job)
+            if finished := resume_store.load_finished(job):
+                self._publish(output_writer.restore(job, finished))
             else:
                 yield job
 
@@ -269,3 +268,16 @@ class Worker:
 
     def _publish_notice(self, text: str) -> None:
         self._publish(Notice(text))
+
+
+class _DriverListener(Listener):
+    """Publishes the messages of a worker's session to the driver."""
+
+    def __init__(self, publish: Callable[[WorkerMessage], None]) -> None:
+        self._publish = publish
+
+    def on_notice(self, text: str) -> None:
+        self._publish(Notice(text))
+
+    def on_model_loaded(self) -> None:
+        self._publish(ModelLoaded())

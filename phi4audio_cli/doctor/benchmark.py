@@ -6,14 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.backend_loader import load_backend
 from phi4audio_cli.doctor.audio_checks import bundled_sample
-from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.quantize import parameter_count, weight_bytes
+from phi4audio_cli.model.batch_decoder import BatchDecoder
+from phi4audio_cli.model.encoder_cache import EncoderCache
+from phi4audio_cli.model.inputs import ModelInput
+from phi4audio_cli.model.quantization import parameter_count, weight_bytes
+from phi4audio_cli.model.torch_backend import TorchBackend
 from phi4audio_cli.process_memory import peak_memory
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.transcribe_task import Transcribe
@@ -47,29 +49,20 @@ class BenchmarkResult:
     batch_size: int
 
 
-def run_benchmark(folder: Path, settings: Settings, minutes: float) -> BenchmarkResult:
-    """Load a checkpoint and transcribe bundled speech, repeated to the given length.
+def run_benchmark(settings: Settings, minutes: float) -> BenchmarkResult:
+    """Load a model and transcribe bundled speech, repeated to the given length.
 
     Args:
-        folder: The checkpoint.
-        settings: Device, dtype, batch size and others.
+        settings: Model, device, dtype, batch size and others.
         minutes: Length of the audio.
 
     Raises:
         ModelError: The checkpoint can't be loaded or run on this machine.
     """
     began = time.perf_counter()
-    backend = open_local_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        quantize=settings.quantize,
-        batch_size=settings.batch_size,
-    )
+    backend = load_backend(settings)
     loaded = time.perf_counter() - began
-    weights = list(backend.model.parameters())
+    weights = list(backend.network.parameters())
     requests = list(_benchmark_requests(settings.chunk_seconds, 60 * minutes))
     rate = _tokens_per_second(backend, requests[0])
     seconds = sum(request.chunk.seconds for request in requests if request.chunk)
@@ -78,8 +71,8 @@ def run_benchmark(folder: Path, settings: Settings, minutes: float) -> Benchmark
         device=str(weights[0].device),
         dtype=str(weights[0].dtype).removeprefix("torch."),
         quantize=settings.quantize,
-        parameters=parameter_count(backend.model),
-        weight_bytes=weight_bytes(backend.model),
+        parameters=parameter_count(backend.network),
+        weight_bytes=weight_bytes(backend.network),
         load_seconds=loaded,
         tokens_per_second=rate,
         rtfx=seconds / _time_answers(backend, requests),
@@ -106,18 +99,27 @@ def _repeat_samples(speech: Samples, length: int) -> Iterator[Samples]:
         yield speech[: length - start]
 
 
-def _tokens_per_second(backend: LocalBackend, request: Request) -> float:
+def _tokens_per_second(backend: TorchBackend, request: Request) -> float:
     """Time an answer of fixed length, minus an answer of one token: encoder and prefill."""
     spent = {}
     for tokens in (1, 1, TIMED_TOKENS):  # the first one is the warm-up
-        row = backend.inputs.prepare(replace(request, max_new_tokens=tokens))
+        model_input = backend.builder.build(replace(request, max_new_tokens=tokens))
         began = time.perf_counter()
-        generate(backend.model, [row], ())
+        _decode(backend, model_input)
         spent[tokens] = time.perf_counter() - began
     return (TIMED_TOKENS - 1) / max(spent[TIMED_TOKENS] - spent[1], 1e-9)
 
 
-def _time_answers(backend: LocalBackend, requests: list[Request]) -> float:
+def _decode(backend: TorchBackend, model_input: ModelInput) -> None:
+    """Decode one prompt to the end of its token budget, whatever the tokens are."""
+    decoder = BatchDecoder(backend.network, stop_tokens=())
+    decoder.allocate(1, model_input.max_length)
+    [sequence] = decoder.prefill([(model_input, EncoderCache(backend.network, 1).get(model_input))])
+    while not sequence.done:
+        decoder.step()
+
+
+def _time_answers(backend: TorchBackend, requests: list[Request]) -> float:
     """Answer all requests and return the seconds.
 
     Raises:

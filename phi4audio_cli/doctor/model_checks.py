@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phi4audio_cli import __version__
 from phi4audio_cli.checkpoint.hub import (
     DEMO_MODEL,
     HUB_TIMEOUT_SECONDS,
@@ -15,8 +17,8 @@ from phi4audio_cli.checkpoint.hub import (
 )
 from phi4audio_cli.doctor.audio_checks import bundled_reference, bundled_sample
 from phi4audio_cli.doctor.device_checks import check_memory
-from phi4audio_cli.doctor.environment_checks import Check, failed_check, run_check
-from phi4audio_cli.errors import ModelError
+from phi4audio_cli.doctor.environment_checks import Check, check_versions, failed_check, run_check
+from phi4audio_cli.errors import ModelError, NetworkError, Phi4AudioError
 from phi4audio_cli.formatting import format_bytes
 from phi4audio_cli.storage import nearest_existing
 from phi4audio_cli.types import Chunk, Generation, RequestFailed
@@ -30,7 +32,7 @@ REFERENCE_CLIP = "short"
 
 
 def check_model(settings: Settings) -> Iterator[Check]:
-    """Find the model, look into its files, and let it listen where it is the demo."""
+    """Find the model, check its files and its memory, and transcribe a clip with the demo."""
     try:
         folder = resolve_model(settings.model, offline=True)
     except ModelError as missing:
@@ -48,7 +50,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
     yield _check_adapter(checkpoint)
     fits = run_check("memory", lambda: check_memory(settings, checkpoint))
     yield fits
-    if fits.status != "fail" and folder.samefile(resolve_model(DEMO_MODEL, offline=True)):
+    if fits.status != "fail":
         yield run_check("listening", lambda: _check_transcription(folder, settings))
 
 
@@ -68,10 +70,10 @@ def _open_checkpoint_files(folder: Path, settings: Settings) -> Checkpoint:
         CheckpointError: A file is missing or damaged.
     """
     from phi4audio_cli.checkpoint import open_checkpoint
-    from phi4audio_cli.model.inputs import InputBuilder
+    from phi4audio_cli.model.inputs import PromptBuilder
 
     checkpoint = open_checkpoint(folder, adapter=settings.adapter)
-    InputBuilder.from_folder(folder)
+    PromptBuilder.from_folder(folder)
     return checkpoint
 
 
@@ -85,21 +87,50 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
 
 
 def _check_transcription(folder: Path, settings: Settings) -> Check:
-    """Transcribe a clip whose text is known."""
-    from phi4audio_cli.model.local import open_local_backend
+    """Transcribe a clip whose text is known, with the demo checkpoint.
+
+    The demo is small, so that the network's code is checked on the device without loading another
+    model. Adapter and quantization are those of the settings where the model is the demo.
+
+    Raises:
+        Phi4AudioError: The demo can't be loaded here.
+    """
+    demo = {"model": DEMO_MODEL, "offline": True}
+    if not folder.samefile(resolve_model(DEMO_MODEL, offline=True)):
+        demo |= {"adapter": None, "quantize": "none"}
+    try:
+        answers = _transcribe_clip(settings.model_copy(update=demo))
+    except NetworkError as error:
+        return _network_failure(error.what, settings)
+    except Phi4AudioError:
+        raise
+    except Exception as error:
+        what = f"the network can't be loaded: {type(error).__name__}: {error}"
+        return _network_failure(what, settings)
+    return _compare_transcript(answers, bundled_reference(REFERENCE_CLIP))
+
+
+def _transcribe_clip(settings: Settings) -> list[Generation | RequestFailed]:
+    from phi4audio_cli.backend_loader import load_backend
     from phi4audio_cli.tasks.transcribe_task import Transcribe
 
-    backend = open_local_backend(
-        folder,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        quantize=settings.quantize,
-    )
+    backend = load_backend(settings)
     samples, rate = bundled_sample(REFERENCE_CLIP)
     requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))
-    return _compare_transcript(list(backend.generate(requests)), bundled_reference(REFERENCE_CLIP))
+    return list(backend.generate(requests))
+
+
+def _network_failure(what: str, settings: Settings) -> Check:
+    """Return the failed check of a network whose code fails, with the most probable remedy."""
+    unsupported = [check for check in check_versions() if check.status != "ok" and check.remedy]
+    if unsupported:
+        names = ", ".join(check.name for check in unsupported)
+        remedy = f"another version of {names} is needed: {unsupported[0].remedy}"
+    else:
+        remedy = "this is a bug of phi4audio: report it with this output; try --device cpu"
+    versions = f"phi4audio {__version__} with torch {metadata.version('torch')}"
+    first_line = what.splitlines()[0]
+    return Check("listening", "fail", f"{first_line} ({versions}, {settings.device})", remedy)
 
 
 def _compare_transcript(answers: list[Generation | RequestFailed], reference: str) -> Check:

@@ -82,7 +82,7 @@ def test_the_kept_adapter_loads_with_plain_peft(reference, truth, tmp_path):
 
 def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
     """Both folders give the same tokens; plain transformers agrees within bfloat16."""
-    from phi4audio_cli.model.local import open_local_backend
+    from phi4audio_cli.model.torch_backend import open_torch_backend
     from phi4audio_cli.types import Chunk
     from phi4audio_cli.types import Request as Question
 
@@ -91,7 +91,7 @@ def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
     question = Question(0, Chunk(0, samples, rate, 0), "Transcribe the audio clip into text.", 12)
     answers = []
     for folder in (reference, out):
-        backend = open_local_backend(folder, device="cpu", dtype="bfloat16", attention="eager")
+        backend = open_torch_backend(folder, device="cpu", dtype="bfloat16")
         answers += backend.generate([question])
     assert answers[0].tokens == answers[1].tokens
     assert len(answers[0].tokens) >= 8

@@ -17,6 +17,8 @@ from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.doctor.environment_checks import Check, check_output_dir, check_versions
 from phi4audio_cli.doctor.model_checks import check_model
+from phi4audio_cli.model import torch_backend
+from phi4audio_cli.network.phi4 import Phi4Audio
 from phi4audio_cli.settings import Settings
 
 MISSING_MODEL = "nobody/nothing"
@@ -129,10 +131,44 @@ def test_a_truncated_checkpoint_fails(damaged: Path):
     assert "again" in (check.remedy or "")
 
 
-def test_another_checkpoint_is_not_loaded(damaged: Path):
+def test_another_checkpoint_is_not_loaded_and_the_demo_checks_the_network(damaged, monkeypatch):
+    opened: list[Path] = []
+    open_backend = torch_backend.open_torch_backend
+
+    def record(folder: Path, **options: object) -> torch_backend.TorchBackend:
+        opened.append(folder)
+        return open_backend(folder, **options)
+
+    monkeypatch.setattr(torch_backend, "open_torch_backend", record)
     found = run_model_checks(model=str(damaged))
     assert found["memory"].status == "ok"
-    assert "listening" not in found
+    assert found["listening"].status == "ok"
+    assert opened == [resolve_model("demo", offline=True)]
+
+
+@pytest.mark.parametrize("is_demo", [True, False])
+def test_a_network_whose_code_fails_is_found_with_any_model(damaged, monkeypatch, is_demo):
+    def fail(*arguments: object) -> None:
+        raise TypeError("update() got an unexpected keyword argument 'kwargs'")
+
+    monkeypatch.setattr(Phi4Audio, "prefill", fail)
+    check = run_model_checks(model="demo" if is_demo else str(damaged))["listening"]
+    assert check.status == "fail"
+    assert "TypeError: update() got an unexpected keyword argument" in check.found
+    assert f"torch {metadata.version('torch')}" in check.found
+    assert "bug of phi4audio" in (check.remedy or "")
+
+
+def test_a_failing_network_with_a_package_out_of_range_names_the_package(monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise TypeError("update() got an unexpected keyword argument 'kwargs'")
+
+    wrong = Check("torch", "warn", "9.0, but <3 is required", "pip install 'torch<3'")
+    monkeypatch.setattr(Phi4Audio, "prefill", fail)
+    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.check_versions", lambda: iter([wrong]))
+    check = run_model_checks(model="demo")["listening"]
+    assert check.status == "fail"
+    assert "pip install 'torch<3'" in (check.remedy or "")
 
 
 def test_weights_that_do_not_fit_fail_before_they_are_loaded(monkeypatch):

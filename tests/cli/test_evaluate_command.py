@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.pipeline import ScriptedBackend
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from tests.factories import write_tone
 
 ANSWERS = {16_000: "one two", 32_000: "one too three", 48_000: "un deux"}
@@ -23,18 +22,10 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def backend(monkeypatch) -> ScriptedBackend:
+def backend(use_backend) -> ScriptedBackend:
     scripted = ScriptedBackend(lambda request: ANSWERS[len(request.chunk.samples)], batch_size=None)
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(scripted)
     return scripted
-
-
-@pytest.fixture
-def no_model(monkeypatch) -> None:
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(local_session, "open_backend", refuse)
 
 
 def phi4audio(*arguments: str) -> int:

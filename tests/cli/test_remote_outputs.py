@@ -63,7 +63,7 @@ def test_a_second_run_loads_no_model_and_writes_what_is_missing(answer, store, c
     answer()
     assert transcribe("-o", OUT) == 0
     before = content(store)
-    answer.nobody()
+    answer.refuse()
     capsys.readouterr()
     assert transcribe("-o", OUT) == 0
     assert statuses(store) == ["skipped"] * 3
@@ -112,12 +112,12 @@ def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
 
     answer()
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write", throttled)
+        patch.setattr(storage, "write_remote", throttled)
         assert transcribe("-o", OUT) == 4
     assert f"{OUT}/b.json: can't be written: throttled" in capsys.readouterr().err
     assert statuses(store) == ["done", "failed", "done"]
     assert "b.json" not in content(store)
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", OUT) == 0
     assert statuses(store) == ["skipped", "done", "skipped"]
     assert "b.json" in content(store)
@@ -143,7 +143,7 @@ def test_render_reads_and_writes_remote_files(answer, store, capsys) -> None:
 
 
 def test_an_unusable_report_location_fails_before_work(answer, capsys) -> None:
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out", "--report", "https://example.org/report.json") == 2
     assert "nothing can be written to https://" in capsys.readouterr().err
 
@@ -159,7 +159,7 @@ def test_an_unusable_report_location_fails_before_work(answer, capsys) -> None:
 def test_an_unusable_url_fails_before_a_model_is_loaded(
     answer, capsys, arguments, code, message
 ) -> None:
-    answer.nobody()
+    answer.refuse()
     assert transcribe(*arguments) == code
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in Path().iterdir()) == ["a.wav", "b.wav", "c.wav"]
@@ -169,8 +169,8 @@ def test_a_missing_bucket_fails_before_a_model_is_loaded(answer, monkeypatch, ca
     def missing(place, data: bytes) -> None:
         raise FileNotFoundError("The specified bucket does not exist")
 
-    monkeypatch.setattr(storage, "write", missing)
-    answer.nobody()
+    monkeypatch.setattr(storage, "write_remote", missing)
+    answer.refuse()
     assert transcribe("-o", OUT) == 4
     assert f"{OUT}: can't be written to: The specified bucket" in capsys.readouterr().err
 
@@ -189,12 +189,12 @@ KILLED = """
 import os, sys, threading
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from phi4audio_cli.cli import machine
+from phi4audio_cli.cli import local_run
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.engine import ScriptedBackend
-from phi4audio_cli.jobs import remote_journal
-from tests.cli.conftest import Here
-from tests.cli.runs import say_length
+from phi4audio_cli.jobs import journal
+from phi4audio_cli.pipeline.backend import ScriptedBackend
+from tests.cli.cli_runner import say_length
+from tests.factories import session_factory
 
 class Disk(LocalFileSystem):
     protocol = "disk"
@@ -205,7 +205,7 @@ class Disk(LocalFileSystem):
 fsspec.register_implementation("disk", Disk)
 last, count = int(sys.argv.pop(1)), 0
 if last:
-    remote_journal.PUT_SECONDS = 0.0
+    journal.UPLOAD_DELAY_SECONDS = 0.0
 
 def answer(request):
     global count
@@ -217,9 +217,7 @@ def answer(request):
         os._exit(9)
     return say_length(request)
 
-machine.Readers = Here
-machine.identify_model = lambda settings, display: settings.model
-machine.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
+local_run.open_session = session_factory(ScriptedBackend(answer))
 try:
     main(sys.argv[1:])
 finally:

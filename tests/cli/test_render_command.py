@@ -56,7 +56,7 @@ from phi4audio_cli.cli.app import main
 try:
     main(["render", "talk.json"])
 finally:
-    print(*{"torch", "transformers", "phi4audio_cli.model.local"} & set(sys.modules))
+    print(*{"torch", "transformers", "phi4audio_cli.model.torch_backend"} & set(sys.modules))
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -69,7 +69,7 @@ def test_a_bad_file_does_not_stop_the_others(transcript: Path, capsys: pytest.Ca
     Path("new.json").write_text(json.dumps({"schema_version": "9"}), encoding="utf-8")
     assert render("new.json", "missing.json", "talk.json", "-f", "tsv") == 2
     errors = capsys.readouterr().err
-    assert "new.json: its schema version is 9" in errors
+    assert "new.json: schema version 9 is unknown" in errors
     assert "missing.json" in errors
     assert Path("talk.tsv").exists()
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def test_fail_fast_stops_at_the_first_failure(answer) -> None:
     Path("a.wav").write_text("not audio", encoding="utf-8")
-    backend = answer(window=None)
+    backend = answer(batch_size=None)
     assert transcribe("-o", "out") == 10
     assert statuses() == ["failed", "done", "done"]
     Path("out/report.json").unlink()
@@ -40,7 +40,7 @@ def test_warnings_are_printed_reported_and_fail_with_strict(answer, monkeypatch,
     assert "b.wav: over 0.25" in err
     assert "recording" in err, "a table at the end"
     assert statuses() == ["done", "warnings", "done"]
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out", "--strict") == 10
     written = json.loads(Path("out/report.json").read_text("utf-8"))
     assert written["files"][1]["warnings"] == ["over 0.05"]
@@ -53,7 +53,7 @@ def test_a_damaged_recording_warns_also_when_resumed(answer, capsys) -> None:
     for _ in range(2):
         assert transcribe("-o", "out", "--strict") == 10
         assert "c.wav: " in capsys.readouterr().err
-        answer.nobody()
+        answer.refuse()
 
 
 def test_a_report_is_written_on_request_and_its_failure_is_exit_4(answer, capsys) -> None:
@@ -68,7 +68,7 @@ def test_a_report_is_written_on_request_and_its_failure_is_exit_4(answer, capsys
 
 
 def test_a_locked_folder_is_refused_before_a_model_is_loaded(answer, capsys) -> None:
-    answer.nobody()
+    answer.refuse()
     with lock_output_dirs([Path("out")], shared=False):
         assert transcribe("-o", "out") == 2
     assert "--shared" in capsys.readouterr().err
@@ -100,7 +100,7 @@ def test_a_run_works_without_a_journal(answer, monkeypatch, capsys) -> None:
     def refuse(path: Path) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Journal, "claim", refuse)
+    monkeypatch.setattr(Journal, "open_exclusive", refuse)
     answer()
     assert transcribe("-o", "out") == 0
     assert len(outputs("out")) == 9

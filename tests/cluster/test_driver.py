@@ -17,7 +17,10 @@ from phi4audio_cli.cluster.worker_resources import WorkerCount
 from phi4audio_cli.errors import CheckpointError, ModelError
 from phi4audio_cli.jobs.journal import Journal
 from phi4audio_cli.jobs.resume import journal_path
+from phi4audio_cli.jobs.task_builders import summarize_task
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
+from phi4audio_cli.session import Session
 from phi4audio_cli.types import ChunkDone, FileFailed, FileStarted, Job, Request
 
 from .scripted_workers import (
@@ -48,24 +51,31 @@ def failed_errors(told: list[RunEvent]) -> dict[int, str]:
 
 def test_all_jobs_are_done_reported_and_counted_by_worker(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 2.5, 1.0, 0.5, 3.0, 0.5])
-    notes: list[str] = []
     begun: list[int] = []
     told, driver = drive(
         jobs,
         ThreadWorkerPool(make_worker_config()),
-        say=notes.append,
-        begin=lambda: begun.append(1),
+        on_first_load=lambda: begun.append(1),
     )
     assert done_indexes(told) == list(range(6))
     words = (tmp_path / "out" / "talk1.txt").read_text(encoding="utf-8").split()
     assert sum(map(int, words[::2])) == 2.5 * 16_000
     assert sum(isinstance(each, FileStarted) for each in told) == 6
     assert sum(isinstance(each, ChunkDone) for each in told) == 11
-    assert notes == ["a note"], "what two workers say is told once"
     assert begun == [1]
     figures = driver.registry.stats()
     assert sum(each["done"] for each in figures) == 6
     assert sum(each["seconds"] for each in figures) == pytest.approx(8.0)
+
+
+def test_a_notice_of_two_workers_is_given_once(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, [0.5] * 4)
+    notices: list[str] = []
+    backend = ScriptedBackend(lambda request: "said", max_chunk_seconds=60.0)
+    config = make_worker_config(make_task=summarize_task, backend=backend)
+    drive(jobs, ThreadWorkerPool(config), on_notice=notices.append)
+    [notice] = notices
+    assert "in parts of at most 1:00" in notice
 
 
 def test_finished_recordings_are_not_repeated(tmp_path: Path) -> None:
@@ -107,7 +117,7 @@ def test_a_recording_that_crashes_workers_is_isolated(tmp_path: Path) -> None:
     (tmp_path / "break-2").touch()
     pool = ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
     notes: list[str] = []
-    told, _ = drive(jobs, pool, say=notes.append)
+    told, _ = drive(jobs, pool, on_notice=notes.append)
     assert done_indexes(told) == [0, 1, 3, 4, 5, 6, 7]
     assert f"{MAX_CRASHES} workers" in failed_errors(told)[2]
     assert "recording 2 is poison" in failed_errors(told)[2]
@@ -157,11 +167,16 @@ def test_number_of_workers_is_limited_by_recordings_and_option(tmp_path: Path) -
     assert pool.max_running == 3, "more are started while recordings wait"
 
 
-def test_a_model_load_failure_ends_the_run_and_names_the_worker(tmp_path: Path) -> None:
-    def refuse(task, settings, say):
+def test_a_model_load_failure_ends_the_run_and_names_the_worker(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("phi4audio_cli.session.find_model", lambda *_: tmp_path)
+
+    def refuse(*_: object) -> None:
         raise CheckpointError("a tensor is missing", "model.safetensors", "download it again")
 
-    pool = ThreadWorkerPool(make_worker_config(open_engine=refuse))
+    monkeypatch.setattr("phi4audio_cli.session.load_backend", refuse)
+    pool = ThreadWorkerPool(make_worker_config(backend=None))
     with pytest.raises(CheckpointError, match=r"model.safetensors \(worker \d on .*\): a tensor"):
         drive(make_jobs(tmp_path, [0.5]), pool)
     assert len(pool.started) == 1
@@ -178,20 +193,22 @@ def test_a_fault_that_every_worker_has_ends_the_run(tmp_path: Path) -> None:
     assert len(pool.started) <= MAX_FAILURES_WITHOUT_PROGRESS + 1
 
 
-def test_workers_that_fail_to_start_end_the_run(tmp_path: Path) -> None:
-    def crash(settings, say):
+def test_workers_that_fail_to_start_end_the_run(tmp_path: Path, monkeypatch) -> None:
+    def crash(session: Session) -> str:
         raise OSError("no such device")
 
+    monkeypatch.setattr(Session, "fingerprint", crash)
     with pytest.raises(ModelError, match="OSError: no such device"):
         drive(
             make_jobs(tmp_path, [0.5] * 9),
-            ThreadWorkerPool(make_worker_config(identify_model=crash)),
+            ThreadWorkerPool(make_worker_config()),
         )
 
 
-def test_a_worker_with_another_model_is_refused(tmp_path: Path) -> None:
+def test_a_worker_with_another_model_is_refused(tmp_path: Path, monkeypatch) -> None:
     models = iter(["one", "another"])
-    made = make_worker_config(identify_model=lambda settings, say: next(models))
+    monkeypatch.setattr(Session, "fingerprint", lambda session: next(models))
+    made = make_worker_config()
     with pytest.raises(ModelError, match="another model"):
         drive(make_jobs(tmp_path, [0.5] * 9), ThreadWorkerPool(made))
 
@@ -202,7 +219,7 @@ def test_a_locked_recording_is_retried_unless_the_folder_is_shared(
     jobs = make_jobs(tmp_path, [0.5, 0.5])
     held = Journal.open_exclusive(journal_path(jobs[0], "Transcribe"))  # type: ignore[arg-type]
     assert held is not None
-    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()), patient=False)
+    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()), wait_for_locks=False)
     assert done_indexes(told) == [1]
     assert "another job works on it" in failed_errors(told)[0]
     monkeypatch.setattr("phi4audio_cli.cluster.work_queue.LOCK_RETRY_SECONDS", 0.05)
@@ -225,7 +242,7 @@ def test_missing_capacity_is_reported_and_ready_workers_start(
     notes: list[str] = []
     jobs = make_jobs(tmp_path, [0.5] * 8)
     told, _ = drive(
-        jobs, Full(make_worker_config()), say=notes.append, now=lambda: float(next(clock))
+        jobs, Full(make_worker_config()), on_notice=notes.append, now=lambda: float(next(clock))
     )
     assert done_indexes(told) == list(range(8))
     assert [line for line in notes if "wait for room" in line] == [

@@ -30,12 +30,12 @@ SENTENCE = "We went to the market in the morning and bought bread, cheese and so
         ("a" * 100, 0.99),
     ],
 )
-def test_repetition_is_the_share_of_words_that_only_repeat(text: str, score: float):
+def test_repeated_share_counts_words_that_only_repeat(text: str, score: float):
     assert repeated_share(text) == pytest.approx(score)
 
 
 @given(st.text())
-def test_scores_are_shares_whatever_the_text(text: str):
+def test_scores_are_shares_for_any_text(text: str):
     assert 0 <= repeated_share(text) <= 1
     assert dice_similarity(text, text) == 1
     assert 0 <= foreign_share(text, scripts_of(None)) <= 1
@@ -57,7 +57,7 @@ def test_scores_are_shares_whatever_the_text(text: str):
         ("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20", False),
     ],
 )
-def test_a_second_look_is_for_long_stretches(text: str, long: bool):
+def test_only_long_repetitions_are_repetitive(text: str, long: bool):
     assert is_repetitive(text) == long
 
 
@@ -122,16 +122,16 @@ SAID = [
 
 
 @pytest.mark.parametrize("text", REFUSALS)
-def test_refusals_are_found(text: str):
+def test_refusals_are_detected(text: str):
     assert is_refusal(text)
 
 
 @pytest.mark.parametrize("text", SAID)
-def test_somebody_who_is_sorry_is_no_refusal(text: str):
+def test_an_apology_is_not_a_refusal(text: str):
     assert not is_refusal(text)
 
 
-def test_a_long_answer_is_no_refusal():
+def test_a_long_answer_is_not_a_refusal():
     assert not is_refusal(REFUSALS[0] + " " + 6 * SENTENCE)
 
 
@@ -190,7 +190,7 @@ def test_two_characters_without_spaces_count_as_a_word():
     assert words_per_second("one", 0.0) is None
 
 
-def test_agreement_counts_each_word_as_often_as_it_is_said():
+def test_dice_similarity_counts_each_occurrence_of_a_word():
     assert dice_similarity("seven " * 30, "Seven, " * 30) == 1
     assert dice_similarity("seven " * 100, "seven " * 20) == pytest.approx(1 / 3)
     assert dice_similarity("one two", "three four") == 0
