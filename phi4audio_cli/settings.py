@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import AUDIO_LANGUAGES, find_audio_language
-from phi4audio_cli.storage import RemotePath, parse_folder_location
+from phi4audio_cli.locations import RemotePath, parse_folder_location
 from phi4audio_cli.text.cues import CueStyle
 
 ENV_PREFIX = "PHI4AUDIO_"

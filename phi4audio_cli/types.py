@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,6 +146,17 @@ class Chunk:
     def stop_seconds(self) -> float:
         """End in the recording, in seconds."""
         return self.stop / self.sample_rate
+
+    @property
+    def recording_seconds(self) -> float:
+        """Seconds of the recording that it stands for; two channels share each second."""
+        return self.seconds / 2 if self.speaker else self.seconds
+
+    def with_silence(self, num_samples: int) -> Chunk:
+        """Return the chunk with silent samples, which take no memory, in place of its audio."""
+        import numpy as np
+
+        return replace(self, samples=np.broadcast_to(np.float32(0), (num_samples,)))
 
 
 _next_request_id = itertools.count().__next__

@@ -28,8 +28,8 @@ from phi4audio_cli.cli.display_text import (
 )
 from phi4audio_cli.cli.run_stats import RunStats
 from phi4audio_cli.formatting import format_duration
+from phi4audio_cli.locations import Location
 from phi4audio_cli.pipeline.output_writer import RunEvent
-from phi4audio_cli.storage import Location
 from phi4audio_cli.types import ChunkDone, Event, Generation, Job
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from phi4audio_cli.cli import options, setting_options
-from phi4audio_cli.storage import Location, parse_file_location
+from phi4audio_cli.locations import Location, parse_file_location
 
 if TYPE_CHECKING:
     from phi4audio_cli.settings import Settings

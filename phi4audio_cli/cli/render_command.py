@@ -25,8 +25,9 @@ def render(transcripts: Transcripts, render_options: RenderOptions) -> None:
     from phi4audio_cli.errors import ExitCode, FileError, UsageError
     from phi4audio_cli.jobs.download import open_local_copy
     from phi4audio_cli.jobs.input_source import parse_input
-    from phi4audio_cli.jobs.output_paths import plan_jobs, write_outputs
-    from phi4audio_cli.storage import check_location
+    from phi4audio_cli.jobs.output_paths import plan_jobs
+    from phi4audio_cli.pipeline.output_writer import render_all
+    from phi4audio_cli.storage import check_location, write_all
     from phi4audio_cli.writers.transcript_json import read_transcript
 
     settings = render_options.load_settings()
@@ -43,7 +44,7 @@ def render(transcripts: Transcripts, render_options: RenderOptions) -> None:
             print_message(str(error))
             code = ExitCode.USAGE
             continue
-        write_outputs(job, transcript, metadata, settings.cue_style)
+        write_all(render_all(job, transcript, metadata, settings.cue_style))
         for path in job.outputs.values():
             typer.echo(path)
     raise typer.Exit(code)

@@ -15,8 +15,9 @@ from phi4audio_cli.jobs.output_paths import plan_jobs
 from phi4audio_cli.jobs.run_report import Report, report_path
 from phi4audio_cli.jobs.shard import Shard
 from phi4audio_cli.jobs.task_factory import TaskFactory
+from phi4audio_cli.locations import Location
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import Location, check_location
+from phi4audio_cli.storage import check_location
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 

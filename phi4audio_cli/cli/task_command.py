@@ -16,10 +16,9 @@ from phi4audio_cli.cli.run_stats import RunStats
 from phi4audio_cli.cli.signals import CancelToken
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.jobs.lock import lock_output_dirs
-from phi4audio_cli.jobs.output_paths import remove_temporary_files
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import error_reason
+from phi4audio_cli.storage import error_reason, remove_temporary_files
 from phi4audio_cli.tasks.task import Task
 
 

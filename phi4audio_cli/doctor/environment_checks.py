@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from phi4audio_cli import __version__
 from phi4audio_cli.errors import Phi4AudioError
 from phi4audio_cli.formatting import format_bytes
+from phi4audio_cli.locations import Location, RemotePath
 from phi4audio_cli.storage import (
-    Location,
-    RemotePath,
     check_writable,
     check_writable_scheme,
     nearest_existing,
