@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from phi4audio_cli.audio.audio_source import (
     LENGTH_TOLERANCE_SECONDS,
+    Frames,
     LenientFile,
     NoAudioError,
-    RatedFrames,
     truncation,
 )
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 FRAMES_PER_READ = 4096
 """A failed read loses its frames, so reads are short, frames."""
 
-UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
-"""Programs that write a WAV to a pipe declare this length or more, bytes."""
+UNKNOWN_LENGTHS = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000))
+"""Bytes that programs declare which write a WAV to a pipe: the largest signed or unsigned number,
+or a little less; SoX, for example, 0x7FFFF000."""
 
 # Lines of libsndfile's log
 LOG_TRUNCATED = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
@@ -60,18 +61,20 @@ class SoundfileSource:
         self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
+        self.layout: tuple[str, ...] = ()
+        """Names of the channels; empty if unknown."""
         self.seconds: float | None = self._file.frames / self.rate
         self.damage: str | None = None
         self.decoder_failed = False
         """Whether libsndfile failed before the end; known after the last frames."""
 
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
+    def frames(self) -> Iterator[Frames]:
+        """Decode; to be called once."""
         count = 0
         try:
             while len(frames := self._read()):
                 count += len(frames)
-                yield self.rate, frames
+                yield Frames(self.rate, frames, self.layout)
         except self._decode_error as error:
             self.damage = _error_text(error) or "decoding failed"
             self.decoder_failed = True
@@ -98,7 +101,7 @@ def header_mismatch(log: str, seconds: float) -> str | None:
     """
     if cut := LOG_TRUNCATED.search(log):
         declared, present = int(cut[1]), int(cut[2])
-        known = present and declared < UNKNOWN_LENGTH_BYTES
+        known = present and not any(declared in each for each in UNKNOWN_LENGTHS)
         return truncation(seconds, seconds * declared / present) if known else None
     samples, length, after = (
         LOG_SAMPLE_BYTES.search(log),
