@@ -24,7 +24,12 @@ from phi4audio_cli.audio.containers import (
     matroska_declares_duration,
     mp3_declared_seconds,
 )
-from phi4audio_cli.audio.media_clock import LOOKAHEAD_FRAMES, FrameTime, MediaClock
+from phi4audio_cli.audio.media_clock import (
+    LOOKAHEAD_FRAMES,
+    TOLERANCE_SECONDS,
+    FrameTime,
+    MediaClock,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -191,6 +196,7 @@ class FFmpegSource:
         """Yield the audio of the stream, with silence where its time stamps leave gaps."""
         frames = self._with_valid_rate(itertools.chain([self._first_frame], self._decoded_frames))
         buffer = _FrameBuffer()
+        frame = self._first_frame
         for frame, following in self._with_lookahead(frames):
             silence, skip = self._clock.place(self._timed(frame), following)
             if silence or skip:
@@ -201,6 +207,7 @@ class FFmpegSource:
             else:
                 yield from buffer.push(frame)
         yield from buffer.flush()
+        yield from _silence(frame, self._missing_at_end(frame.sample_rate))
         cut_off = is_truncated_fragment(self._file) if "mov" in self._formats else False
         self.damage = join_damage(
             self.damage,
@@ -208,6 +215,15 @@ class FFmpegSource:
             truncation(self._clock.position, self.seconds),
             "cut off within an MP4 fragment" if cut_off else None,
         )
+
+    def _missing_at_end(self, rate: int) -> int:
+        """Return the samples by which FFmpeg's Vorbis decoder ends too early.
+
+        They count where streams are chained: the last page of each stores its end.
+        """
+        length = self._track_length() if "ogg" in self._formats else None
+        missing = (length or 0.0) - self._clock.position
+        return round(missing * rate) if 0 < missing <= TOLERANCE_SECONDS else 0
 
     def _with_lookahead(self, frames: Iterable[Any]) -> Iterator[tuple[Any, Iterable[FrameTime]]]:
         """Yield each frame with the times of the frames after it."""
