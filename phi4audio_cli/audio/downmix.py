@@ -36,8 +36,17 @@ OPPOSED_RATIO = 4.0
 """Energy of a pair's difference over that of its sum from which on its phases are opposed: a
 correlation below -0.6."""
 
-PHASE_SECONDS = 0.25
-"""Time constant of the energies that are compared."""
+PHASE_SECONDS = 0.1
+"""Window in which the energies are compared."""
+
+GUESSED_LAYOUTS = {
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+"""Usual layouts by the number of channels, for files that store none."""
+
+MAX_LFE_HERTZ = 400
+"""Mean frequency up to which a channel has low frequencies only."""
 
 
 class Downmixer:
@@ -50,7 +59,7 @@ class Downmixer:
 
     def __init__(self, channel: Channel = "mix") -> None:
         self._channel = channel
-        self._phases: dict[tuple[int, int], _PhaseDetector] = {}
+        self._opposed: dict[tuple[int, int], bool] = {}
 
     def mix(self, frames: Frames) -> Samples:
         """Return mono samples of shape (length,), C-contiguous; invalid samples become silence."""
@@ -61,12 +70,65 @@ class Downmixer:
             return np.array(samples[:, min(index, channels - 1)], dtype=np.float32)
         if channels == 1:
             return np.array(samples[:, 0], dtype=np.float32)
-        gains = channel_gains(frames.layout, channels)
-        for pair in _pair_indices(frames.layout, channels):
-            phase = self._phases.setdefault(pair, _PhaseDetector())
-            if phase.is_opposed(samples[:, pair[0]], samples[:, pair[1]], frames.rate):
-                gains[pair[1]] = -gains[pair[1]]
-        return _weighted_sum(samples, gains)
+        layout = frames.layout or _guess_layout(samples, frames.rate)
+        gains = channel_gains(layout, channels)
+        total: Samples = samples[:, 0] * np.float32(gains[0])
+        signs = self._signs(samples, layout, max(1, int(PHASE_SECONDS * frames.rate)))
+        # By columns: numpy's product over a short last axis takes several times as long.
+        for index, gain in enumerate(gains[1:], start=1):
+            if gain:
+                total += samples[:, index] * np.float32(gain) * signs.get(index, np.float32(1))
+        return total
+
+    def _signs(
+        self, samples: npt.NDArray[np.float32], layout: Sequence[str], window: int
+    ) -> dict[int, Samples]:
+        """Return the sign of each sample of the channels whose phase may be opposed."""
+        signs = {}
+        for pair in _pair_indices(layout, samples.shape[1]):
+            left, right = samples[:, pair[0]], samples[:, pair[1]]
+            opposed = opposed_windows(left, right, window, self._opposed.get(pair, False))
+            self._opposed[pair] = opposed[-1]
+            if any(opposed):
+                by_window = np.where(opposed, np.float32(-1), np.float32(1))
+                signs[pair[1]] = np.repeat(by_window, window)[: len(samples)]
+        return signs
+
+
+def opposed_windows(left: Samples, right: Samples, window: int, opposed: bool) -> list[bool]:
+    """Decide for each window whether two channels have opposed phases.
+
+    Args:
+        left: Samples of one channel, shape (length,), not empty.
+        right: Samples of the other.
+        window: Length of a window; the last one may be shorter.
+        opposed: Decision for the window before, which counts where neither is clear.
+    """
+    starts = range(0, len(left), window)
+    sums = np.add.reduceat(np.square(left + right), starts)
+    differences = np.add.reduceat(np.square(left - right), starts)
+    decisions = []
+    for total, difference in zip(sums.tolist(), differences.tolist(), strict=True):
+        if difference > OPPOSED_RATIO * total:
+            opposed = True
+        elif total >= difference:
+            opposed = False
+        decisions.append(opposed)
+    return decisions
+
+
+def _guess_layout(samples: npt.NDArray[np.float32], rate: int) -> tuple[str, ...]:
+    """Return the usual layout of a number of channels, if the fourth has low frequencies only.
+
+    Six channels may also be six microphones, all of which count.
+    """
+    layout = GUESSED_LAYOUTS.get(samples.shape[1], ())
+    if not layout:
+        return ()
+    low = samples[:, layout.index("LFE")]
+    # The energy of a tone's difference is (2 sin(pi f / rate))^2 times its own.
+    limit = (2 * np.pi * MAX_LFE_HERTZ / rate) ** 2
+    return layout if np.square(np.diff(low)).sum() <= limit * np.square(low).sum() else ()
 
 
 def _without_invalid(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -92,36 +154,3 @@ def _pair_indices(layout: Sequence[str], channels: int) -> list[tuple[int, int]]
         return [(0, 1)]
     places = {name: index for index, name in enumerate(layout)}
     return [(places[a], places[b]) for a, b in PAIRS if a in places and b in places]
-
-
-def _weighted_sum(samples: npt.NDArray[np.float32], gains: Sequence[float]) -> Samples:
-    # By columns: numpy's product over a short last axis takes several times as long.
-    total: Samples = samples[:, 0] * np.float32(gains[0])
-    for index, gain in enumerate(gains[1:], start=1):
-        if gain:
-            total += samples[:, index] * np.float32(gain)
-    return total
-
-
-class _PhaseDetector:
-    """Decides whether two channels cancel each other out, from their recent energies."""
-
-    def __init__(self) -> None:
-        self._sum_energy = 0.0
-        self._difference_energy = 0.0
-        self._opposed = False
-
-    def is_opposed(self, left: Samples, right: Samples, rate: int) -> bool:
-        """Take the next samples of both channels, and decide for them."""
-        decay = 0.5 ** (len(left) / rate / PHASE_SECONDS)
-        self._sum_energy = decay * self._sum_energy + _energy(left + right)
-        self._difference_energy = decay * self._difference_energy + _energy(left - right)
-        if self._difference_energy > OPPOSED_RATIO * self._sum_energy:
-            self._opposed = True
-        elif self._sum_energy >= self._difference_energy:
-            self._opposed = False
-        return self._opposed
-
-
-def _energy(samples: Samples) -> float:
-    return float(np.dot(samples, samples))
