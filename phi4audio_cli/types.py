@@ -5,12 +5,13 @@ Positions inside audio are whole samples; seconds are derived from them and neve
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,24 @@ WIDE_BAND = 16_000
 NARROW_BAND = 8_000
 """Sample rate of telephone audio, which the model was trained to hear without resampling, Hz."""
 
+FEATURES_PER_SECOND = 100
+"""Log-mel feature frames of a second of audio: one every 10 ms."""
+
+FEATURES_PER_EMBEDDING = 8
+"""Feature frames that the encoder joins into one audio embedding of 80 ms."""
+
+EMBEDDINGS_PER_SECOND = FEATURES_PER_SECOND / FEATURES_PER_EMBEDDING
+"""Audio embeddings, each a position of the decoder, of a second of audio: 12.5."""
+
+EMBEDDING_SECONDS = FEATURES_PER_EMBEDDING / FEATURES_PER_SECOND
+"""Audio that one embedding covers: 80 ms."""
+
+ENCODER_WINDOW_SECONDS = 40.0
+"""Longest audio whose frames all attend to each other in the encoder; longer audio is folded."""
+
+ENCODER_WINDOW_EMBEDDINGS = round(ENCODER_WINDOW_SECONDS * EMBEDDINGS_PER_SECOND)
+"""Audio embeddings of one encoder window: 500."""
+
 TimestampSource = Literal["attention", "speech", "chunk"]
 """Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
 
@@ -34,11 +53,24 @@ LanguageSource = Literal["given", "text"]
 FinishReason = Literal["stop", "length"]
 """Why a generation ended: the model said so, or its token budget ran out."""
 
+RawSamples: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.int16]"
+"""Audio in memory as a caller gives it, shape (length,) or (length, channels)."""
+
 Channel = Literal["mix", "left", "right"]
 """What is heard of a recording with several channels: their average, or one of the first two."""
 
 Attempt = Literal["first", "halves", "penalty"]
 """How a chunk is asked about: as it is, cut in two at a pause, with a repetition penalty."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioArray:
+    """A recording in memory."""
+
+    samples: RawSamples
+    """float32 in [-1, 1] or int16, shape (length,) or (length, channels)."""
+    sample_rate: int
+    """Hz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +85,8 @@ class Job:
     """English name of its spoken language, where a manifest gives it; else the run's counts."""
     url: str | None = None
     """Where `source` is fetched from when its turn comes; None: it is a file already."""
+    audio: AudioArray | None = None
+    """The recording itself, where it is in memory; `source` then only names it in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +101,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of samples, `should_stop` excluded."""
+    """A stretch of samples, `stop` excluded."""
 
     start: int
     stop: int
@@ -113,13 +147,27 @@ class Chunk:
         """End in the recording, in seconds."""
         return self.stop / self.sample_rate
 
+    @property
+    def recording_seconds(self) -> float:
+        """Seconds of the recording that it stands for; two channels share each second."""
+        return self.seconds / 2 if self.speaker else self.seconds
+
+    def with_silence(self, num_samples: int) -> Chunk:
+        """Return the chunk with silent samples, which take no memory, in place of its audio."""
+        import numpy as np
+
+        return replace(self, samples=np.broadcast_to(np.float32(0), (num_samples,)))
+
+
+_next_request_id = itertools.count().__next__
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One question to the model, about one chunk or about the text of its prompt alone."""
 
     job: int
-    """`Job.shard_index` of the recording it is about."""
+    """`Job.index` of the recording it is about."""
     chunk: Chunk | None
     """What the model hears; None: it only reads."""
     prompt: str
@@ -134,6 +182,8 @@ class Request:
     """What the logits of tokens that were generated before are divided by; 1: nothing."""
     attempt: Attempt = "first"
     """Why it is asked: at first, or to repair an answer."""
+    id: int = field(default_factory=_next_request_id, init=False, repr=False)
+    """Unique in this process; a copy made by `dataclasses.replace` has its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,13 @@ import jiwer
 import numpy as np
 import pytest
 
+from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.hub import resolve_model
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.pipeline import run_pipeline
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import FileDone, Job, Transcript
 
@@ -24,20 +26,27 @@ MAX_BYTES = 12_000_000
 
 
 @pytest.fixture(scope="module")
-def backend() -> LocalBackend:
-    return open_local_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
+def backend() -> TorchBackend:
+    return open_torch_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
 
 
-def transcribe(backend: LocalBackend, batch_size: int) -> dict[str, Transcript]:
+def transcribe(backend: TorchBackend, batch_size: int) -> dict[str, Transcript]:
     backend.batch_size = batch_size
     jobs = [Job(index, path) for index, path in enumerate(RECORDINGS)]
-    cut = partial(chunk_speech, detector=SileroDetector())
-    events = run_pipeline(jobs, Transcribe(), backend, chunk_seconds=40.0, cut=cut)
+    reader = InProcessReader(chunker=partial(chunk_speech, detector=SileroDetector()))
+    task = Transcribe()
+    events = run_pipeline(
+        jobs,
+        lambda job: task,
+        backend,
+        chunk_seconds=40.0,
+        source_options=SourceOptions([reader]),
+    )
     return {event.job.source.stem: event.result for event in events if isinstance(event, FileDone)}
 
 
 @pytest.fixture(scope="module")
-def transcripts(backend: LocalBackend) -> dict[str, Transcript]:
+def transcripts(backend: TorchBackend) -> dict[str, Transcript]:
     return transcribe(backend, batch_size=8)
 
 
@@ -66,7 +75,7 @@ def test_digits_are_transcribed(transcripts: dict[str, Transcript]):
 
 
 def test_batch_size_does_not_change_transcripts(
-    backend: LocalBackend, transcripts: dict[str, Transcript]
+    backend: TorchBackend, transcripts: dict[str, Transcript]
 ):
     assert transcribe(backend, batch_size=1) == transcripts
 

@@ -16,7 +16,9 @@ from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.subprocess_reader import ReaderProcesses
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.background import prefetch
-from phi4audio_cli.pipeline import ShouldStop, SourceOptions, never_stop, run_pipeline
+from phi4audio_cli.pipeline.backend import ShouldStop, never_stop
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Generation, Job, Request
 
@@ -98,10 +100,11 @@ def feed_device(files: Sequence[Path], seconds: float, readers: int, rtfx: float
         backend = SimulatedBackend(rtfx)
         before, own_before = sum(map(_cpu_seconds, processes)), time.process_time()
         jobs = [Job(index, path) for index, path in enumerate(files)]
+        task = Transcribe()
         list(
             run_pipeline(
                 jobs,
-                Transcribe(),
+                lambda job: task,
                 backend,
                 chunk_seconds=40,
                 source_options=SourceOptions(readers=some),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from phi4audio_cli.audio.audio_array import open_array
 from phi4audio_cli.audio.decode import DecodedAudio, OpenAudio, open_audio
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
-from phi4audio_cli.types import AudioInfo, Channel, Chunk, Samples
+from phi4audio_cli.types import AudioArray, AudioInfo, Channel, Chunk, Samples
 
 Chunker: TypeAlias = Callable[[Iterable[Samples], int, float], Iterator[Chunk]]
 """Splits blocks, given their sample rate in Hz and the longest chunk in seconds, into chunks."""
@@ -36,6 +37,8 @@ class ReadRequest:
     keep_pauses: bool = False
     """Whether the chunks cover the whole recording, cut at quiet points; else the reader's chunker
     decides."""
+    audio: AudioArray | None = None
+    """The recording itself if it is in memory; `path` then only names it in messages."""
 
 
 class Reading(Protocol):
@@ -92,11 +95,16 @@ class InProcessReader:
         self, request: ReadRequest, raise_if_cancelled: RaiseIfCancelled = ignore_cancellation
     ) -> Iterator[InProcessReading]:
         """Open a recording; the context closes it."""
-        with self.opener(request.path, channel=request.channel, track=request.track) as recording:
-            chunker = chunk_at_silence if request.keep_pauses else self.chunker
+        chunker = chunk_at_silence if request.keep_pauses else self.chunker
+        with self._open(request) as recording:
             yield InProcessReading(
                 recording, chunker, request.max_chunk_seconds, raise_if_cancelled
             )
+
+    def _open(self, request: ReadRequest) -> AbstractContextManager[DecodedAudio]:
+        if request.audio is not None:
+            return open_array(request.audio, request.path, request.channel)
+        return self.opener(request.path, channel=request.channel, track=request.track)
 
 
 class InProcessReading:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import wait
+from types import ModuleType
 from typing import Any
 
 from phi4audio_cli.audio.reader import Reader
@@ -64,7 +66,7 @@ class ReaderProcess:
         self._closed = False
         with theirs:
             try:
-                with _sigint_blocked():
+                with _sigint_blocked(), _main_module_hidden():
                     self._process.start()
             except OSError as error:
                 self._connection.close()
@@ -175,3 +177,22 @@ def _sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_main_module_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Let the new process not import the caller's program, of which a reader needs nothing.
+
+    multiprocessing imports it by the file of the module `__main__`. A script that has no
+    `if __name__ == "__main__"` would run a second time.
+    """
+    with _main_module_lock:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program

@@ -83,9 +83,6 @@ class SubprocessReader:
     computes one reply ahead. One recording may be open at a time, in one thread at a time; any
     thread may close the reader, and an open recording then fails with an AudioError.
 
-    A script that uses it needs the guard `if __name__ == "__main__"`, because the subprocess
-    imports the main module.
-
     Args:
         reader: Reader for the subprocess; it is pickled.
         hang_timeout: Time limit for a block, seconds.

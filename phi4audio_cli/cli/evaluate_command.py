@@ -14,6 +14,7 @@ import typer
 from phi4audio_cli import __version__
 from phi4audio_cli.cli import options
 from phi4audio_cli.cli.console import format_duration
+from phi4audio_cli.cli.option_groups import EvaluateOptions, expand_options
 from phi4audio_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TaskName(StrEnum):
-    """What can be scored."""
+    """A task that can be scored."""
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
@@ -37,11 +38,11 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT",
-        help="Manifests (.jsonl with audio and reference), or recordings with talk.ref.txt "
-        "beside them; with --from, the JSON files of finished transcripts.",
+        help="Manifests (.jsonl with audio and reference), or recordings with talk.ref.txt in the "
+        "same folder; with --from, finished transcripts in JSON.",
     ),
 ]
-TaskChoice = Annotated[TaskName, typer.Option("--task", help="What to do and to score.")]
+TaskChoice = Annotated[TaskName, typer.Option("--task", help="Task to run and score.")]
 TargetLanguage = Annotated[
     str | None,
     typer.Option("--lang", "-L", metavar="LANGUAGE", help="Language of the translation."),
@@ -56,61 +57,33 @@ References = Annotated[
         "--references",
         metavar="PATH",
         help="With --from: the manifest, or the folder of the references. "
-        "Default: beside the transcripts.",
+        "Default: the folder of each transcript.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
+@expand_options
 def evaluate(
     inputs: Inputs,
+    evaluate_options: EvaluateOptions,
     task: TaskChoice = TaskName.TRANSCRIBE,
     lang: TargetLanguage = None,
     finished: FromTranscripts = False,
     references: References = None,
-    as_json: AsJson = False,
     recursive: options.Recursive = False,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    language: options.SpokenLanguage = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    readers: options.Readers = None,
-    chunk_seconds: options.ChunkSeconds = None,
-    vad: options.Vad = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    quantize: options.Quantize = None,
-    config: options.Config = None,
+    as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Measure errors on your own recordings, against references.
 
-    Transcripts: word and character error rate, as they are and normalised. Translations: BLEU and
-    chrF. In total and by file, the worst first, with what differs: [-left out-], {+added+}.
+    Transcripts: word and character error rate, raw and normalized. Translations: BLEU and chrF.
+    In total and by file, the worst first, with the differences: [-left out-], {+added+}.
     """
     if finished:
         _print_report(_score_transcripts(inputs, references), as_json, {})
         return
-    from phi4audio_cli.settings import load_settings
-
-    flags = {
-        "model": model,
-        "adapter": adapter,
-        "language": language,
-        "offline": offline,
-        "batch_size": batch_size,
-        "readers": readers,
-        "chunk_seconds": chunk_seconds,
-        "vad": vad,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-        "quantize": quantize,
-    }
-    settings = load_settings(flags, config=config)
+    settings = evaluate_options.load_settings()
     target = _target_language(task, lang)
     _check_libraries(target)
     found = _load_references(inputs, target, recursive)
@@ -170,34 +143,32 @@ def _transcribe_and_score(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    from phi4audio_cli.cli.display import open_display
-    from phi4audio_cli.cli.local_session import task_events
+    from phi4audio_cli.cli import local_run
+    from phi4audio_cli.cli.live_display import open_display
     from phi4audio_cli.cli.run_stats import RunStats
     from phi4audio_cli.types import Job
 
     jobs = [Job(index, reference.source) for index, reference in enumerate(references)]
-    tally = RunStats(len(jobs))
-    with open_display(tally, quiet=quiet, verbose=verbose) as display:
-        task = _make_task(target, settings)
-        clocked = _TimedJobs(jobs)
-        events = task_events(clocked, task, settings, display)
-        pairs = list(_collect_pairs(events, references, display, clocked.start_times))
-        more = {"model": settings.model, "rtfx": tally.rtfx and round(tally.rtfx, 2)}
+    stats = RunStats(len(jobs))
+    with (
+        open_display(stats, quiet=quiet, verbose=verbose) as display,
+        local_run.open_session(settings, display) as session,
+    ):
+        timed_jobs = _TimedJobs(jobs)
+        events = session.run(timed_jobs, _make_task(target, settings))
+        pairs = list(_collect_pairs(events, references, display, timed_jobs.start_times))
+        run_info = {"model": settings.model, "rtfx": stats.rtfx and round(stats.rtfx, 2)}
     if pairs:
-        _print_report(_build_report(pairs, target.code if target else None), as_json, more)
+        _print_report(_build_report(pairs, target.code if target else None), as_json, run_info)
     return ExitCode.FILES_FAILED if len(pairs) < len(jobs) else ExitCode.OK
 
 
 def _make_task(target: Language | None, settings: Settings) -> Task:
-    from phi4audio_cli.tasks.prompts import Prompts
-    from phi4audio_cli.tasks.transcribe_task import Transcribe
-    from phi4audio_cli.tasks.translate_task import Translate
+    from phi4audio_cli.jobs.task_builders import transcribe_task, translate_task
 
-    prompts = Prompts.with_overrides(settings.prompts)
-    seconds = settings.chunk_seconds
     if target is None:
-        return Transcribe(settings.language, chunk_seconds=seconds, align="none", prompts=prompts)
-    return Translate([target], settings.language, chunk_seconds=seconds, prompts=prompts)
+        return transcribe_task(settings, with_word_times=False)
+    return translate_task(settings, to=target.name)
 
 
 class _TimedJobs:
@@ -219,9 +190,8 @@ def _collect_pairs(
     display: Display,
     start_times: Mapping[int, float],
 ) -> Iterator[TextPair]:
-    """Take the engine's events; yield each result with its reference."""
+    """Show the events; yield each result with its reference."""
     from phi4audio_cli.evaluation.score_report import TextPair
-    from phi4audio_cli.pipeline.output_writer import with_recording_name
     from phi4audio_cli.types import FileDone, FileFailed
 
     for event in events:
@@ -232,7 +202,7 @@ def _collect_pairs(
             result, source = event.result, str(event.job.source)
             yield TextPair(source, references[index].text, result.text, result.duration, seconds)
         elif isinstance(event, FileFailed):
-            display.show_error(with_recording_name(event.error, event.job))
+            display.show_error(event.error)
 
 
 def _score_transcripts(

@@ -1,4 +1,4 @@
-"""Handles the events of a run: prints transcripts in input order, fills the report, sets the exit code."""
+"""Handles the events of a run: transcripts in input order, the report, and the exit code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from phi4audio_cli.types import ChunkDone, FileFailed, FileStarted, Job
 class OrderedStdout:
     """Prints texts in order of their jobs' index, whatever order they come in.
 
-    When the reader of standard output goes away (`| head`), the texts are dropped and the run
-    goes on: its files are still wanted.
+    When the reader of standard output ends (`| head`), the texts are dropped, and the run goes on
+    for its files.
 
     Args:
-        paused: Makes room on the terminal while something is printed.
+        paused: Returns a context in which the terminal is free for a text.
     """
 
     def __init__(self, paused: Callable[[Job], AbstractContextManager[object]]) -> None:
@@ -34,7 +34,7 @@ class OrderedStdout:
         self._closed = False
 
     def put(self, job: Job, text: str | None) -> None:
-        """Print a text as soon as those before it are out; None or empty: nothing to print."""
+        """Print a text as soon as those before it are printed; None or empty: none."""
         self._pending[job.index] = job, text
         while self._next_index in self._pending:
             next_job, ready = self._pending.pop(self._next_index)
@@ -63,10 +63,10 @@ class ExitPolicy:
 
 
 class RunReporter:
-    """Tells the user what became of recordings, and keeps count of what went wrong.
+    """Shows the outcome of each recording, and fills the report.
 
     Attributes:
-        exit_code: What the run comes to so far.
+        exit_code: Of the run so far.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class RunReporter:
         self._stdout = OrderedStdout(display.paused)
 
     def handle(self, event: RunEvent) -> None:
-        """Take what is told of one recording."""
+        """Handle one event."""
         match event:
-            case FileFailed(job=job, error=RecordingLockedError() as claimed):
-                self._on_locked(job, claimed)
+            case FileFailed(job=job, error=RecordingLockedError() as locked):
+                self._on_locked(job, locked)
                 return
             case RecordingWritten(is_new=False):
                 pass
@@ -104,7 +104,7 @@ class RunReporter:
     def _on_written(self, event: RecordingWritten) -> None:
         job = event.job
         if event.error is not None:
-            # The others may have better luck, and the transcript still goes to standard output.
+            # Other outputs may succeed, and the transcript still goes to standard output.
             self._on_failed(job, event.error, ExitCode.OUTPUT)
         else:
             self._show_written(event)
@@ -142,6 +142,6 @@ class RunReporter:
             self._cancel_token.cancel()
 
     def _set_exit_code(self, code: ExitCode) -> None:
-        # An output that can't be written says more than a recording that can't be read.
+        # An output that can't be written takes precedence over a failed recording.
         if self.exit_code != ExitCode.OUTPUT:
             self.exit_code = code

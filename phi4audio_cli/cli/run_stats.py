@@ -10,7 +10,7 @@ from phi4audio_cli.types import Chunk, ChunkDone, Event, FileDone, FileFailed, F
 
 
 class RunStats:
-    """Adds up the engine's events; keeps nothing of a recording that is done.
+    """Sums over the events of the pipeline; finished recordings take no memory.
 
     Args:
         files: Number of recordings to do.
@@ -22,7 +22,7 @@ class RunStats:
         self.done = 0
         self.failed = 0
         self.skipped = 0
-        """Recordings that were done before, or are left to another job."""
+        """Recordings that an earlier run finished, or that another job processes."""
         self._now = now
         self._started: float | None = None
         self._finished_seconds = 0.0
@@ -31,8 +31,13 @@ class RunStats:
         self._durations: dict[int, float] = {}
 
     def start_clock(self) -> None:
-        """Start the clock: what comes before (loading a model) is not speed."""
+        """Start the clock, when the model is loaded."""
         self._started = self._now()
+
+    @property
+    def clock_started(self) -> bool:
+        """Whether the model is loaded, so that batches run."""
+        return self._started is not None
 
     def update(self, event: Event | RunEvent) -> None:
         """Count one event."""
@@ -57,13 +62,12 @@ class RunStats:
         self.skipped += 1
 
     def _add_audio(self, index: int, chunk: Chunk, resumed: bool) -> None:
-        heard = self._chunk_seconds.setdefault(index, {})
-        # Of two channels, each is half of the recording.
-        seconds = chunk.seconds / 2 if chunk.speaker else chunk.seconds
-        if resumed and chunk.index not in heard:
+        chunks = self._chunk_seconds.setdefault(index, {})
+        seconds = chunk.recording_seconds
+        if resumed and chunk.index not in chunks:
             self._resumed_seconds += seconds
         # Several requests may be about one chunk: it counts once.
-        heard[chunk.index] = max(seconds, heard.get(chunk.index, 0.0))
+        chunks[chunk.index] = max(seconds, chunks.get(chunk.index, 0.0))
 
     def _finish(self, index: int, seconds: float) -> None:
         self._drop(index)
@@ -76,31 +80,31 @@ class RunStats:
 
     @property
     def finished(self) -> int:
-        """Recordings that need nothing more."""
+        """Recordings that are done, failed or skipped."""
         return self.done + self.failed + self.skipped
 
     @property
     def audio_seconds(self) -> float:
-        """Seconds of audio that are done."""
+        """Finished seconds of audio."""
         return self._finished_seconds + sum(map(self.seconds_done, self._chunk_seconds))
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds since `begin`."""
+        """Seconds since `start_clock`."""
         return 0.0 if self._started is None else self._now() - self._started
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio done in a second; None before there is any.
+        """Seconds of audio per second of the run; None before the first.
 
-        What an earlier run did is not this one's speed.
+        Audio of an earlier run does not count.
         """
         audio = self.audio_seconds - self._resumed_seconds
         return audio / self.elapsed_seconds if audio > 0 and self.elapsed_seconds else None
 
     @property
     def total_audio_seconds(self) -> float | None:
-        """Seconds of audio in all, recordings not opened yet taken as average; None: no idea."""
+        """Seconds of audio in total, unopened recordings at the mean length; None if unknown."""
         measured = self.done + len(self._durations)
         if not measured:
             return None
@@ -110,14 +114,14 @@ class RunStats:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end at the speed so far; None while that can't be told."""
+        """Seconds until the end at the speed so far; None if unknown."""
         total, speed = self.total_audio_seconds, self.rtfx
         return (total - self.audio_seconds) / speed if total is not None and speed else None
 
     def seconds_done(self, index: int) -> float:
-        """Return the seconds that are done of a recording under way."""
+        """Return the finished seconds of a recording in progress."""
         return sum(self._chunk_seconds.get(index, {}).values())
 
     def duration_of(self, index: int) -> float | None:
-        """Return the length of a recording under way in seconds, if it is known."""
+        """Return the length of a recording in progress in seconds; None if unknown."""
         return self._durations.get(index)

@@ -13,62 +13,65 @@ HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class CancelToken:
-    """Says whether to stop; the engine asks it (it is a `ShouldStop`).
+    """Whether to cancel the run; it is a `ShouldStop`.
 
     Attributes:
-        asked: Whether anybody wants the run to stop.
-        interrupted: Whether the user does.
-        running: Whether there are batches to finish; else an interrupt stops at once.
+        cancelled: Whether the run stops after the running batch.
+        interrupted: Whether the user interrupted it.
     """
 
     def __init__(self) -> None:
         self.cancelled = False
         self.interrupted = False
-        self.running = False
 
     def __call__(self) -> bool:
-        """Return whether to begin nothing new."""
+        """Return whether to start nothing more."""
         return self.cancelled
 
     def cancel(self) -> None:
-        """Ask to stop after the running batch."""
+        """Stop after the running batch."""
         self.cancelled = True
 
     @contextmanager
-    def handle_signals(self, on_notice: Callable[[str], None]) -> Iterator[None]:
-        """Take Ctrl-C and the request to terminate, where this is the main thread.
+    def handle_signals(
+        self, on_notice: Callable[[str], None], batch_running: Callable[[], bool]
+    ) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM, if this is the main thread.
 
         Args:
-            on_notice: Called, from a thread of its own, when the first one came.
+            on_notice: Called with a notice about the first signal, in a thread of its own.
+            batch_running: Returns whether there may be a batch to finish; otherwise the first
+                signal ends the run at once.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        # A handler runs in the middle of anything, of printing too: it may only put a note here.
-        notes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_forward_notices, args=(notes, on_notice), daemon=True).start()
-        before = [(each, signal.signal(each, self._handler(notes))) for each in HANDLED_SIGNALS]
+        # A handler may interrupt anything, printing too: it only puts the notice into a queue.
+        notices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=_forward_notices, args=(notices, on_notice), daemon=True).start()
+        handler = self._handler(notices, batch_running)
+        before = [(each, signal.signal(each, handler)) for each in HANDLED_SIGNALS]
         try:
             yield
         finally:
-            for each, handler in before:
-                signal.signal(each, handler)
-            notes.put(None)
+            for each, previous in before:
+                signal.signal(each, previous)
+            notices.put(None)
 
     def _handler(
-        self, notes: queue.SimpleQueue[str | None]
+        self, notices: queue.SimpleQueue[str | None], batch_running: Callable[[], bool]
     ) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.interrupted or not self.running:
+            if self.interrupted or not batch_running():
                 raise KeyboardInterrupt
             self.cancelled = self.interrupted = True
-            notes.put("the running batch is finished first; interrupt again to stop now")
+            notices.put("the running batch is finished first; interrupt again to stop now")
 
         return handle
 
 
 def _forward_notices(
-    notes: queue.SimpleQueue[str | None], on_notice: Callable[[str], None]
+    notices: queue.SimpleQueue[str | None], on_notice: Callable[[str], None]
 ) -> None:
-    while (note := notes.get()) is not None:
-        on_notice(note)
+    while (notice := notices.get()) is not None:
+        on_notice(notice)

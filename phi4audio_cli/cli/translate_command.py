@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,6 @@ from phi4audio_cli.cli.option_groups import SpeechOptions, expand_options
 
 if TYPE_CHECKING:
     from phi4audio_cli.languages import Language
-    from phi4audio_cli.settings import Settings
 
 Targets = Annotated[
     list[str],
@@ -21,17 +21,17 @@ Targets = Annotated[
         "--lang",
         "-L",
         metavar="LANGUAGES",
-        help="Language to translate into, by name or code; several with commas, or the option "
-        "again. Each gives files of its own: talk.fr.srt, talk.de.srt.",
+        help="Language to translate into, by name or code; for several, separate them by commas "
+        "or repeat the option. Each language has its own files: talk.fr.srt, talk.de.srt.",
     ),
 ]
 WithTranscript = Annotated[
     bool,
-    typer.Option("--with-transcript", help="Write what was said into the JSON, too."),
+    typer.Option("--with-transcript", help="Include the transcript in the JSON."),
 ]
 Bilingual = Annotated[
     bool,
-    typer.Option("--bilingual", help="Show what was said above each subtitle, too."),
+    typer.Option("--bilingual", help="Show the transcript above each subtitle, too."),
 ]
 
 
@@ -43,42 +43,24 @@ def translate(
     with_transcript: WithTranscript = False,
     bilingual: Bilingual = False,
 ) -> None:
-    """Write down in another language what is said in recordings.
+    """Translate the speech in recordings.
 
-    Translations go to standard output in the order of the inputs, and into files, as those of
-    transcribe. Decoding, cutting and hearing are done once for all languages.
+    Translations go to standard output in the order of the inputs, and into files, like those of
+    transcribe. Audio is decoded, cut and encoded once for all languages.
     """
-    from phi4audio_cli.cli.task_command import CommandLine, run_task
-    from phi4audio_cli.tasks.prompts import Prompts
-    from phi4audio_cli.tasks.translate_task import Translate
+    from phi4audio_cli.cli.task_command import run_task
+    from phi4audio_cli.jobs.task_builders import find_target_languages, translate_task
 
-    languages = parse_target_languages(targets)
+    languages = find_target_languages(targets, option="--lang")
     if not task_options.quiet:
         _warn_untrained(languages)
-
-    def make_task(settings: Settings) -> Translate:
-        return Translate(
-            languages,
-            settings.language,
-            with_transcript=with_transcript,
-            bilingual=bilingual,
-            chunk_seconds=settings.chunk_seconds,
-            prompts=Prompts.with_overrides(settings.prompts),
-        )
-
-    raise typer.Exit(run_task(CommandLine(inputs, task_options), make_task))
-
-
-def parse_target_languages(names: Sequence[str]) -> list[Language]:
-    """Find languages to translate into, none twice, in the order given.
-
-    Raises:
-        UsageError: The model writes no such language.
-    """
-    from phi4audio_cli.languages import find_language
-
-    given = (name for names_ in names for name in names_.split(",") if name.strip())
-    return list(dict.fromkeys(find_language(name, option="--lang") for name in given))
+    make_task = partial(
+        translate_task,
+        to=[language.name for language in languages],
+        with_transcript=with_transcript,
+        bilingual=bilingual,
+    )
+    raise typer.Exit(run_task(inputs, task_options, make_task))
 
 
 def _warn_untrained(languages: Sequence[Language]) -> None:

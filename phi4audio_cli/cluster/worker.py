@@ -11,10 +11,11 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from phi4audio_cli.backend_loader import Listener
 from phi4audio_cli.cluster.messages import (
     Assignment,
     ModelLoaded,
@@ -31,21 +32,22 @@ from phi4audio_cli.errors import ModelError, Phi4AudioError
 from phi4audio_cli.jobs.download import open_local_copy
 from phi4audio_cli.jobs.resume import ResumeStore
 from phi4audio_cli.jobs.task_factory import TaskFactory
+from phi4audio_cli.pipeline.backend import Backend
 from phi4audio_cli.pipeline.output_writer import OutputWriter, write_concurrently
-from phi4audio_cli.pipeline.pipeline import PipelineRunner
+from phi4audio_cli.session import Session
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 
 MAX_QUEUED_JOBS = 4
-"""Recordings a worker has lying ready, so that short ones don't wait for the driver."""
+"""Recordings queued on a worker, so that it does not wait for the driver between short ones."""
 
 
 class Mailbox:
-    """Passes jobs and news between two threads.
+    """Passes jobs and messages between the driver's calls and the session's thread.
 
-    The engine runs in rounds: it takes jobs as they come, and a round ends when the driver said
-    that no more come for now. So what it holds is answered, and nothing waits for ever.
+    The session runs in batches: it takes jobs as they come, and a batch ends when the driver has
+    marked its end. Then the session finishes all of its recordings, and none waits forever.
     """
 
     def __init__(self) -> None:
@@ -58,52 +60,53 @@ class Mailbox:
         self._stopped = False
         self._closed = False
 
-    # The driver's calls.
+    # Called by the driver.
 
     def put(self, jobs: Sequence[Job], *, end_of_batch: bool) -> None:
-        """Hand jobs in; `end_of_batch`: no more come until these are done."""
+        """Add jobs; `end_of_batch` if no more follow until these are finished."""
         with self._condition:
             self._jobs += jobs
             self._end_of_batch = end_of_batch
             self._condition.notify_all()
 
     def poll(self, timeout_seconds: float) -> WorkerStatus:
-        """Return what is new, as soon as there is anything, or nothing after some seconds."""
+        """Return new messages as soon as there are any, or none after the timeout."""
         with self._condition:
             self._condition.wait_for(
                 lambda: self._messages or self._wants_jobs or self._closed, timeout_seconds
             )
-            news, self._messages, self._wants_jobs = tuple(self._messages), [], False
+            messages, self._messages, self._wants_jobs = tuple(self._messages), [], False
+            capacity = max(MAX_QUEUED_JOBS - len(self._jobs), 0)
             idle = not self._working and not self._jobs
-            return WorkerStatus(news, max(MAX_QUEUED_JOBS - len(self._jobs), 0), idle, self._closed)
+            return WorkerStatus(messages, capacity, idle, self._closed)
 
     def stop(self) -> None:
-        """Give out no more jobs."""
+        """Drop the waiting jobs, and yield no more."""
         with self._condition:
             self._stopped = True
             self._jobs.clear()
             self._condition.notify_all()
 
-    # The engine's threads.
+    # Called by the session's threads.
 
     def stopped(self) -> bool:
-        """Whether to begin nothing new."""
+        """Return whether no further recording may start."""
         return self._stopped
 
     def job_batches(self) -> Iterator[Iterator[Job]]:
-        """Yield the jobs of one round after the other, until told to stop."""
+        """Yield the jobs of each batch, until `stop`."""
         while self._wait_for_jobs():
             yield self._next_batch()
             self._end_batch()
 
     def publish(self, message: PackedMessage) -> None:
-        """Hand news out."""
+        """Add a message for the driver."""
         with self._condition:
             self._messages.append(message)
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Note that the engine is gone."""
+        """Record that the session has ended."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -129,138 +132,133 @@ class Mailbox:
     def _end_batch(self) -> None:
         with self._condition:
             self._working = False
-            self._wants_jobs = True  # so that the driver hears of it at once
+            self._wants_jobs = True  # so that the driver is informed immediately
             self._condition.notify_all()
 
 
 WORKER_POLL_SECONDS = 1.0
-"""Longest time a call waits for news, in seconds."""
+"""Time limit in seconds for a call that waits for messages."""
 
 NoticeCallback = Callable[[str], None]
-"""Told in a line what a user should know."""
+"""Receives one line that a user should know."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is to do; it can be pickled."""
+    """Configuration of a worker; it can be pickled."""
 
     settings: Settings
     make_task: Callable[[Settings], Task]
-    open_session: Callable[[Task, Settings, NoticeCallback], AbstractContextManager[PipelineRunner]]
-    """Loads the model."""
-    identify_model: Callable[[Settings, NoticeCallback], str]
-    """Finds the model, fetches it if need be, and returns its fingerprint."""
     fresh: bool = False
-    """Whether to forget what earlier runs did."""
+    """Whether to ignore the journals of earlier runs."""
     working_dir: str = ""
-    """The driver's current folder, where relative paths begin; empty: the worker's own."""
+    """The driver's current folder, for relative paths; empty for the worker's own."""
     num_threads: int | None = None
-    """Threads for the network; None: as many as there are cores."""
+    """Threads of the model; None for one per core."""
     probe: SharedPathProbe | None = None
-    """What the driver left for workers to find; None: they need not look."""
+    """Paths that the worker must find; None for no check."""
+    backend: Backend | None = None
+    """Answers in place of the model, in tests of the cluster; it is pickled."""
 
 
 class Worker:
-    """Does the jobs it is given, and tells what becomes of them.
+    """Runs jobs of the driver, and sends back their events.
 
-    Its engine runs in a thread. The calls are for the driver, and can be made at the same time.
+    The session runs in its own thread. The driver may call the methods concurrently.
     """
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._tasks = TaskFactory(config.settings, config.make_task)
+        self._session = Session(
+            settings=config.settings,
+            backend=config.backend,
+            listener=_DriverListener(self._publish),
+        )
         self._mailbox = Mailbox()
         self._redelivered: set[int] = set()
 
     def prepare(self) -> WorkerReady:
-        """Make ready to work; no model is loaded yet.
+        """Check paths and find the model, without loading it.
 
         Raises:
-            ModelError: The model can't be found here.
-            OutputError, UsageError: The driver's folders or recordings are not here.
+            ModelError: The model is not on this machine.
+            OutputError, UsageError: The driver's folders or recordings are not on this machine.
         """
         if self._config.working_dir:
-            with suppress(OSError):  # not there: whoever needs it was told before
+            with suppress(OSError):  # a missing folder affects only relative paths
                 os.chdir(self._config.working_dir)
         if self._config.num_threads:
-            # Before torch is imported, which reads it.
+            # torch reads it on import.
             os.environ["OMP_NUM_THREADS"] = str(self._config.num_threads)
-        machine = socket.gethostname()
+        host = socket.gethostname()
         try:
             if self._config.probe is not None:
                 verify_probe(self._config.probe)
-            model = self._config.identify_model(self._config.settings, self._publish_notice)
+            model = self._session.fingerprint()
         except Phi4AudioError as error:
-            raise type(error)(
-                error.what, f"{error.where or ''} on {machine}", error.remedy
-            ) from error
+            raise type(error)(error.what, f"{error.where or ''} on {host}", error.remedy) from error
         threading.Thread(target=self._run, args=(model,), daemon=True).start()
-        return WorkerReady(model, f"{machine}, process {os.getpid()}")
+        return WorkerReady(model, f"{host}, process {os.getpid()}")
 
     def exchange(self, assignment: Assignment) -> WorkerStatus:
-        """Take jobs, and say what is new: as soon as there is something, or after a second."""
+        """Take jobs, and return new messages: as soon as there are any, or after a second."""
         self._redelivered |= assignment.redelivered
         self._mailbox.put(assignment.jobs, end_of_batch=assignment.end_of_batch)
         return self._mailbox.poll(WORKER_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Finish the running batch, and begin nothing new."""
+        """Finish the running batch, without new recordings."""
         self._mailbox.stop()
 
-    # In a thread of its own.
+    # In the session's thread.
 
     def _run(self, model: str) -> None:
         try:
-            with ExitStack() as opened:
-                engine: PipelineRunner | None = None
+            with self._session:
                 for jobs in self._mailbox.job_batches():
-                    engine = self._run_batch(jobs, model, engine, opened)
+                    self._run_batch(jobs, model)
         except Phi4AudioError as error:
             self._publish(WorkerFailed(error))
-        except Exception as error:  # of any kind, which need not bear pickling
+        except Exception as error:  # of any class, which need not be picklable
             self._publish(WorkerFailed(ModelError(f"{type(error).__name__}: {error}")))
         finally:
             self._mailbox.close()
 
-    def _run_batch(
-        self, jobs: Iterator[Job], model: str, engine: PipelineRunner | None, opened: ExitStack
-    ) -> PipelineRunner | None:
-        """Do the jobs of one round; the model is loaded when the first one needs it."""
-        shelf = ResumeStore(
+    def _run_batch(self, jobs: Iterator[Job], model: str) -> None:
+        """Process one batch of jobs; the session loads the model if any job needs it."""
+        resume_store = ResumeStore(
             lambda job: self._tasks.identity_of(job, model),
             open_local_copy,
             fresh=self._config.fresh,
             on_notice=self._publish_notice,
         )
-        filing = OutputWriter(self._config.settings, shelf)
-        left = self._unfinished(jobs, shelf, filing)
+        output_writer = OutputWriter(self._config.settings, resume_store)
+        unfinished = self._unfinished(jobs, resume_store, output_writer)
         try:
-            if (first := next(left, None)) is None:
-                return engine
-            if engine is None:
-                plan = self._config
-                made = plan.open_session(self._tasks.default, plan.settings, self._publish_notice)
-                engine = opened.enter_context(made)
-                self._publish(ModelLoaded())
-            work = engine(
-                chain([first], left), self._tasks.for_job, memory=shelf, stop=self._mailbox.stopped
+            if (first := next(unfinished, None)) is None:
+                return
+            events = self._session.run(
+                chain([first], unfinished),
+                self._tasks,
+                answer_store=resume_store,
+                should_stop=self._mailbox.stopped,
             )
-            with closing(work) as events, closing(write_concurrently(events, filing)) as told:
-                for news in told:
-                    self._publish(news)
+            with closing(events), closing(write_concurrently(events, output_writer)) as written:
+                for event in written:
+                    self._publish(event)
         finally:
-            shelf.close()
-        return engine
+            resume_store.close()
 
     def _unfinished(
-        self, jobs: Iterator[Job], shelf: ResumeStore, filing: OutputWriter
+        self, jobs: Iterator[Job], resume_store: ResumeStore, output_writer: OutputWriter
     ) -> Iterator[Job]:
-        """Yield the jobs that no earlier run has done; tell of the others."""
+        """Yield the jobs that no earlier run has finished; publish the others."""
         for job in jobs:
             if job.index in self._redelivered:
-                shelf.trust(job)
-            if finished := shelf.load_finished(job):
-                self._publish(filing.restore(job, finished))
+                resume_store.trust(job)
+            if finished := resume_store.load_finished(job):
+                self._publish(output_writer.restore(job, finished))
             else:
                 yield job
 
@@ -269,3 +267,16 @@ class Worker:
 
     def _publish_notice(self, text: str) -> None:
         self._publish(Notice(text))
+
+
+class _DriverListener(Listener):
+    """Publishes the messages of a worker's session to the driver."""
+
+    def __init__(self, publish: Callable[[WorkerMessage], None]) -> None:
+        self._publish = publish
+
+    def on_notice(self, text: str) -> None:
+        self._publish(Notice(text))
+
+    def on_model_loaded(self) -> None:
+        self._publish(ModelLoaded())

@@ -9,45 +9,45 @@ from phi4audio_cli.types import Generation, Job, Request
 
 
 class AnswerStore(Protocol):
-    """Remembers answers, so that a run that ended early goes on where it stopped.
+    """Stores answers, so that a run that ended early resumes where it stopped.
 
-    `begin` is called in the threads that read recordings, several at a time; `lookup` in the
-    thread that feeds the backend, `store` in the caller's.
+    `open_recording` is called in the reader threads, several at a time, `lookup` in the thread
+    that feeds the backend, and `store` in the caller's thread.
     """
 
     def open_recording(self, job: Job, source: Path) -> None:
-        """Note that a recording's turn has come.
+        """Prepare for the requests of a recording.
 
         Args:
             job: The recording.
-            source: The file to read, which is a temporary one where it was fetched.
+            source: Its file, a temporary one if the recording was fetched.
 
         Raises:
-            Phi4AudioError: It is not to be worked on: it fails with this error.
+            Phi4AudioError: The recording must not be processed: it fails with this error.
         """
         ...
 
     def lookup(self, request: Request) -> Generation | None:
-        """Return the answer an earlier run had to this request; None: the backend is asked.
+        """Return the stored answer to a request; None: the backend must answer it.
 
-        The answer's `request` must be that very object.
+        The answer's `request` must be the same object.
         """
         ...
 
     def store(self, answer: Generation) -> None:
-        """Keep an answer that the backend just gave."""
+        """Store an answer of the backend."""
         ...
 
 
 class NullAnswerStore:
-    """Knows nothing and keeps nothing."""
+    """Stores nothing."""
 
     def open_recording(self, job: Job, source: Path) -> None:
         """Do nothing."""
 
     def lookup(self, request: Request) -> Generation | None:
-        """Know nothing."""
+        """Return None."""
         return None
 
     def store(self, answer: Generation) -> None:
-        """Keep nothing."""
+        """Do nothing."""

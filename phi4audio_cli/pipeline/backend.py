@@ -1,38 +1,39 @@
-"""The interface between the pipeline and the model, and a scripted backend for tests."""
+"""The interface between pipeline and model, a lazy backend, and a scripted one for tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 
+from phi4audio_cli.settings import MAX_CHUNK_SECONDS
 from phi4audio_cli.types import Generation, Request, RequestFailed
 
 ShouldStop: TypeAlias = Callable[[], bool]
-"""Says whether to begin nothing new; asked from several threads."""
+"""Returns whether to start nothing more; called from several threads."""
 
 
 def never_stop() -> bool:
-    """Go on to the end."""
+    """Return False: the run goes on to its end."""
     return False
 
 
 class Backend(Protocol):
-    """Answers requests; how many at once, and where, is its own business."""
+    """Answers requests; batching and devices are up to the implementation."""
 
     def generate(
         self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop
     ) -> Iterator[Generation | RequestFailed]:
-        """Pull requests when there is room for them; yield each answer when it is there.
+        """Pull requests while there is room for them; yield each answer when it is there.
 
-        Answers may come in another order than their requests. Every request gets one answer, and
-        the answer's `request` is that very object. What can't be answered, such as a request that
-        needs more memory than there is, comes back as `RequestFailed`, and the others go on.
+        Answers may come in another order than their requests. Each request gets one answer, whose
+        `request` is the same object. A request that can't be answered, for example because it
+        needs too much memory, comes back as `RequestFailed`, and the others go on.
 
         Args:
-            requests: Requests, and None where no more come until those before it are answered: a
-                flush. A backend that collects requests answers all it holds then; if it waited
-                for the next item first, it would wait for ever.
-            should_stop: Asked before each batch. Once it says so, none is begun, and the answers end.
+            requests: Requests, and None as a flush: no more come until those before it are
+                answered, so a backend must not wait for the next item before it answers them.
+            should_stop: Called before each batch. Once it returns True, no batch is started, and
+                the answers end.
         """
         ...
 
@@ -40,18 +41,58 @@ class Backend(Protocol):
         """Return the longest chunk that fits the memory, at most `wanted`, in seconds.
 
         Raises:
-            ModelError: Not even a short one does.
+            ModelError: Not even a short chunk fits.
         """
         ...
 
 
+class LazyBackend:
+    """Loads a backend on first use, while the first recordings are read.
+
+    Args:
+        load: Returns the backend; called once.
+    """
+
+    def __init__(self, load: Callable[[], Backend]) -> None:
+        self._load = load
+        self._backend: Backend | None = None
+
+    def generate(
+        self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop
+    ) -> Iterator[Generation | RequestFailed]:
+        """Load the backend, and return its answers.
+
+        Raises:
+            ModelError: The model is not found, or can't run here.
+        """
+        return self.load().generate(requests, should_stop)
+
+    def longest_chunk(self, wanted: float) -> float:
+        """Return the longest chunk; the backend is loaded only if it is above 40 s.
+
+        Raises:
+            ModelError: The model is not found, or can't run here.
+        """
+        return wanted if wanted <= MAX_CHUNK_SECONDS else self.load().longest_chunk(wanted)
+
+    def load(self) -> Backend:
+        """Return the backend; the first call loads it.
+
+        Raises:
+            ModelError: The model is not found, or can't run here.
+        """
+        if self._backend is None:
+            self._backend = self._load()
+        return self._backend
+
+
 class ScriptedBackend:
-    """Answers each request with what a function says, and remembers the requests.
+    """Answers each request by a function, and records the requests; for tests.
 
     Args:
         answer: From a request to the text of its answer, or to a whole generation.
         batch_size: Requests that are collected, then answered last first; None: until a flush.
-        max_chunk_seconds: Longest chunk it claims to have memory for, in seconds.
+        max_chunk_seconds: Longest chunk that it accepts, in seconds.
     """
 
     def __init__(
@@ -69,7 +110,7 @@ class ScriptedBackend:
     def generate(
         self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop
     ) -> Iterator[Generation]:
-        """Answer the requests of one window after the other."""
+        """Answer the requests, one batch after the other."""
         held: list[Request] = []
         for request in requests:
             if should_stop():

@@ -13,32 +13,32 @@ from phi4audio_cli.pipeline.recording_reader import ChunkRead, ReadEvent, RunCan
 from phi4audio_cli.types import Job
 
 BUFFERED_ITEMS_PER_READER = 16
-"""Items that wait to be taken, for each reader; any of them may use all of the room."""
+"""Buffered items per reader; one recording may use the whole budget."""
 
 BUFFERED_SECONDS_PER_READER = 160.0
-"""Seconds of audio in them, for each reader: 10 MB, four of the longest chunks."""
+"""Buffered audio per reader: 10 MB, four of the longest chunks."""
 
 ITEM_TIMEOUT_SECONDS = 0.5
-"""When nothing came for so long, the taker is told."""
+"""After so long without an item, `items` yields None."""
 
 JOIN_TIMEOUT_SECONDS = 1.0
-"""How long threads have to let go of their recordings when the run ends early."""
+"""Time that threads have to close their recordings when the run ends early."""
 
 ReadRecording: TypeAlias = Callable[[Job, Reader, RaiseIfCancelled], Iterator[ReadEvent]]
-"""Reads a recording with a reader; the check raises `RunCancelledError` where the run is to end."""
+"""Reads a recording with a reader; the check raises `RunCancelledError` when the run ends."""
 
 
 class ReaderPool:
-    """Reads recordings in threads; what they give is taken in one.
+    """Reads recordings in one thread per reader, and yields their items in the caller's thread.
 
-    A job is taken when a reader is free for it, no sooner. Of several recordings under way, the
-    one that was begun first is handed on first: it is finished before others.
+    A job is taken only when a reader is free. Items of the recording that started first come first,
+    so that it is finished before the others.
 
     Args:
-        jobs: Taken one at a time, in one thread at a time; `push` may wait.
-        read: How a recording is read.
+        jobs: Taken one at a time, by one thread at a time; `next` may wait.
+        read: Reads one recording.
         readers: As many recordings are read at the same time.
-        should_stop: Once it says so, no job is taken any more.
+        should_stop: Once it returns True, no further job is taken.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ReaderPool:
         self._jobs_lock = threading.Lock()
         self._condition = threading.Condition()
         self._buffers: dict[int, deque[ReadEvent]] = {}
-        """Items by their recording's place in the order of jobs."""
+        """Items by the number of their recording, in the order of the jobs."""
         self._budget = _BufferBudget(
             BUFFERED_ITEMS_PER_READER * len(readers), BUFFERED_SECONDS_PER_READER * len(readers)
         )
@@ -69,20 +69,20 @@ class ReaderPool:
 
     @property
     def idle(self) -> bool:
-        """Whether no recording is under way: those who give jobs keep us waiting."""
+        """Whether no recording is in progress: the pool waits for jobs."""
         with self._condition:
             return self._started == self._finished
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def items(self) -> Iterator[ReadEvent | None]:
-        """Yield items until all recordings are read, and None where none came for a while.
+        """Yield items until all recordings are read, and None after a time without any.
 
         Raises:
-            BaseException: What the jobs raised, after the items before it.
+            BaseException: Raised by the iterator of jobs, after the items before it.
         """
         while True:
             with self._condition:
@@ -97,7 +97,7 @@ class ReaderPool:
             raise self._error
 
     def close(self) -> None:
-        """Let the threads end: nothing is taken any more."""
+        """End the threads."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -107,10 +107,10 @@ class ReaderPool:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _pop_oldest(self) -> ReadEvent:
-        place = min(self._buffers)
-        item = self._buffers[place].popleft()
-        if not self._buffers[place]:
-            del self._buffers[place]
+        number = min(self._buffers)
+        item = self._buffers[number].popleft()
+        if not self._buffers[number]:
+            del self._buffers[number]
         self._budget.remove(item)
         self._condition.notify_all()
         return item
@@ -119,15 +119,15 @@ class ReaderPool:
 
     def _run_reader(self, reader: Reader) -> None:
         try:
-            while (begun := self._next_job()) is not None:
-                place, job = begun
+            while (numbered_job := self._next_job()) is not None:
+                number, job = numbered_job
                 for item in self._read(job, reader, self._raise_if_cancelled):
-                    self._put(place, item)
+                    self._put(number, item)
                 with self._condition:
                     self._finished += 1
         except RunCancelledError:
             pass
-        except BaseException as error:  # handed to the taker, who raises it
+        except BaseException as error:  # raised by `items`
             self._error = error
         finally:
             with self._condition:
@@ -158,7 +158,7 @@ class ReaderPool:
 
 
 class _BufferBudget:
-    """How much may wait. One item always may, however long."""
+    """Limits the buffered items and seconds; one item always fits, however long."""
 
     def __init__(self, max_items: int, max_seconds: float) -> None:
         self._max_items = max_items

@@ -1,4 +1,4 @@
-"""Reads one recording: opens it, yields its chunks with their requests, and reports its end or failure."""
+"""Reads one recording: yields its chunks with their requests, and its end or failure."""
 
 from __future__ import annotations
 
@@ -8,50 +8,56 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from phi4audio_cli.audio.decode import OpenAudio, open_audio
-from phi4audio_cli.audio.reader import RaiseIfCancelled, Reader, Reading, ReadRequest
+from phi4audio_cli.audio.reader import (
+    InProcessReader,
+    RaiseIfCancelled,
+    Reader,
+    Reading,
+    ReadRequest,
+)
+from phi4audio_cli.jobs.download import FetchRecording
 from phi4audio_cli.pipeline.answer_store import AnswerStore
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Channel, Chunk, Job, Request
 
 ChannelSelection: TypeAlias = Channel | Literal["split"]
-"""A channel; `split_ranges`: left and right, one after the other, each with a speaker of its own."""
+"""A channel; `split`: left and right, one after the other, as two speakers."""
 
 ChannelSpec: TypeAlias = tuple[Channel, str | None]
-"""A channel to hear, and who speaks on it; None: it is not one speaker's."""
+"""A channel to read, and its speaker; None: the channel is not one speaker's."""
 
-FetchRecording: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
-"""Gives the file of a recording for as long as it is needed."""
+TaskForJob: TypeAlias = Callable[[Job], Task]
+"""Returns the task of a recording."""
 
 
 def use_local_file(job: Job) -> AbstractContextManager[Path]:
-    """Take a recording where it lies."""
+    """Return the recording's own path."""
     return nullcontext(job.source)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What is heard of a recording, and how."""
+    """How recordings are fetched and read, and which of their channels."""
 
+    readers: Sequence[Reader]
+    """As many recordings are read at the same time as there are readers, at least one."""
+    array_reader: Reader = field(default_factory=InProcessReader)
+    """Reads recordings in memory, in the thread of any reader."""
     fetch: FetchRecording = use_local_file
-    open: OpenAudio = open_audio
-    """How they are opened where there are no readers: then they are read in this process."""
     channels: ChannelSelection = "mix"
     track: int | None = None
-    """Which audio stream of a container, from 0; None: the first."""
-    readers: Sequence[Reader] = ()
-    """What reads them: as many at the same time as there are readers."""
+    """Audio stream of a container, from 0; None: the first."""
 
     @property
     def channel_specs(self) -> tuple[ChannelSpec, ...]:
-        """What is heard, one after the other."""
+        """The channels to read, one after the other."""
         if self.channels == "split":
             return (("left", "left"), ("right", "right"))
         return ((self.channels, None),)
 
 
 class RunCancelledError(Exception):
-    """Nothing more is to be begun."""
+    """The run ends; nothing more is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,12 @@ class RecordingOpened:
     job: Job
     task: Task
     seconds: float | None
-    """Length by the container's header; None where it doesn't say."""
+    """Length by the container's header; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingEnded:
-    """It was read to its end."""
+    """A recording was read to its end."""
 
     job: Job
     seconds: float
@@ -75,18 +81,18 @@ class RecordingEnded:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRead:
-    """A chunk of it, and what is asked about it."""
+    """A chunk was read, with the requests about it."""
 
     job: Job
     chunk: Chunk
     requests: tuple[Request, ...]
     end: RecordingEnded | None = None
-    """The end, with the last chunk: when that is answered, nothing is waited for any more."""
+    """The end of the recording, with its last chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFailed:
-    """It can't be read, or not to its end."""
+    """A recording can't be read, or not to its end."""
 
     job: Job
     error: Exception
@@ -97,54 +103,72 @@ ReadEvent: TypeAlias = RecordingOpened | ChunkRead | RecordingEnded | ReadFailed
 
 @dataclass(frozen=True, slots=True)
 class RecordingReader:
-    """How recordings are read; one object serves all threads.
+    """Reads recordings; one object serves all reader threads.
 
     Args:
-        task_of: What to do with each.
-        intake: How they are got at, and what is heard of them.
-        memory: Told whose turn has come.
-        limit_seconds: Longest chunk.
+        task_for_job: The task of each recording.
+        source_options: How recordings are fetched and read.
+        answer_store: Notified of each recording that is opened.
+        max_chunk_seconds: Longest chunk.
     """
 
-    task_of: Callable[[Job], Task]
+    task_for_job: TaskForJob
     source_options: SourceOptions
     answer_store: AnswerStore
     max_chunk_seconds: float
 
-    def read(self, job: Job, reader: Reader, check: RaiseIfCancelled) -> Iterator[ReadEvent]:
-        """Read a recording: `RecordingOpened`, then each `Heard`; or `ReadFailed` at any place.
+    def read(
+        self, job: Job, reader: Reader, raise_if_cancelled: RaiseIfCancelled
+    ) -> Iterator[ReadEvent]:
+        """Read a recording: `RecordingOpened`, then each `ChunkRead`; at any point `ReadFailed`.
 
-        The end comes with the last chunk, as `RecordingEnded` where there is none.
+        The end comes with the last chunk, or as `RecordingEnded` where there is no chunk.
 
         Args:
             job: The recording.
-            reader: What reads it.
-            check: Called once a block at least; raises `RunCancelledError` where the run is to end.
+            reader: Reads its file.
+            raise_if_cancelled: Called at least once a block; raises `RunCancelledError` where the
+                run ends.
 
         Raises:
-            StoppedError: The run is to end.
+            RunCancelledError: The run ends.
         """
-        heard = _ReadState()
+        state = _ReadState()
         try:
-            with self.source_options.fetch(job) as source:
+            with self._fetch(job) as source:
                 self.answer_store.open_recording(job, source)
-                task = self.task_of(job)
+                task = self.task_for_job(job)
                 for channel, speaker in self.source_options.channel_specs:
-                    wanted = ReadRequest(source, self.max_chunk_seconds, channel, self.source_options.track,
-                                    task.keep_pauses)  # fmt: skip
-                    with reader.read(wanted, check) as reading:
-                        yield from _read_channel(job, task, reading, speaker, heard)
-            yield from heard.finish(job)
+                    request = self._read_request(job, source, channel, task)
+                    with self._reader_for(job, reader).read(request, raise_if_cancelled) as reading:
+                        yield from _read_channel(job, task, reading, speaker, state)
+            yield from state.finish(job)
         except RunCancelledError:
             raise
-        except Exception as error:  # whatever a decoder raises costs one recording only
-            yield from heard.push(None)
+        except Exception as error:  # any exception of a decoder fails one recording only
+            yield from state.push(None)
             yield ReadFailed(job, error)
+
+    def _fetch(self, job: Job) -> AbstractContextManager[Path]:
+        return use_local_file(job) if job.audio is not None else self.source_options.fetch(job)
+
+    def _reader_for(self, job: Job, reader: Reader) -> Reader:
+        return reader if job.audio is None else self.source_options.array_reader
+
+    def _read_request(self, job: Job, source: Path, channel: Channel, task: Task) -> ReadRequest:
+        return ReadRequest(
+            source,
+            self.max_chunk_seconds,
+            channel,
+            self.source_options.track,
+            task.keep_pauses,
+            job.audio,
+        )
 
 
 @dataclass(slots=True)
 class _ReadState:
-    """What came of a recording's channels so far; the last chunk is held back."""
+    """Progress of a recording's channels; the last chunk is held back."""
 
     opened: bool = False
     pending_chunk: ChunkRead | None = None

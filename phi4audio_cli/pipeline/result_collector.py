@@ -1,6 +1,6 @@
-"""Open requests and answers of the recordings in progress.
+"""Open requests and answers of the recordings in recording.
 
-Two threads use it: the one that feeds requests to the backend, and the caller's, which adds answers.
+Two threads use it: one feeds requests to the backend, and the caller's adds answers.
 The thread that completes a recording assembles its result.
 """
 
@@ -10,8 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
@@ -29,19 +27,19 @@ from phi4audio_cli.types import (
 
 @dataclass(slots=True)
 class _RecordingState:
-    """What is known of one recording."""
+    """Requests and answers of one recording."""
 
     job: Job
     task: Task
-    open_requests: dict[int, tuple[int, Request]] = field(default_factory=dict)
-    """By the request's identity: its place in the order of asking, and itself."""
+    open_requests: dict[int, int] = field(default_factory=dict)
+    """From the id of each request without an answer to its place in the order of requests."""
     answers: list[tuple[int, Generation]] = field(default_factory=list)
     request_count: int = 0
     seconds: float | None = None
-    """Length; None until the recording is cut to its end."""
+    """Length; None until the recording is read to its end."""
     warnings: tuple[str, ...] = ()
     failed: bool = False
-    """Its failure is told already; it stays until it is cut to its end."""
+    """Its failure is an event already; the state stays until it is read to its end."""
 
     @property
     def complete(self) -> bool:
@@ -52,9 +50,9 @@ class _RecordingState:
 
 
 class ResultCollector:
-    """Keeps the answers of each recording until it is done; nothing is kept of it then.
+    """Collects the answers of each recording, and assembles its result when all are there.
 
-    A recording's task is asked what to do next, under the lock.
+    The methods of a recording's task are called under the lock.
     """
 
     def __init__(self) -> None:
@@ -65,48 +63,48 @@ class ResultCollector:
         self._open_count = 0
         self._closed = False
 
-    # The thread that feeds the backend.
+    # Called by the thread that feeds the backend.
 
     def add_recording(self, job: Job, task: Task, seconds: float | None) -> None:
-        """Note that a recording was opened; `seconds` is its length by the header."""
+        """Add a recording that was opened; `seconds` is its length by the header."""
         with self._condition:
             self._in_progress[job.index] = _RecordingState(job, task)
             self._events.append(FileStarted(job, seconds))
 
     def add_request(self, job: Job, request: Request) -> None:
-        """Note that a request is handed to the backend."""
+        """Add a request that goes to the backend."""
         with self._condition:
             self._track_request(self._in_progress[job.index], request)
 
     def end_recording(self, job: Job, seconds: float, warnings: tuple[str, ...] = ()) -> None:
-        """Note that a recording is cut to its end, its real length, and what to know of it."""
+        """Set the length and the warnings of a recording that was read to its end."""
         with self._condition:
-            progress = self._in_progress[job.index]
-            progress.seconds = seconds
-            progress.warnings = warnings
-            if progress.failed:
+            recording = self._in_progress[job.index]
+            recording.seconds = seconds
+            recording.warnings = warnings
+            if recording.failed:
                 del self._in_progress[job.index]
-            self._advance(progress)
+            self._advance(recording)
 
     def fail_recording(self, job: Job, error: Exception) -> None:
-        """Note that a recording can't be read on; answers to come for it are dropped."""
+        """Fail a recording that can't be read further; its later answers are dropped."""
         with self._condition:
-            progress = self._in_progress.pop(job.index, None)
-            if progress is None or not progress.failed:
+            recording = self._in_progress.pop(job.index, None)
+            if recording is None or not recording.failed:
                 self._events.append(FileFailed(job, error))
 
     def pop_requests(self) -> list[Request]:
-        """Take the requests that repairs and follow-ups made."""
+        """Return and remove the requests of retries and follow-ups."""
         with self._condition:
-            taken = list(self._queued_requests)
+            queued = list(self._queued_requests)
             self._queued_requests.clear()
-            return taken
+            return queued
 
     def wait_and_pop_requests(self) -> list[Request]:
-        """Wait until all that was handed out is answered, then take what is to be asked now.
+        """Wait until all requests of the backend are answered, then return the queued ones.
 
         Returns:
-            Nothing when all is done, or the run was ended.
+            An empty list when everything is done, or the run ended.
         """
         with self._condition:
             self._condition.wait_for(
@@ -114,44 +112,43 @@ class ResultCollector:
             )
             return [] if self._closed else self.pop_requests()
 
-    # The caller's thread; for answers that are recalled, the one that feeds the backend.
+    # Called by the caller's thread; for stored answers, by the thread that feeds the backend.
 
     def add_answer(self, answer: Generation | RequestFailed, *, resumed: bool = False) -> None:
-        """Take an answer in, or that there is none: its recording fails then.
+        """Add an answer; its recording fails if the request failed.
 
         Args:
-            answer: To a request that is open.
-            resumed: It is an earlier run's.
+            answer: To an open request.
+            resumed: Whether it is an earlier run's.
 
         Raises:
-            ValueError: Nobody asked for it: the backend's mistake.
+            ValueError: The request is not open: the backend's mistake.
         """
         with self._condition:
             self._open_count -= 1
-            progress = self._in_progress.get(answer.request.job)
-            if progress is not None:  # else its recording failed meanwhile
-                self._apply_answer(progress, answer, resumed)
+            recording = self._in_progress.get(answer.request.job)
+            if recording is not None:  # else the recording has failed
+                self._apply_answer(recording, answer, resumed)
             self._condition.notify_all()
 
     def pop_events(self) -> Iterator[Event]:
-        """Take the events that were not taken yet."""
+        """Yield and remove the new events."""
         while self._events:
             yield self._events.popleft()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Wake all waiting threads: the run ended."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
-    # Under the lock.
+    # Called under the lock.
 
     def _apply_answer(
         self, recording: _RecordingState, answer: Generation | RequestFailed, resumed: bool
     ) -> None:
-        request = answer.request
-        place, _ = recording.open_requests.pop(id(request), (None, None))
-        if place is None:
+        order = recording.open_requests.pop(answer.request.id, None)
+        if order is None:
             raise ValueError("the backend answered a request that was not open")
         if recording.failed:
             return
@@ -159,25 +156,25 @@ class ResultCollector:
             self._fail(recording, answer.error)
             return
         self._events.append(ChunkDone(recording.job, answer, resumed))
-        recording.answers.append((place, _drop_samples(answer)))
+        recording.answers.append((order, _drop_samples(answer)))
         try:
             self._enqueue(recording, recording.task.retry(answer))
-        except Exception as error:  # one recording's trouble must not cost the others
+        except Exception as error:  # it must not fail other recordings
             self._fail(recording, error)
         else:
             self._advance(recording)
 
     def _advance(self, recording: _RecordingState) -> None:
-        """Ask what follows, or put the recording together, when all its answers are in."""
+        """Queue the follow-ups, or assemble the result, if all answers are there."""
         if not recording.complete:
             return
         answers = recording.answers_in_order()
         try:
-            more = recording.task.follow_up(answers)
-            if any(request.chunk is not None for request in more):
-                raise ValueError("a follow-up can't be about audio: it is gone")
-            self._enqueue(recording, more)
-            if not more:
+            requests = recording.task.follow_up(answers)
+            if any(request.chunk is not None for request in requests):
+                raise ValueError("a follow-up can't have a chunk: its audio is released")
+            self._enqueue(recording, requests)
+            if not requests:
                 result = recording.task.assemble(answers, recording.seconds or 0.0)
                 del self._in_progress[recording.job.index]
                 self._events.append(FileDone(recording.job, result, recording.warnings))
@@ -187,7 +184,7 @@ class ResultCollector:
     def _fail(self, recording: _RecordingState, error: Exception) -> None:
         self._events.append(FileFailed(recording.job, error))
         recording.failed = True
-        if recording.seconds is not None:  # else the thread that cuts it still needs it
+        if recording.seconds is not None:  # else the thread that reads it still needs it
             del self._in_progress[recording.job.index]
 
     def _enqueue(self, recording: _RecordingState, requests: Iterable[Request]) -> None:
@@ -196,17 +193,15 @@ class ResultCollector:
             self._queued_requests.append(request)
 
     def _track_request(self, recording: _RecordingState, request: Request) -> None:
-        # Kept until it is answered, so that no other request can have its identity meanwhile.
-        recording.open_requests[id(request)] = (recording.request_count, request)
+        recording.open_requests[request.id] = recording.request_count
         recording.request_count += 1
         self._open_count += 1
 
 
 def _drop_samples(answer: Generation) -> Generation:
-    """Let go of an answer's audio, and keep its length: answers stay until the recording ends."""
+    """Replace an answer's audio by silence of its length: answers stay until the recording ends."""
     chunk = answer.request.chunk
     if chunk is None:
         return answer
-    silence = np.broadcast_to(np.float32(0), chunk.samples.shape)
-    light = replace(answer.request, chunk=replace(chunk, samples=silence))
-    return replace(answer, request=light)
+    silent = chunk.with_silence(len(chunk.samples))
+    return replace(answer, request=replace(answer.request, chunk=silent))

@@ -81,6 +81,9 @@ _VERB = (
     r"|assist|help|provid|perform|handle)"
 )
 _AUDIO = r"(?:audio|recording|sound|speech|voice|transcri|spoken|that request|this request)"
+_SEEMS = rf"(?:{_SORRY}[ ,.;:!]*)?(?:but )?(?:it (?:seems|looks|appears)(?: like| that)? )?"
+_CLIP = r"audio(?: clip| file| recording| input)?"
+_GIVEN = r"(?:provided?|attach(?:ed)?|upload(?:ed)?|given?|include?d?|shared?)"
 
 REFUSAL_PATTERNS = tuple(
     re.compile(pattern)
@@ -89,9 +92,21 @@ REFUSAL_PATTERNS = tuple(
         rf"(?:{_SORRY}[ ,.;:!]*)?(?:but |that )?(?:{_AS_AI}[ ,.;:!]*)?(?:and |but |so )?"
         rf"(?:i ?)?{_UNABLE}\b.{{0,30}}?\b{_VERB}.{{0,60}}?\b{_AUDIO}",
         rf"(?:{_AS_AI}).{{0,60}}?{_UNABLE}",
-        rf"(?:{_SORRY}[ ,.;:!]*)?(?:but )?(?:it (?:seems|looks|appears)(?: like| that)? )?"
-        r"(?:there (?:is|was) no|no|the) audio(?: clip| file| recording)?(?: (?:is|was|has been))?"
-        r"(?: not| n't)?(?: been)? (?:provided|attached|uploaded|given|included)",
+        # "I'm sorry, but I can't assist with that."
+        rf"{_SORRY}[ ,.;:!]*(?:but )?i ?{_UNABLE} (?:to )?(?:assist|help)(?: you)? "
+        r"with (?:that|this)(?:[.!]|$)",
+        # "Since there's nothing before or after the provided text, I can't transcribe anything."
+        rf"(?:since|because|as) (?:there(?:'s| is| was)|you|no|the)\b.{{0,80}}?\bi ?{_UNABLE} "
+        r"(?:to )?(?:transcrib|translat)",
+        # "No audio was provided.", "The audio has not been provided.", but not "... by the BBC"
+        rf"{_SEEMS}(?:there(?:'s| is| was) )?no {_CLIP}(?: (?:is|was|has been))? {_GIVEN}\b"
+        r"(?! by\b)",
+        rf"{_SEEMS}the {_CLIP} (?:is|was|has)(?: not|n't)(?: been)? {_GIVEN}\b(?! by\b)",
+        rf"{_SEEMS}there(?:'s| is| was) (?:no|nothing)\b[ \w]{{0,30}} to (?:transcribe|translate)"
+        r"(?:[.,;!]|$)",
+        # "You have not provided any audio clip to transcribe."
+        rf"{_SEEMS}you (?:have|did)(?: not|n't) {_GIVEN} (?:me )?(?:with )?"
+        rf"(?:(?:any|an|the|your) )?{_CLIP}(?:[.,;!]|$| (?:to|for|or|and|so|yet|in)\b)",
         r"(?:sure[ ,.!]*|of course[ ,.!]*)?please (?:provide|upload|share|attach|send)(?: me)?"
         r"(?: with)? (?:the|an|your) (?:audio|recording|transcript)",
         # German, French, Spanish, Italian, Portuguese

@@ -1,57 +1,26 @@
-"""What the command's tests share."""
+"""Fixtures of the tests of the commands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 from phi4audio_cli.audio.reader import Reader
-from phi4audio_cli.cli import local_session
-from phi4audio_cli.pipeline import ScriptedBackend
-from tests.factories import write_tone
+from phi4audio_cli.cli import local_run
+from phi4audio_cli.pipeline.backend import Backend, ScriptedBackend
+from tests.factories import RefusingBackend, session_factory, write_tone
 
 from .cli_runner import Answer, say_length
 
-
-class InProcessReaderPool:
-    """Reads in this process: the commands' tests need no other one each."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def get(self, count: int) -> Sequence[Reader]:
-        return [self._reader] * count
-
-    def __enter__(self) -> InProcessReaderPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+UseBackend = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
 def _no_vad(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recordings made here are tones, which no detector takes for speech."""
     monkeypatch.setenv("PHI4AUDIO_VAD", "false")
-
-
-@pytest.fixture(autouse=True)
-def _read_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_session, "ReaderProcesses", InProcessReaderPool)
-
-
-@pytest.fixture(autouse=True)
-def _fake_model_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is looked for: tests that load one do so by `open_backend`."""
-    monkeypatch.setattr(local_session, "identify_model", lambda settings, display: settings.model)
 
 
 @pytest.fixture
@@ -65,18 +34,30 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def answer(monkeypatch) -> Callable[..., ScriptedBackend]:
-    """Answers by a function from now on; nobody loads a model otherwise."""
+def use_backend(monkeypatch: pytest.MonkeyPatch) -> UseBackend:
+    """Returns a function after whose call commands answer by a backend, and load no model."""
 
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
+    def use(backend: Backend, readers: Sequence[Reader] = ()) -> None:
+        monkeypatch.setattr(local_run, "open_session", session_factory(backend, readers))
 
-    monkeypatch.setattr(local_session, "open_backend", refuse)
+    return use
 
-    def use(function: Answer = say_length, window: int | None = 1) -> ScriptedBackend:
-        scripted = ScriptedBackend(function, batch_size=window)
-        monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+
+@pytest.fixture
+def no_model(use_backend: UseBackend) -> None:
+    """Fails the test if a model is loaded."""
+    use_backend(RefusingBackend())
+
+
+@pytest.fixture
+def answer(use_backend: UseBackend) -> Callable[..., ScriptedBackend]:
+    """Returns a function after whose call commands answer by a function; until then none may."""
+    use_backend(RefusingBackend())
+
+    def use(function: Answer = say_length, batch_size: int | None = 1) -> ScriptedBackend:
+        scripted = ScriptedBackend(function, batch_size=batch_size)
+        use_backend(scripted)
         return scripted
 
-    use.nobody = lambda: monkeypatch.setattr(local_session, "open_backend", refuse)  # type: ignore[attr-defined]
+    use.refuse = lambda: use_backend(RefusingBackend())  # type: ignore[attr-defined]
     return use

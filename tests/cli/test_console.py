@@ -1,4 +1,4 @@
-"""Messages stay one line, whatever a file is called."""
+"""Messages are one line of visible characters for every name of a file."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.pipeline import ScriptedBackend
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from tests.factories import write_tone
 
 ANSWERS = {16_000: "one two", 32_000: "one too three", 48_000: "un deux"}
@@ -23,18 +22,10 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def backend(monkeypatch) -> ScriptedBackend:
+def backend(use_backend) -> ScriptedBackend:
     scripted = ScriptedBackend(lambda request: ANSWERS[len(request.chunk.samples)], batch_size=None)
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(scripted)
     return scripted
-
-
-@pytest.fixture
-def no_model(monkeypatch) -> None:
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(local_session, "open_backend", refuse)
 
 
 def phi4audio(*arguments: str) -> int:
@@ -95,7 +86,7 @@ def test_finished_transcripts_are_scored_without_the_model(capsys) -> None:
     assert phi4audio("--from", "a.json", "b.json") == 0
     out = capsys.readouterr().out
     assert out.startswith("2 files, 0:04 of audio\n")
-    assert "4 words: 0 replaced, 1 left out, 0 added" in out
+    assert "4 words: 0 substitutions, 1 deletions, 0 insertions" in out
     assert "one [-two-]" in out
 
 
@@ -109,7 +100,7 @@ def test_finished_transcripts_are_scored_without_the_model(capsys) -> None:
         (["m.jsonl"], "gone.wav: no such file"),
         (["missing.wav"], "missing.wav: no such file"),
         (["--from", "a.json", "b.json"], "can't be scored together"),
-        (["--from", "m.jsonl"], "no transcript of phi4audio"),
+        (["--from", "m.jsonl"], "not a transcript of phi4audio"),
     ],
 )
 def test_invalid_arguments_fail_before_a_model_is_loaded(arguments, message, capsys) -> None:

@@ -10,19 +10,17 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phi4audio_cli.audio.reader import InProcessReader
-from phi4audio_cli.audio.subprocess_reader import ReaderProcesses
-from phi4audio_cli.cli import local_session
+from phi4audio_cli.audio.subprocess_reader import SubprocessReader
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.jobs.lock import STATE_DIR
-from phi4audio_cli.pipeline import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.types import Generation, Request, RequestFailed
 from tests.audio.scripted_recordings import open_scripted
 from tests.factories import write_tone
@@ -129,10 +127,9 @@ def test_each_failure_is_printed_on_one_line(ran: JobResult) -> None:
 
 
 def transcribe(
-    names: Sequence[str], backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+    names: Sequence[str],
 ) -> tuple[int, Mapping[str, Mapping[str, Any]]]:
-    """Do a job on tones; return its exit code and the report's entries."""
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: backend)
+    """Transcribe tones; return the exit code and the report's entries."""
     for name in names:
         write_tone(Path(name), 4.0)
     with pytest.raises(SystemExit) as caught:
@@ -142,13 +139,13 @@ def transcribe(
     return caught.value.code, {each["source"]: each for each in report["files"]}
 
 
-def test_a_decoder_crash_fails_only_its_recording(tmp_path, monkeypatch) -> None:
+def test_a_decoder_crash_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local_session, "ReaderProcesses", ReaderProcesses)
-    monkeypatch.setattr(local_session, "InProcessReader", partial(InProcessReader, open_scripted))
     # They do what their names say; those that give blocks only say that as their damage.
     names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
-    code, files = transcribe(names, ScriptedBackend(lambda request: "well"), monkeypatch)
+    with SubprocessReader(InProcessReader(open_scripted)) as reader:
+        use_backend(ScriptedBackend(lambda request: "well"), [reader])
+        code, files = transcribe(names)
     assert code == 10
     assert [files[name]["status"] for name in names] == ["warnings", "failed", "failed", "warnings"]
     assert "the decoder crashed on it" in files["block-segfault-block.wav"]["error"]
@@ -164,11 +161,12 @@ class NoMemoryBackend(ScriptedBackend):
             yield RequestFailed(answer.request, error) if answer.request.job == 1 else answer
 
 
-def test_out_of_memory_fails_only_its_recording(tmp_path, monkeypatch) -> None:
+def test_out_of_memory_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
     # How batches are halved: tests/model/test_out_of_memory.py.
     monkeypatch.chdir(tmp_path)
     names = ["a.wav", "b.wav", "c.wav"]
-    code, files = transcribe(names, NoMemoryBackend(lambda request: "well"), monkeypatch)
+    use_backend(NoMemoryBackend(lambda request: "well"))
+    code, files = transcribe(names)
     assert code == 10
     assert [files[name]["status"] for name in names] == ["done", "failed", "done"]
     assert "--chunk-seconds" in files["b.wav"]["error"]
@@ -185,14 +183,15 @@ LOOP = "and then " * 200
     ],
 )
 def test_a_repetition_loop_is_retried_or_flagged(
-    tmp_path, monkeypatch, again: str, status: str, flags: list[str], tried: list[str]
+    tmp_path, monkeypatch, use_backend, again: str, status: str, flags: list[str], tried: list[str]
 ) -> None:
     def answer(request: Request) -> Generation:
         text = LOOP if request.attempt == "first" else again
         return Generation(request, text, (1,), (-1.0,), "length" if text == LOOP else "stop")
 
     monkeypatch.chdir(tmp_path)
-    code, files = transcribe(["a.wav"], ScriptedBackend(answer), monkeypatch)
+    use_backend(ScriptedBackend(answer))
+    code, files = transcribe(["a.wav"])
     assert code == 0
     assert files["a.wav"]["status"] == status
     assert files["a.wav"]["retries"] == (2 if status == "done" else 4)

@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.cli.task_command import MAX_MISSING_SHOWN
-from phi4audio_cli.pipeline import ScriptedBackend
+from phi4audio_cli.cli.run_plan import MAX_MISSING_SHOWN
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from tests.factories import write_tone
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_backend) -> None:
     monkeypatch.chdir(tmp_path)
-    scripted = ScriptedBackend(lambda request: "hello")
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(ScriptedBackend(lambda request: "hello"))
     write_tone(Path("talk.wav"))
 
 
@@ -80,6 +78,11 @@ def test_offline_rejects_urls_and_transcribes_files(how, monkeypatch, capsys) ->
     assert transcribe(urls[0], "@list.txt", *options) == 2
     captured = capsys.readouterr()
     assert captured.out == "hello\n"
-    assert "phi4audio: https://example.org/a.mp3: is not fetched offline" in captured.err
-    assert "phi4audio: list.txt, line 2: is not fetched offline: s3://calls/b.mp3" in captured.err
+    assert (
+        "phi4audio: https://example.org/a.mp3: can't be downloaded with --offline" in captured.err
+    )
+    assert (
+        "phi4audio: list.txt, line 2: can't be downloaded with --offline: s3://calls/b.mp3"
+        in captured.err
+    )
     assert "secret" not in captured.err

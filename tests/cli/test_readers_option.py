@@ -1,4 +1,4 @@
-"""`--readers`: however many recordings are read at once, what is written is the same."""
+"""`--readers`: the outputs do not depend on the number of readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_number_of_readers_does_not_change_outputs(home: Path, answer, capsys, c
     for number in range(6):
         write_tone(Path(f"{number}.wav"), 0.5 + number % 4)
     Path("4.wav").write_text("no recording\n", encoding="utf-8")
-    answer(window=3)
+    answer(batch_size=3)
     names = sorted(str(path) for path in Path().glob("*.wav"))
     options = ["--chunk-seconds", "1", "--fresh"]
     assert phi4audio("transcribe", *names, *options, "-o", "one", "--readers", "1") == 10
@@ -27,8 +27,8 @@ def test_number_of_readers_does_not_change_outputs(home: Path, answer, capsys, c
     assert outputs("more") == outputs("one")
     assert len(outputs("one")) == 3 * (len(names) - 1)
 
-    def told(folder: str) -> list[tuple[str, str]]:
+    def reported_statuses(folder: str) -> list[tuple[str, str]]:
         report = json.loads(Path(folder, "report.json").read_text("utf-8"))
         return [(each["source"], each["status"]) for each in report["files"]]
 
-    assert told("more") == told("one")
+    assert reported_statuses("more") == reported_statuses("one")

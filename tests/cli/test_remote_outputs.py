@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli import storage
-from phi4audio_cli.jobs.journal import JournalEntries
+from phi4audio_cli.jobs.journal_entries import JournalEntries
 from phi4audio_cli.types import Request
 
 from .cli_runner import outputs, phi4audio, say_length, transcribe
@@ -63,7 +63,7 @@ def test_a_second_run_loads_no_model_and_writes_what_is_missing(answer, store, c
     answer()
     assert transcribe("-o", OUT) == 0
     before = content(store)
-    answer.nobody()
+    answer.refuse()
     capsys.readouterr()
     assert transcribe("-o", OUT) == 0
     assert statuses(store) == ["skipped"] * 3
@@ -103,7 +103,7 @@ def test_an_interrupted_recording_resumes(answer, store) -> None:
 def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
     answer, store, monkeypatch, capsys
 ) -> None:
-    write = storage.write_remote
+    write = storage.write_atomic
 
     def throttled(place, data: bytes) -> None:
         if place.name == "b.json":
@@ -112,12 +112,12 @@ def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
 
     answer()
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write", throttled)
+        patch.setattr(storage, "write_atomic", throttled)
         assert transcribe("-o", OUT) == 4
     assert f"{OUT}/b.json: can't be written: throttled" in capsys.readouterr().err
     assert statuses(store) == ["done", "failed", "done"]
     assert "b.json" not in content(store)
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", OUT) == 0
     assert statuses(store) == ["skipped", "done", "skipped"]
     assert "b.json" in content(store)
@@ -139,27 +139,27 @@ def test_render_reads_and_writes_remote_files(answer, store, capsys) -> None:
     assert store["/calls/out/more/a.vtt"].getvalue().startswith(b"WEBVTT")
     assert phi4audio("render", f"{OUT}/a.json", f"{OUT}/none.json", "-f", "vtt") == 2
     assert Path("a.vtt").read_bytes() == store["/calls/out/more/a.vtt"].getvalue()
-    assert f"{OUT}/none.json: there is no such file" in capsys.readouterr().err
+    assert f"{OUT}/none.json: no such file" in capsys.readouterr().err
 
 
 def test_an_unusable_report_location_fails_before_work(answer, capsys) -> None:
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out", "--report", "https://example.org/report.json") == 2
-    assert "nothing can be written to https://" in capsys.readouterr().err
+    assert "https:// is read-only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["-o", "memory:/calls/out"], 2, "half a URL"),
-        (["-o", "https://example.org/out"], 2, "nothing can be written to https://"),
-        (["-o", OUT, "--offline"], 2, "is not reached offline"),
+        (["-o", "memory:/calls/out"], 2, "incomplete URL"),
+        (["-o", "https://example.org/out"], 2, "https:// is read-only"),
+        (["-o", OUT, "--offline"], 2, "can't be reached with --offline"),
     ],
 )
 def test_an_unusable_url_fails_before_a_model_is_loaded(
     answer, capsys, arguments, code, message
 ) -> None:
-    answer.nobody()
+    answer.refuse()
     assert transcribe(*arguments) == code
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in Path().iterdir()) == ["a.wav", "b.wav", "c.wav"]
@@ -169,15 +169,15 @@ def test_a_missing_bucket_fails_before_a_model_is_loaded(answer, monkeypatch, ca
     def missing(place, data: bytes) -> None:
         raise FileNotFoundError("The specified bucket does not exist")
 
-    monkeypatch.setattr(storage, "write", missing)
-    answer.nobody()
+    monkeypatch.setattr(storage, "write_atomic", missing)
+    answer.refuse()
     assert transcribe("-o", OUT) == 4
     assert f"{OUT}: can't be written to: The specified bucket" in capsys.readouterr().err
 
 
 def test_doctor_checks_a_remote_folder(store, capsys) -> None:
     from phi4audio_cli.doctor.environment_checks import check_output_dir
-    from phi4audio_cli.storage import RemotePath
+    from phi4audio_cli.locations import RemotePath
 
     assert check_output_dir(RemotePath(OUT)).status == "ok"
     assert check_output_dir(RemotePath("https://example.org")).status == "fail"
@@ -189,12 +189,12 @@ KILLED = """
 import os, sys, threading
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from phi4audio_cli.cli import machine
+from phi4audio_cli.cli import local_run
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.engine import ScriptedBackend
-from phi4audio_cli.jobs import remote_journal
-from tests.cli.conftest import Here
-from tests.cli.runs import say_length
+from phi4audio_cli.jobs import journal
+from phi4audio_cli.pipeline.backend import ScriptedBackend
+from tests.cli.cli_runner import say_length
+from tests.factories import session_factory
 
 class Disk(LocalFileSystem):
     protocol = "disk"
@@ -205,7 +205,7 @@ class Disk(LocalFileSystem):
 fsspec.register_implementation("disk", Disk)
 last, count = int(sys.argv.pop(1)), 0
 if last:
-    remote_journal.PUT_SECONDS = 0.0
+    journal.UPLOAD_DELAY_SECONDS = 0.0
 
 def answer(request):
     global count
@@ -217,9 +217,7 @@ def answer(request):
         os._exit(9)
     return say_length(request)
 
-machine.Readers = Here
-machine.identify_model = lambda settings, display: settings.model
-machine.open_backend = lambda settings, display: ScriptedBackend(answer, window=1)
+local_run.open_session = session_factory(ScriptedBackend(answer))
 try:
     main(sys.argv[1:])
 finally:

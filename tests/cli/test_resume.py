@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import phi4audio_cli
-from phi4audio_cli.jobs.journal import read_journal
-from phi4audio_cli.jobs.lock import STATE_DIR, lock_output_dirs
+from phi4audio_cli.jobs.journal_entries import read_journal
+from phi4audio_cli.jobs.lock import lock_output_dirs
+from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.types import Request
 from tests.factories import write_tone
 
@@ -37,7 +38,7 @@ def test_a_second_run_loads_no_model_and_changes_nothing(answer, capsys) -> None
     assert transcribe("-o", "out") == 0
     first = capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.srt")}
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out") == 0
     captured = capsys.readouterr()
     assert captured.out == first, "standard output is complete"
@@ -53,7 +54,7 @@ def test_missing_changed_or_new_outputs_are_written_without_a_model(answer) -> N
     expected = outputs("out")
     Path("out/a.srt").unlink()
     Path("out/b.txt").write_text("edited", encoding="utf-8")
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out") == 0
     assert outputs("out") == expected
     assert statuses() == ["done", "done", "skipped"]
@@ -89,7 +90,7 @@ def test_every_task_resumes(answer) -> None:
     ):  # fmt: skip
         answer()
         assert phi4audio(*arguments) == 0
-        answer.nobody()
+        answer.refuse()
         assert phi4audio(*arguments) == 0
 
 
@@ -129,14 +130,14 @@ def test_ctrl_c_once_finishes_the_batch_and_twice_stops_now(answer, capsys) -> N
         return say_length(request)
 
     wanted = 1
-    answer(press, window=3)
+    answer(press, batch_size=3)
     assert transcribe("-o", "out") == 130
     answered = list(Path("out", STATE_DIR).glob("*.journal"))
     assert sum(len(read_journal(path).answers()) for path in answered) == 3
     assert outputs("out").keys() == {"a.json", "a.srt", "a.txt"}
     assert "the running batch is finished first" in capsys.readouterr().err
     pressed, wanted = 0, 2
-    answer(press, window=3)
+    answer(press, batch_size=3)
     assert transcribe("-o", "other") == 130
     assert not outputs("other")
     assert statuses("other/report.json") == ["interrupted"] * 3

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.jobs.journal import Journal
-from phi4audio_cli.jobs.lock import STATE_DIR, lock_output_dirs
+from phi4audio_cli.jobs.journal import LocalJournal
+from phi4audio_cli.jobs.lock import lock_output_dirs
 from phi4audio_cli.pipeline import output_writer
+from phi4audio_cli.storage import STATE_DIR
 
 from .cli_runner import outputs, statuses, transcribe
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def test_fail_fast_stops_at_the_first_failure(answer) -> None:
     Path("a.wav").write_text("not audio", encoding="utf-8")
-    backend = answer(window=None)
+    backend = answer(batch_size=None)
     assert transcribe("-o", "out") == 10
     assert statuses() == ["failed", "done", "done"]
     Path("out/report.json").unlink()
@@ -40,7 +41,7 @@ def test_warnings_are_printed_reported_and_fail_with_strict(answer, monkeypatch,
     assert "b.wav: over 0.25" in err
     assert "recording" in err, "a table at the end"
     assert statuses() == ["done", "warnings", "done"]
-    answer.nobody()
+    answer.refuse()
     assert transcribe("-o", "out", "--strict") == 10
     written = json.loads(Path("out/report.json").read_text("utf-8"))
     assert written["files"][1]["warnings"] == ["over 0.05"]
@@ -53,7 +54,7 @@ def test_a_damaged_recording_warns_also_when_resumed(answer, capsys) -> None:
     for _ in range(2):
         assert transcribe("-o", "out", "--strict") == 10
         assert "c.wav: " in capsys.readouterr().err
-        answer.nobody()
+        answer.refuse()
 
 
 def test_a_report_is_written_on_request_and_its_failure_is_exit_4(answer, capsys) -> None:
@@ -68,7 +69,7 @@ def test_a_report_is_written_on_request_and_its_failure_is_exit_4(answer, capsys
 
 
 def test_a_locked_folder_is_refused_before_a_model_is_loaded(answer, capsys) -> None:
-    answer.nobody()
+    answer.refuse()
     with lock_output_dirs([Path("out")], shared=False):
         assert transcribe("-o", "out") == 2
     assert "--shared" in capsys.readouterr().err
@@ -87,7 +88,7 @@ def test_shards_together_do_everything_once(answer, capsys) -> None:
 def test_with_shared_a_locked_recording_is_skipped(answer, capsys) -> None:
     answer()
     with lock_output_dirs([Path("out")], shared=True):
-        theirs = Journal.open_exclusive(Path("out", STATE_DIR, "b.transcribe.journal"))
+        theirs = LocalJournal.open_exclusive(Path("out", STATE_DIR, "b.transcribe.journal"))
         assert transcribe("-o", "out", "--shared") == 0
         theirs.close()
     assert "b.wav: another job works on it" in capsys.readouterr().err
@@ -100,8 +101,8 @@ def test_a_run_works_without_a_journal(answer, monkeypatch, capsys) -> None:
     def refuse(path: Path) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Journal, "claim", refuse)
+    monkeypatch.setattr(LocalJournal, "open_exclusive", refuse)
     answer()
     assert transcribe("-o", "out") == 0
     assert len(outputs("out")) == 9
-    assert capsys.readouterr().err.count("no journal can be kept") == 1
+    assert capsys.readouterr().err.count("no journal can be written") == 1

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import AudioError, FileError
-from phi4audio_cli.pipeline import ScriptedBackend, ShouldStop
-from phi4audio_cli.pipeline.backend import never_stop
+from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop, never_stop
 from phi4audio_cli.pipeline.output_writer import with_recording_name
 from phi4audio_cli.types import Generation, Job, Request, RequestFailed
 from tests.factories import write_tone
@@ -23,11 +21,6 @@ from tests.factories import write_tone
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[ScriptedBackend], None]:
-    return lambda backend: monkeypatch.setattr(local_session, "open_backend", lambda *_: backend)
 
 
 def phi4audio(*arguments: str) -> int:
@@ -47,9 +40,9 @@ class OverflowingBackend(ScriptedBackend):
             yield RequestFailed(answer.request, FileError("numbers overflow", None, "try float32"))
 
 
-def test_backend_errors_name_the_recording(answer, capsys) -> None:
+def test_backend_errors_name_the_recording(use_backend, capsys) -> None:
     write_tone(Path("talk.wav"))
-    answer(OverflowingBackend(lambda request: "", batch_size=None))
+    use_backend(OverflowingBackend(lambda request: "", batch_size=None))
     assert phi4audio("transcribe", "talk.wav", "-o", "out") == 10
     said = "talk.wav: numbers overflow (try float32)"
     assert f"phi4audio: {said}\n" in capsys.readouterr().err
@@ -72,14 +65,14 @@ def write_stereo_call(path: Path) -> None:
     soundfile.write(path, call, 16000)
 
 
-def test_split_channels_are_printed_as_in_the_text_file(answer, capsys) -> None:
+def test_split_channels_are_printed_as_in_the_text_file(use_backend, capsys) -> None:
     write_stereo_call(Path("call.wav"))
 
     def say(request: Request) -> str:
         assert request.chunk is not None
         return {"left": "Hello.", "right": "Hi."}[request.chunk.speaker or ""]
 
-    answer(ScriptedBackend(say))
+    use_backend(ScriptedBackend(say))
     for _ in ("anew", "from the journal"):
         assert phi4audio("transcribe", "call.wav", "--channel", "split") == 0
         printed = capsys.readouterr().out
@@ -87,9 +80,9 @@ def test_split_channels_are_printed_as_in_the_text_file(answer, capsys) -> None:
         assert printed == Path("call.txt").read_text(encoding="utf-8")
 
 
-def test_split_channels_are_printed_in_every_target_language(answer, capsys) -> None:
+def test_split_channels_are_printed_in_every_target_language(use_backend, capsys) -> None:
     write_stereo_call(Path("call.wav"))
-    answer(ScriptedBackend(lambda request: "Bonjour."))
+    use_backend(ScriptedBackend(lambda request: "Bonjour."))
     options = ("-L", "fr,de", "--channel", "split")
     assert phi4audio("translate", "call.wav", *options) == 0
     assert capsys.readouterr().out.splitlines() == ["left: Bonjour.", "right: Bonjour."] * 2

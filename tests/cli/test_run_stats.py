@@ -93,7 +93,7 @@ def test_resumed_audio_does_not_count_towards_speed() -> None:
     clock.time += 10
     tally.add_skipped()
     tally.update(FileStarted(make_job(0), 60.0))
-    tally.update(replace(make_chunk_done(make_job(0), 30.0), recalled=True))
+    tally.update(replace(make_chunk_done(make_job(0), 30.0), resumed=True))
     assert (tally.audio_seconds, tally.rtfx) == (30, None)
     tally.update(make_chunk_done(make_job(0), 30.0, index=1))
     assert tally.rtfx == pytest.approx(3)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.errors import ModelError
-from phi4audio_cli.pipeline import ScriptedBackend, ShouldStop
+from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop
 from phi4audio_cli.types import Generation, Request
 from tests.factories import write_tone
 
@@ -25,23 +23,13 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def backend(monkeypatch) -> ScriptedBackend:
+def backend(use_backend) -> ScriptedBackend:
     """Answers with the length of what it heard, in samples, in reversed order."""
     scripted = ScriptedBackend(
         lambda request: f"{len(request.chunk.samples)} samples", batch_size=None
     )
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(scripted)
     return scripted
-
-
-@pytest.fixture
-def no_model(monkeypatch) -> None:
-    """Fails the test when a model is asked for."""
-
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(local_session, "open_backend", refuse)
 
 
 def transcribe(*arguments: str | Path) -> int:
@@ -112,10 +100,10 @@ def test_exit_code_of_a_failure_takes_precedence_over_a_missing_input(backend) -
     [
         (["missing.wav"], "missing.wav: no such file"),
         (["talk.wav", "-f", "docx"], "no such output format"),
-        (["talk.wav", "--chunk-seconds", "60"], "--chunk-seconds: 60.0 can't be used"),
+        (["talk.wav", "--chunk-seconds", "60"], "--chunk-seconds: invalid value 60.0"),
         (["talk.wav", "--config", "gpu-7gb"], "did you mean gpu-8gb?"),
         (["talk.wav", "--language", "Frensh"], "French"),
-        (["talk.wav", "--batch-size", "0"], "--batch-size: '0' can't be used"),
+        (["talk.wav", "--batch-size", "0"], "--batch-size: invalid value '0'"),
     ],
 )
 def test_invalid_arguments_fail_before_a_model_is_loaded(arguments, message, capsys) -> None:
@@ -153,18 +141,33 @@ def test_verbose_shows_settings_prompt_and_chunks(backend, capsys) -> None:
     assert "talk.wav 0:00-0:01: 16000 samples" in err
 
 
-def test_a_missing_model_is_exit_3(monkeypatch, capsys) -> None:
-    def fail(settings, display) -> None:
-        raise ModelError("is not here", settings.model, "download it")
-
-    monkeypatch.setattr(local_session, "open_backend", fail)
+def test_a_missing_model_is_exit_3(capsys) -> None:
     write_tone(Path("talk.wav"))
-    assert transcribe("talk.wav", "--quiet") == 3
-    expected = "phi4audio: microsoft/Phi-4-multimodal-instruct: is not here (download it)\n"
-    assert capsys.readouterr().err == expected
+    assert transcribe("talk.wav", "--quiet", "--model", "some/model", "--offline") == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("phi4audio: some/model: isn't on this machine, and --offline is on (")
 
 
-def test_an_interrupt_keeps_finished_recordings(monkeypatch, capsys) -> None:
+def test_an_exception_of_the_network_before_any_answer_is_exit_1(use_backend, capsys) -> None:
+    class Broken(ScriptedBackend):
+        def generate(
+            self, requests: Iterable[Request | None], should_stop: ShouldStop
+        ) -> Iterator[Generation]:
+            next(iter(requests))
+            raise TypeError("forward() got an unexpected argument")
+            yield
+
+    use_backend(Broken(str))
+    for name in ("a.wav", "b.wav"):
+        write_tone(Path(name))
+    assert transcribe("a.wav", "b.wav", "--quiet") == 1
+    lines = capsys.readouterr().err.splitlines()
+    [line] = [each for each in lines if "TypeError: forward() got an unexpected argument" in each]
+    assert "this is a bug" in line
+    assert "--verbose" in line
+
+
+def test_an_interrupt_keeps_finished_recordings(use_backend, capsys) -> None:
     class Interrupted(ScriptedBackend):
         def generate(
             self, feed: Iterable[Request | None], stop: ShouldStop
@@ -175,7 +178,7 @@ def test_an_interrupt_keeps_finished_recordings(monkeypatch, capsys) -> None:
             raise KeyboardInterrupt
 
     scripted = Interrupted(lambda request: "hello")
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(scripted)
     for name in ("a.wav", "b.wav", "c.wav"):
         write_tone(Path(name))
     assert transcribe("a.wav", "b.wav", "c.wav") == 130

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.cli import local_session
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.pipeline import ScriptedBackend
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from phi4audio_cli.types import Request
 from tests.factories import write_tone
 
@@ -36,18 +35,10 @@ def talk(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def backend(monkeypatch) -> ScriptedBackend:
+def backend(use_backend) -> ScriptedBackend:
     scripted = ScriptedBackend(scripted_answer, batch_size=None)
-    monkeypatch.setattr(local_session, "open_backend", lambda settings, display: scripted)
+    use_backend(scripted)
     return scripted
-
-
-@pytest.fixture
-def no_model(monkeypatch) -> None:
-    def refuse(settings, display) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(local_session, "open_backend", refuse)
 
 
 def phi4audio(*arguments: str) -> int:
@@ -126,10 +117,13 @@ def test_long_recordings_are_summarized_in_parts_and_resumed(backend, talk, caps
 
 def test_limited_memory_shortens_parts_with_a_notice(backend, talk, capsys) -> None:
     write_tone(talk, 150.0)
-    backend.longest = 50.0
+    backend.max_chunk_seconds = 50.0
     assert phi4audio("summarize", "talk.wav", "-f", "txt") == 0
     assert max(request.chunk.seconds for request in backend.requests if request.chunk) <= 50
-    assert "doesn't fit the free memory: parts of at most 0:50" in capsys.readouterr().err
+    assert (
+        "don't fit the free memory: the recordings are processed in parts of at most 0:50"
+        in capsys.readouterr().err
+    )
 
 
 def test_summaries_take_style_language_prompt_and_presets(backend, tmp_path) -> None:

@@ -1,29 +1,26 @@
-"""Workers that answer from a script, in this process or in Ray's."""
+"""Workers with scripted answers, in this process or in Ray processes."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from phi4audio_cli.cluster.messages import Assignment, Reply, WorkerLost, WorkerReady, WorkerStatus
 from phi4audio_cli.cluster.worker import Worker, WorkerConfig
-from phi4audio_cli.pipeline import AnswerStore, ScriptedBackend, ShouldStop, run_pipeline
-from phi4audio_cli.pipeline.pipeline import TaskForJob
+from phi4audio_cli.jobs.task_builders import transcribe_task
+from phi4audio_cli.pipeline.backend import ScriptedBackend
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.tasks.transcribe_task import Transcribe
-from phi4audio_cli.types import Event, Job, Request
+from phi4audio_cli.types import Job, Request
 from tests.factories import write_tone
 
 
 def make_jobs(folder: Path, seconds: Iterable[float]) -> list[Job]:
-    """Write recordings, whose outputs are to lie in `out`."""
+    """Write recordings, and return their jobs with outputs in `out`."""
     jobs = []
     for index, length in enumerate(seconds):
         source = write_tone(folder / f"talk{index}.wav", length)
@@ -37,10 +34,10 @@ def say_length(request: Request) -> str:
 
 
 def crash_on_demand(folder: Path, request: Request) -> str:
-    """Kill the process, or break, where the test's folder says so; else say the length.
+    """Kill the process, or raise, if a file in the folder says so; else return the length.
 
-    `kill-3` kills at recording 3, `kill-3-1` at its chunk 1, `once-3` the first time only,
-    `break-3` raises, `slow` takes its time.
+    `kill-3` kills at recording 3, `kill-3-1` at its chunk 1, `once-3` only at the first attempt,
+    `break-3` raises, `slow` contains a delay in seconds.
     """
     assert request.chunk is not None
     note = folder / f"asked-{request.job}-{request.chunk.index}-{time.monotonic_ns()}"
@@ -67,43 +64,15 @@ def recorded_requests(folder: Path) -> list[tuple[int, int]]:
 
 
 def make_worker_config(
-    answer: Callable[[Request], str] = say_length, **more: object
+    answer: Callable[[Request], str] = say_length, **changes: object
 ) -> WorkerConfig:
-    settings = Settings(vad=False, align="none", chunk_seconds=1)
-    made = WorkerConfig(settings, _make_task, partial(_open_scripted_session, answer), _fingerprint)
-    return replace(made, **more)  # type: ignore[arg-type]
-
-
-def _make_task(settings: Settings) -> Transcribe:
-    return Transcribe(None, chunk_seconds=settings.chunk_seconds, align="none")
-
-
-def _fingerprint(settings: Settings, on_notice: Callable[[str], None]) -> str:
-    return "a model"
-
-
-@contextmanager
-def _open_scripted_session(
-    answer: Callable[[Request], str],
-    task: object,
-    settings: Settings,
-    on_notice: Callable[[str], None],
-) -> Iterator[object]:
-    backend = ScriptedBackend(answer)
-    on_notice("a note")
-
-    def engine(
-        jobs: Iterable[Job], task_of: TaskForJob, /, *, memory: AnswerStore | None, stop: ShouldStop
-    ) -> Generator[Event]:
-        yield from run_pipeline(
-            jobs, task_of, backend, chunk_seconds=1, answer_store=memory, should_stop=stop
-        )
-
-    yield engine
+    settings = Settings(vad=False, align="none", chunk_seconds=1, readers=1)
+    config = WorkerConfig(settings, transcribe_task, backend=ScriptedBackend(answer))
+    return replace(config, **changes)  # type: ignore[arg-type]
 
 
 class ThreadWorkerPool:
-    """Workers in threads of this process: all of a cluster but Ray."""
+    """A pool of workers in threads of this process, without Ray."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config

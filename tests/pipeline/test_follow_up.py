@@ -14,14 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.background import prefetch
-from phi4audio_cli.pipeline import (
-    ScriptedBackend,
-    ShouldStop,
-    SourceOptions,
-    never_stop,
-    run_pipeline,
-)
+from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     AudioInfo,
@@ -124,7 +121,7 @@ class Recording:
             yield np.full(CHUNK, 0.5, np.float32)
 
 
-def cut(blocks, rate: int, limit: float) -> Iterator[Chunk]:
+def chunk_blocks(blocks, rate: int, limit: float) -> Iterator[Chunk]:
     for index, block in enumerate(blocks):
         yield Chunk(index, block, rate, index * CHUNK)
 
@@ -143,7 +140,7 @@ def scripted_audio(plans: Sequence[Plan]) -> SourceOptions:
     def open_audio(path: Path, *, channel: str, track: int | None) -> Iterator[Recording]:
         yield Recording(plans[int(path.name)])
 
-    return SourceOptions(open=open_audio)
+    return SourceOptions([InProcessReader(open_audio, chunk_blocks)])
 
 
 def events(
@@ -153,7 +150,11 @@ def events(
     task = task or Asking(plans)
     return list(
         run_pipeline(
-            jobs, task, backend, chunk_seconds=1, cut=cut, source_options=scripted_audio(plans)
+            jobs,
+            lambda job: task,
+            backend,
+            chunk_seconds=1,
+            source_options=scripted_audio(plans),
         )
     )
 
@@ -169,7 +170,7 @@ def say_prompt(request: Request) -> str:
     window=st.sampled_from([1, 2, 5, 32, None]),
 )
 def test_every_question_is_answered_once_and_every_recording_has_one_outcome(plans, kind, window):
-    backend = kind(say_prompt, window=window)
+    backend = kind(say_prompt, batch_size=window)
     found = events(plans, backend)
     outcomes = {e.job.index: e for e in found if isinstance(e, FileDone | FileFailed)}
     assert len(outcomes) == sum(isinstance(e, FileDone | FileFailed) for e in found) == len(plans)
@@ -233,10 +234,9 @@ def test_a_caller_that_goes_away_leaves_nobody_waiting():
     plans = [Plan(3, 1, 0, (2, 2))]
     stream = run_pipeline(
         [Job(0, Path("0"))],
-        Asking(plans),
+        lambda job: Asking(plans),
         PrefetchingBackend(say_prompt),
         chunk_seconds=1,
-        cut=cut,
         source_options=scripted_audio(plans),
     )
     next(event for event in stream if isinstance(event, ChunkDone))
@@ -244,7 +244,7 @@ def test_a_caller_that_goes_away_leaves_nobody_waiting():
     assert no_thread_is_left()
 
 
-@pytest.mark.parametrize("method", ["repair", "follow_up", "assemble"])
+@pytest.mark.parametrize("method", ["retry", "follow_up", "assemble"])
 def test_a_task_that_stumbles_over_one_recording_costs_only_that(method: str):
     plans = [Plan(3, 2, 1, (1,))] * 3
 
@@ -273,7 +273,7 @@ def test_a_follow_up_about_audio_is_refused_since_the_audio_is_gone():
     plans = [Plan(1, 1, 0, ())]
     [failed] = [e for e in events(plans, ScriptedBackend(say_prompt), Hearing(plans))
                 if isinstance(e, FileFailed)]  # fmt: skip
-    assert "it is gone" in str(failed.error)
+    assert "its audio is released" in str(failed.error)
 
 
 def test_an_answer_that_nobody_asked_for_is_the_backends_mistake():

@@ -12,8 +12,11 @@ import pytest
 import soundfile
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.audio.reader import Chunker, InProcessReader
 from phi4audio_cli.errors import AudioError
-from phi4audio_cli.pipeline import ScriptedBackend, run_pipeline
+from phi4audio_cli.pipeline.backend import ScriptedBackend
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import (
     ChunkDone,
@@ -46,7 +49,23 @@ def events(
     paths: Iterable[Path], backend: ScriptedBackend | None = None, chunk_seconds: float = 2.0
 ) -> list[Event]:
     backend = backend or ScriptedBackend(chunk_id)
-    return list(run_pipeline(jobs_of(paths), Transcribe(), backend, chunk_seconds=chunk_seconds))
+    return list(run(jobs_of(paths), backend, chunk_seconds))
+
+
+def run(
+    jobs: Iterable[Job],
+    backend: ScriptedBackend,
+    chunk_seconds: float = 2.0,
+    chunker: Chunker = chunk_at_silence,
+) -> Iterator[Event]:
+    task = Transcribe()
+    return run_pipeline(
+        jobs,
+        lambda job: task,
+        backend,
+        chunk_seconds=chunk_seconds,
+        source_options=SourceOptions([InProcessReader(chunker=chunker)]),
+    )
 
 
 def of(kind: type, found: list[Event]) -> list:
@@ -99,13 +118,13 @@ def test_a_recording_that_fails_costs_only_itself(tmp_path: Path):
 def test_a_recording_that_fails_in_the_middle_has_one_outcome(tmp_path: Path):
     path = recording(tmp_path / "a.wav", 9)
 
-    def cut(blocks, rate, limit):
+    def chunker(blocks, rate, limit):
         chunks = list(chunk_at_silence(blocks, rate, limit))
         yield from chunks[:2]
         raise RuntimeError("decoder gave up")
 
     backend = ScriptedBackend(chunk_id)
-    found = list(run_pipeline(jobs_of([path]), Transcribe(), backend, chunk_seconds=2.0, cut=cut))
+    found = list(run(jobs_of([path]), backend, chunker=chunker))
     assert len(of(FileFailed, found)) == 1
     assert not of(FileDone, found)
 
@@ -130,7 +149,7 @@ def test_recordings_are_opened_as_they_are_needed(tmp_path: Path):
             opened.release()
             yield job
 
-    stream = run_pipeline(jobs(), Transcribe(), ScriptedBackend(chunk_id), chunk_seconds=2.0)
+    stream = run(jobs(), ScriptedBackend(chunk_id))
     next(event for event in stream if isinstance(event, FileDone))
     assert len(waiting) < 15
     assert len([event for event in stream if isinstance(event, FileDone)]) == 39

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phi4audio_cli.audio.decode import OpenAudio
+from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.pipeline import ScriptedBackend, SourceOptions, run_pipeline
+from phi4audio_cli.pipeline.backend import ScriptedBackend
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     AudioInfo,
@@ -40,7 +44,7 @@ class Recording:
             yield np.full(BLOCK, 0.5, np.float32)
 
 
-def cut(blocks, rate: int, limit: float) -> Iterator[Chunk]:
+def chunk_blocks(blocks, rate: int, limit: float) -> Iterator[Chunk]:
     for index, block in enumerate(blocks):
         yield Chunk(index, block, rate, index * BLOCK)
 
@@ -100,18 +104,29 @@ def recordings(*lengths: int) -> SourceOptions:
     def open_audio(path: Path, *, channel: str, track: int | None) -> Iterator[Recording]:
         yield Recording(lengths[int(path.name)])
 
-    return SourceOptions(open=open_audio)
+    return options(open_audio)
+
+
+def options(open_audio: OpenAudio, **more) -> SourceOptions:
+    return SourceOptions([InProcessReader(open_audio, chunk_blocks)], **more)
 
 
 def jobs(count: int) -> list[Job]:
     return [Job(index, Path(str(index))) for index in range(count)]
 
 
-def run_jobs(intake: SourceOptions, count: int, *, task=None, backend=None, **more) -> list[Event]:
-    task = task or Listing(twice=True)
+def run_jobs(
+    sources: SourceOptions, count: int, *, task_for_job=None, backend=None, store=None
+) -> list[Event]:
+    task = Listing(twice=True)
     backend = backend or ScriptedBackend(lambda request: f"<{request.prompt}>", batch_size=3)
     stream = run_pipeline(
-        jobs(count), task, backend, chunk_seconds=1, cut=cut, source_options=intake, **more
+        jobs(count),
+        task_for_job or (lambda job: task),
+        backend,
+        chunk_seconds=1,
+        source_options=sources,
+        answer_store=store,
     )
     return list(stream)
 
@@ -122,13 +137,13 @@ def texts(events: list[Event]) -> dict[int, str]:
 
 @pytest.mark.parametrize("kept", range(0, 22, 3))
 def test_what_is_known_is_not_asked_and_the_results_are_the_same(kept: int) -> None:
-    intake = recordings(5, 0, 3, 1)
+    sources = recordings(5, 0, 3, 1)
     whole = FakeAnswerStore()
-    expected = texts(run_jobs(intake, 4, memory=whole))
+    expected = texts(run_jobs(sources, 4, store=whole))
     part = FakeAnswerStore()
     part.answers = dict(list(whole.answers.items())[:kept])
     backend = ScriptedBackend(lambda request: f"<{request.prompt}>", batch_size=3)
-    events = run_jobs(intake, 4, backend=backend, memory=part)
+    events = run_jobs(sources, 4, backend=backend, store=part)
     # Repairs come in when their answers do, so their place may differ; tasks look at the chunks.
     assert {k: sorted(v.split("|")) for k, v in texts(events).items()} == {
         k: sorted(v.split("|")) for k, v in expected.items()
@@ -141,10 +156,10 @@ def test_what_is_known_is_not_asked_and_the_results_are_the_same(kept: int) -> N
     assert sum(event.resumed for event in done) == min(kept, len(whole.answers))
 
 
-def test_a_recording_that_memory_refuses_fails_alone() -> None:
-    memory = FakeAnswerStore()
-    memory.refused = {1}
-    events = run_jobs(recordings(2, 2, 2), 3, memory=memory)
+def test_a_recording_that_the_store_refuses_fails_alone() -> None:
+    store = FakeAnswerStore()
+    store.refused = {1}
+    events = run_jobs(recordings(2, 2, 2), 3, store=store)
     [failed] = [event for event in events if isinstance(event, FileFailed)]
     assert (failed.job.index, str(failed.error)) == (1, "is another's")
     assert sorted(texts(events)) == [0, 2]
@@ -165,10 +180,10 @@ def test_a_recording_is_fetched_for_as_long_as_it_is_read() -> None:
         assert held == [int(path.name)]
         yield Recording(2)
 
-    memory = FakeAnswerStore()
-    events = run_jobs(SourceOptions(fetch, open_audio), 2, memory=memory)
+    store = FakeAnswerStore()
+    events = run_jobs(options(open_audio, fetch=fetch), 2, store=store)
     assert sorted(texts(events)) == [0, 1]
-    assert memory.opened == [(0, Path("fetched/0")), (1, Path("fetched/1"))]
+    assert store.opened == [(0, Path("fetched/0")), (1, Path("fetched/1"))]
     assert not held
 
 
@@ -181,10 +196,10 @@ def test_two_channels_are_two_speakers_of_one_recording() -> None:
         yield Recording({"left": 2, "right": 3}[channel], damage="cut off")
 
     backend = ScriptedBackend(lambda request: request.prompt)
-    intake = SourceOptions(open=open_audio, channels="split", track=1)
+    sources = options(open_audio, channels="split", track=1)
     [done] = [
         event
-        for event in run_jobs(intake, 1, task=Listing(), backend=backend)
+        for event in run_jobs(sources, 1, task_for_job=lambda job: Listing(), backend=backend)
         if isinstance(event, FileDone)
     ]
     assert opened == [("left", 1), ("right", 1)]
@@ -202,13 +217,13 @@ def test_one_channel_is_no_speaker() -> None:
         assert channel == "right"
         yield Recording(1)
 
-    events = run_jobs(SourceOptions(open=open_audio, channels="right"), 1, task=Listing())
+    events = run_jobs(options(open_audio, channels="right"), 1, task_for_job=lambda job: Listing())
     assert texts(events) == {0: "<say 0>"}
 
 
 def test_a_recording_may_have_a_task_of_its_own() -> None:
     tasks = [Listing("one"), Listing("two")]
-    events = run_jobs(recordings(1, 1), 2, task=lambda job: tasks[job.index])
+    events = run_jobs(recordings(1, 1), 2, task_for_job=lambda job: tasks[job.index])
     assert texts(events) == {0: "<one 0>", 1: "<two 0>"}
 
 
@@ -220,20 +235,25 @@ def test_stopping_finishes_the_running_batch_and_begins_nothing(window: int) -> 
         asked.append(request)
         return request.prompt
 
-    memory = FakeAnswerStore()
+    store = FakeAnswerStore()
     backend = ScriptedBackend(say, batch_size=window)
     stopped = False
     found: list[Event] = []
     stream = run_pipeline(
-        jobs(50), Listing(), backend, chunk_seconds=1, cut=cut, source_options=recordings(*[2] * 50),
-        answer_store=memory, should_stop=lambda: stopped,
-    )  # fmt: skip
+        jobs(50),
+        lambda job: Listing(),
+        backend,
+        chunk_seconds=1,
+        source_options=recordings(*[2] * 50),
+        answer_store=store,
+        should_stop=lambda: stopped,
+    )
     for event in stream:
         found.append(event)
         if isinstance(event, ChunkDone):
             stopped = True  # in the middle of a batch
     assert len(asked) == window
-    assert len(memory.answers) == window, "all of the batch is kept"
+    assert len(store.answers) == window, "all of the batch is kept"
     assert len(texts(found)) == window // 2
     assert not any(isinstance(event, FileFailed) for event in found)
 
@@ -261,7 +281,11 @@ def test_stopping_does_not_wait_for_a_recording_without_speech() -> None:
         yield from ()
 
     stream = run_pipeline(
-        jobs(2), Listing(), ScriptedBackend(str), chunk_seconds=1, cut=silence,
-        source_options=SourceOptions(open=open_audio), should_stop=lambda: stopped,
-    )  # fmt: skip
+        jobs(2),
+        lambda job: Listing(),
+        ScriptedBackend(str),
+        chunk_seconds=1,
+        source_options=SourceOptions([InProcessReader(open_audio, silence)]),
+        should_stop=lambda: stopped,
+    )
     assert [type(event).__name__ for event in stream] == ["FileStarted"]

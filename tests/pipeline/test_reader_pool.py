@@ -19,17 +19,13 @@ from phi4audio_cli.audio.reader import (
 )
 from phi4audio_cli.audio.subprocess_reader import SubprocessReader
 from phi4audio_cli.errors import AudioError
-from phi4audio_cli.pipeline import (
-    ScriptedBackend,
-    ShouldStop,
-    SourceOptions,
-    never_stop,
-    run_pipeline,
-)
+from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.reader_pool import (
     BUFFERED_ITEMS_PER_READER,
     BUFFERED_SECONDS_PER_READER,
 )
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     AudioInfo,
@@ -108,10 +104,10 @@ def run_jobs(
     backend = backend or ScriptedBackend(echo_prompt, batch_size=3)
     return run_pipeline(
         jobs,
-        Listing(),
+        lambda job: Listing(),
         backend,
         chunk_seconds=40,
-        source_options=SourceOptions(readers=readers),
+        source_options=SourceOptions(readers),
         should_stop=stop,
     )
 

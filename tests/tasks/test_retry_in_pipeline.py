@@ -1,4 +1,4 @@
-"""Repairs through the engine: the real samples, and the same result however answers come."""
+"""Retries in the pipeline: samples of the halves, and independence of the order of answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from phi4audio_cli.pipeline import ScriptedBackend, run_pipeline
+from phi4audio_cli.audio.reader import InProcessReader
+from phi4audio_cli.pipeline.backend import ScriptedBackend
+from phi4audio_cli.pipeline.pipeline import run_pipeline
+from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import FileDone, Generation, Job, Request, Transcript
 
@@ -23,7 +26,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 def scripted_answer(request: Request) -> str | Generation:
-    """Loop over whole chunks but the second, and hear the rest well."""
+    """Loop in all whole chunks except the second; answer well about the halves."""
     if request.attempt == "first" and request.chunk.index != 1:
         return Generation(request, "so " * 200, (1,), (0.0,), "length")
     return f"from {request.chunk.start} on"
@@ -31,7 +34,14 @@ def scripted_answer(request: Request) -> str | Generation:
 
 def transcribe(recording: Path, window: int | None) -> tuple[Transcript, list[Request]]:
     backend = ScriptedBackend(scripted_answer, batch_size=window)
-    events = run_pipeline([Job(0, recording)], Transcribe("English"), backend, chunk_seconds=10)
+    task = Transcribe("English")
+    events = run_pipeline(
+        [Job(0, recording)],
+        lambda job: task,
+        backend,
+        chunk_seconds=10,
+        source_options=SourceOptions([InProcessReader()]),
+    )
     [done] = [event for event in events if isinstance(event, FileDone)]
     return done.result, backend.requests
 

@@ -168,14 +168,17 @@ def run_job(recordings: Path, out: Path, log: Path, faults: FaultPlan) -> int:
 
 
 def _job(recordings: Path, out: Path, faults: FaultPlan) -> int:
-    from phi4audio_cli.cli import local_session
+    from phi4audio_cli.audio.reader import InProcessReader
+    from phi4audio_cli.cli import local_run
     from phi4audio_cli.cli.app import main
-    from phi4audio_cli.pipeline import ScriptedBackend
+    from phi4audio_cli.pipeline.backend import ScriptedBackend
+    from phi4audio_cli.session import Session
 
-    local_session.ReaderProcesses = _InProcessReaders  # type: ignore[attr-defined, assignment]
-    local_session.identify_model = lambda settings, display: "stand-in"
-    local_session.open_backend = lambda settings, display: ScriptedBackend(
-        _scripted_answer, batch_size=2
+    local_run.open_session = lambda settings, listener: Session(
+        settings=settings,
+        listener=listener,
+        backend=ScriptedBackend(_scripted_answer, batch_size=2),
+        readers=[InProcessReader()],
     )
     arguments = ["transcribe", str(recordings), "-o", str(out), "--no-vad", "--chunk-seconds", "1"]
     try:
@@ -187,19 +190,3 @@ def _job(recordings: Path, out: Path, faults: FaultPlan) -> int:
 
 def _scripted_answer(request: Any) -> str:
     return f"{len(request.chunk.samples)} samples from {request.chunk.start}"
-
-
-class _InProcessReaders:
-    """Reads in this process."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def get(self, count: int) -> list[Any]:
-        return [self._reader] * count
-
-    def __enter__(self) -> _InProcessReaders:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
