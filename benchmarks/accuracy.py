@@ -17,7 +17,7 @@ from pathlib import Path
 import jiwer
 
 from phi4audio_cli.checkpoint.hub import resolve_model
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Chunk, Generation, Request, RequestFailed
 from training.spoken_digits import digit_tasks
@@ -37,7 +37,7 @@ def build_requests(clips: list[DigitRecording]) -> list[Request]:
 
 
 def transcribe(
-    backend: LocalBackend, clips: list[DigitRecording], batch_size: int
+    backend: TorchBackend, clips: list[DigitRecording], batch_size: int
 ) -> list[Generation]:
     """Transcribe clips in batches; the answers come back in the clips' order."""
     backend.batch_size = batch_size
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=48, help="short clips of each kind")
     parser.add_argument("--full", type=int, default=12, help="clips of 40 s of each kind")
     options = parser.parse_args()
-    backend = open_local_backend(resolve_model(options.model, offline=True), device="cpu")
+    backend = open_torch_backend(resolve_model(options.model, offline=True), device="cpu")
     sizes = [int(size) for size in options.batch_sizes.split(",")]
     print(f"{'recordings':44}" + "".join(f"  batch {size:<4}" for size in sizes) + "  same tokens")
     started = time.perf_counter()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peak memory of answering, predicted (model/need.py) and real.
+"""Peak memory of answering, predicted (model/memory_estimate.py) and real.
 
     python scripts/bench_memory.py [--models demo mid full-1] [--rows 1 4 16] [--seconds 10 40]
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phi4audio_cli.model.local import LocalBackend
+    from phi4audio_cli.model.torch_backend import TorchBackend
 
 TOKENS = 32
 
@@ -91,14 +91,14 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from phi4audio_cli.model.need import Need
-    from phi4audio_cli.model.preparing import PREPARED
-    from phi4audio_cli.model.serving import most_waiting
+    from phi4audio_cli.model.batch_limit import max_waiting
+    from phi4audio_cli.model.inputs import PREFETCHED_REQUESTS
+    from phi4audio_cli.model.memory_estimate import BatchMemory
     from phi4audio_cli.types import WIDE_BAND, Chunk, Request
 
     [model], [rows], [seconds] = options.models, options.rows, options.seconds
     backend = open_backend(model, options.device, options.dtype, rows)
-    backend.writer.stop_tokens = frozenset()
+    backend.decoder.stop_tokens = frozenset()
     on_gpu = options.device.startswith("cuda")
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(round(seconds * WIDE_BAND)).astype(np.float32) / 10
@@ -111,7 +111,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
             options.tokens,
             align=options.words,
         )
-        for index in range(rows + most_waiting(rows) + PREPARED)  # as many as are there at once
+        for index in range(
+            rows + max_waiting(rows) + PREFETCHED_REQUESTS
+        )  # as many as are there at once
     ]
     held = sum(request.chunk.samples.nbytes for request in requests if request.chunk)
     before = reset_peak(on_gpu) - held
@@ -119,27 +121,27 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         pass
     peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM")
     itemsize = getattr(torch, options.dtype).itemsize
-    need = Need(backend.model.config, itemsize, on_gpu).peak(
+    need = BatchMemory(backend.network.config, itemsize, on_gpu).peak(
         rows, seconds, options.tokens, words=options.words
     )
     return {"before": before, "need": need, "peak": peak}
 
 
-def open_backend(model: str, device: str, dtype: str, rows: int) -> LocalBackend:
+def open_backend(model: str, device: str, dtype: str, rows: int) -> TorchBackend:
     """Load a checkpoint, or make a random network of full width."""
     from benchmarks.speed.__main__ import benchmark_checkpoint
     from phi4audio_cli.checkpoint.hub import resolve_model
-    from phi4audio_cli.model.inputs import InputBuilder
-    from phi4audio_cli.model.local import LocalBackend, open_local_backend
+    from phi4audio_cli.model.inputs import PromptBuilder
+    from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 
     if not model.startswith("full-"):
-        return open_local_backend(
+        return open_torch_backend(
             Path(benchmark_checkpoint(model)), device=device, dtype=dtype, batch_size=rows
         )
-    inputs = InputBuilder.from_folder(resolve_model("demo", offline=True))
-    return LocalBackend(
+    builder = PromptBuilder.from_folder(resolve_model("demo", offline=True))
+    return TorchBackend(
         full_width_network(int(model.removeprefix("full-")), device, dtype),
-        inputs,
+        builder,
         frozenset(),
         rows,
     )
@@ -149,7 +151,7 @@ def full_width_network(depth: int, device: str, dtype: str) -> Any:
     """Make a network of the published widths with few layers, all weights alike."""
     import torch
 
-    from phi4audio_cli.model.load import build, fill
+    from phi4audio_cli.model.loading import build, fill
     from phi4audio_cli.model.placement import Placement
     from tools.make_checkpoint.checkpoint_configs import native_config
     from tools.make_checkpoint.network_sizes import SIZES
@@ -157,14 +159,14 @@ def full_width_network(depth: int, device: str, dtype: str) -> Any:
     config = native_config(SIZES["full"])
     config["num_hidden_layers"] = depth
     config["audio_config"]["num_blocks"] = depth
-    model = build(config, "sdpa")
+    network = build(config)
     shapes = {
-        name: one.shape for name, one in model.state_dict().items() if name != "lm_head.weight"
+        name: one.shape for name, one in network.state_dict().items() if name != "lm_head.weight"
     }
     kind = getattr(torch, dtype)
     filled = ((name, torch.full(shape, 1e-3, dtype=kind)) for name, shape in shapes.items())
-    fill(model, filled, kind, Placement(torch.device(device), depth, depth))
-    return model
+    fill(network, filled, kind, Placement(torch.device(device), depth, depth))
+    return network
 
 
 def reset_peak(on_gpu: bool) -> int:

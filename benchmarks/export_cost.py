@@ -139,13 +139,13 @@ def measure_chunk(folder: Path, audio: Path) -> dict[str, Any]:
 
 def measure_load(folder: Path) -> dict[str, Any]:
     """Load a checkpoint of any layout with our own loader."""
-    from phi4audio_cli.model.local import open_local_backend
+    from phi4audio_cli.model.torch_backend import open_torch_backend
 
     drop_page_cache(folder)
     before = peak_memory()
     began = time.monotonic()
-    backend = open_local_backend(folder, device="cpu", dtype="bfloat16")
-    weights = sum(p.numel() * p.element_size() for p in backend.model.parameters())
+    backend = open_torch_backend(folder, device="cpu", dtype="bfloat16")
+    weights = sum(p.numel() * p.element_size() for p in backend.network.parameters())
     return {
         "seconds": round(time.monotonic() - began, 1),
         "weights_bytes": weights,

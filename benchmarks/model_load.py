@@ -28,13 +28,13 @@ def peak_bytes() -> int:
 
 def measure(folder: Path, dtype: str) -> dict[str, float]:
     """Load once in this process."""
-    from phi4audio_cli.model.local import open_local_backend
+    from phi4audio_cli.model.torch_backend import open_torch_backend
 
     before = peak_bytes()
     started = time.perf_counter()
-    backend = open_local_backend(folder, device="cpu", dtype=dtype)
+    backend = open_torch_backend(folder, device="cpu", dtype=dtype)
     seconds = time.perf_counter() - started
-    weights = list(backend.model.parameters())
+    weights = list(backend.network.parameters())
     return {
         "seconds": seconds,
         "imports_bytes": before,

@@ -24,9 +24,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from phi4audio_cli import storage
 from phi4audio_cli.background import prefetch
 from phi4audio_cli.jobs.resume import ResumeStore
+from phi4audio_cli.locations import Location, RemotePath
 from phi4audio_cli.pipeline.output_writer import OutputWriter, write_concurrently
-from phi4audio_cli.settings import load_settings
-from phi4audio_cli.storage import Location, RemotePath
+from phi4audio_cli.settings_loader import load_settings
 from phi4audio_cli.types import Event, FileDone, Job, Segment, Transcript
 
 FORMATS = ("txt", "json", "srt")

@@ -15,18 +15,20 @@ import argparse
 import difflib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.hub import resolve_model
-from phi4audio_cli.model import answering
-from phi4audio_cli.model.heads import BestHeads
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model import torch_backend
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.network.phi4 import Phi4Audio
 from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
 from phi4audio_cli.types import Chunk, Generation, RequestFailed, Word
 from training.spoken_digits import digit_tasks
@@ -62,7 +64,7 @@ def digits(fsdd: Path, kind: str, count: int) -> Iterator[Recording]:
         yield clip.samples, clip.rate, truth
 
 
-def transcribe_words(backend: LocalBackend, recording: Recording, align: AlignMode) -> list[Word]:
+def transcribe_words(backend: TorchBackend, recording: Recording, align: AlignMode) -> list[Word]:
     """Transcribe one recording with word times."""
     audio, rate, _ = recording
     task = Transcribe("English", align=align)
@@ -105,22 +107,27 @@ def percentiles(values: list[float]) -> str:
 
 
 def hide_heads(heads: set[tuple[int, int]]) -> None:
-    """Take heads from what the aligner sees."""
-    see = BestHeads.offer
-    layer_of: dict[int, int] = {}
+    """Hide heads from the aligner: their queries are zero, so that they attend to everything."""
+    rescore: Callable[..., None] = Phi4Audio.rescore
 
-    def offer(self: BestHeads, weights: object) -> None:
-        layer = layer_of[id(self)] = layer_of.get(id(self), -1) + 1
-        kept = [head for head in range(len(weights)) if (layer, head) not in heads]  # type: ignore[arg-type]
-        see(self, weights[kept])  # type: ignore[index]
+    def rescore_without(network: Phi4Audio, *given: Any) -> None:
+        *others, observe = given
 
-    BestHeads.offer = offer  # type: ignore[method-assign]
+        def observe_others(layer: int, queries: torch.Tensor) -> None:
+            hidden = [head for number, head in heads if number == layer]
+            queries = queries.clone()
+            queries[hidden] = 0
+            observe(layer, queries)
+
+        rescore(network, *others, observe_others)
+
+    setattr(Phi4Audio, "rescore", rescore_without)  # noqa: B010
 
 
-def alignment_share(backend: LocalBackend, recordings: list[Recording]) -> float:
+def alignment_share(backend: TorchBackend, recordings: list[Recording]) -> float:
     """Return the time of the extra pass as a share of all, VAD and features included."""
     spent = 0.0
-    run = answering.align  # type: ignore[attr-defined]
+    run = torch_backend.align_words  # type: ignore[attr-defined]
 
     def timed(*args: object, **kwargs: object) -> object:
         nonlocal spent
@@ -129,11 +136,11 @@ def alignment_share(backend: LocalBackend, recordings: list[Recording]) -> float
         spent += time.perf_counter() - begun
         return found
 
-    answering.align = timed  # type: ignore[attr-defined, assignment]
+    torch_backend.align_words = timed  # type: ignore[attr-defined, assignment]
     begun = time.perf_counter()
     for recording in recordings:
         transcribe_words(backend, recording, "attention")
-    answering.align = run  # type: ignore[attr-defined]
+    torch_backend.align_words = run  # type: ignore[attr-defined]
     return spent / (time.perf_counter() - begun)
 
 
@@ -145,7 +152,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="short recordings; full ones: half")
     parser.add_argument("--hide", default="", help="heads the aligner doesn't see, as 2:0,2:1")
     options = parser.parse_args()
-    backend = open_local_backend(resolve_model(options.model, offline=True), device="cpu")
+    backend = open_torch_backend(resolve_model(options.model, offline=True), device="cpu")
     if options.hide:
         pairs = (pair.split(":") for pair in options.hide.split(","))
         hide_heads({(int(layer), int(head)) for layer, head in pairs})

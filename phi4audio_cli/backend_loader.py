@@ -12,7 +12,7 @@ from phi4audio_cli.settings import Settings
 
 if TYPE_CHECKING:
     from phi4audio_cli.checkpoint.hub import Download
-    from phi4audio_cli.model.local import LocalBackend
+    from phi4audio_cli.model.torch_backend import TorchBackend
 
 
 class Listener:
@@ -48,7 +48,7 @@ def find_model(settings: Settings, listener: Listener | None = None) -> Path:
 
 def load_backend(
     settings: Settings, listener: Listener | None = None, folder: Path | None = None
-) -> LocalBackend:
+) -> TorchBackend:
     """Load the model; find it, and download it if needed, before.
 
     Args:
@@ -67,18 +67,17 @@ def load_backend(
     prefetch_weights(folder)
     # The import of torch takes seconds: it comes after the errors of a wrong model name.
     with _gc_paused():
-        from phi4audio_cli.model.local import open_local_backend
+        from phi4audio_cli.model.torch_backend import open_torch_backend
 
-        return open_local_backend(
+        return open_torch_backend(
             folder,
             adapter=settings.adapter,
             device=settings.device,
             dtype=settings.dtype,
-            attention=settings.attention,
             quantize=settings.quantize,
             batch_size=settings.batch_size,
-            on_note=listener.on_notice,
-            on_stage=listener.on_status,
+            on_notice=listener.on_notice,
+            on_status=listener.on_status,
         )
 
 

@@ -13,11 +13,11 @@ POLL_SECONDS = 0.1
 
 
 class PrefetchThread(threading.Thread, Generic[Item]):
-    """Pulls items into a bounded queue until they end or nobody wants them any more.
+    """Pulls items into a bounded queue until they end or the thread is closed.
 
     Args:
-        items: Taken in order, in this thread.
-        buffer_size: How many are taken in advance.
+        items: Pulled in order, in this thread.
+        buffer_size: Number of items pulled ahead of the consumer.
     """
 
     def __init__(self, items: Iterable[Item], buffer_size: int) -> None:
@@ -33,19 +33,19 @@ class PrefetchThread(threading.Thread, Generic[Item]):
             for item in self.items:
                 if not self._put((item,)):
                     return
-        except BaseException as error:  # handed to the consumer, who raises it
+        except BaseException as error:  # passed to the consumer, which raises it
             self.error = error
         self._put(None)
 
     def get(self, timeout: float | None = None) -> tuple[Item] | None:
-        """Take the next item, in a tuple of its own; None: there are no more.
+        """Take the next item, in a tuple of one; None after the last item.
 
         Args:
-            timeout: Seconds to wait for it; None: however long it takes.
+            timeout: Seconds to wait for it; None for no limit.
 
         Raises:
-            queue.Empty: It did not come in time.
-            BaseException: What `items` raised, after the items before it.
+            queue.Empty: No item came in time.
+            BaseException: The error raised by `items`, after the items before it.
         """
         entry = self.buffer.get(block=timeout != 0, timeout=timeout)
         if entry is None and self.error is not None:
@@ -53,7 +53,7 @@ class PrefetchThread(threading.Thread, Generic[Item]):
         return entry
 
     def close(self) -> None:
-        """Stop after the item that is being worked on."""
+        """Stop after the current item."""
         self.stopped.set()
 
     def _put(self, entry: tuple[Item] | None) -> bool:
@@ -67,10 +67,10 @@ class PrefetchThread(threading.Thread, Generic[Item]):
 
 
 def prefetch(items: Iterable[Item], buffer_size: int) -> Generator[Item, None, None]:
-    """Yield `items` in order, up to `buffer_size` of them taken in advance by a thread.
+    """Yield `items` in order, while a thread computes up to `buffer_size` of them in advance.
 
     An error raised by `items` is raised here, after the items before it. Closing the iterator
-    stops the thread after the item it is working on.
+    stops the thread after its current item.
     """
     thread = PrefetchThread(items, buffer_size)
     thread.start()

@@ -1,6 +1,7 @@
 """Every error a user can meet, with its exit code.
 
 Phi4AudioError                1   (a bug of ours when raised bare)
+├── NetworkError              1   the network's code fails on every recording
 ├── UsageError                2   options, settings, an input that isn't there
 ├── ModelError                3   model, checkpoint or device
 │   └── CheckpointError       3   a checkpoint's files or tensors
@@ -51,6 +52,10 @@ class Phi4AudioError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions pickle their args, which here is the joined message.
         return type(self), (self.what, self.where, self.remedy)
+
+
+class NetworkError(Phi4AudioError):
+    """The network's code fails, and no recording is the cause: a bug of ours, so the run ends."""
 
 
 class UsageError(Phi4AudioError):

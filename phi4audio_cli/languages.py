@@ -1,4 +1,4 @@
-"""The languages the model knows, and how to find one by any of its names."""
+"""The languages of the model, and their lookup by any of their names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from phi4audio_cli.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language of the model."""
+    """A language of the model."""
 
     name: str
-    """English name, as it stands in prompts."""
+    """English name, as used in prompts."""
     native: str
     code: str
     """ISO 639-1."""
     audio: bool = False
-    """Whether the model was trained to hear it, and not only to write it."""
+    """Whether the model was trained to understand it spoken, not only to write it."""
     aliases: tuple[str, ...] = ()
 
 
@@ -49,14 +49,14 @@ LANGUAGES: tuple[Language, ...] = (
     Language("Turkish", "Türkçe", "tr"),
     Language("Ukrainian", "українська", "uk"),
 )
-"""The languages the model writes (23), by English name."""
+"""All 23 languages of the model, by English name."""
 
 AUDIO_LANGUAGES: tuple[Language, ...] = tuple(each for each in LANGUAGES if each.audio)
-"""The languages the model hears (8)."""
+"""The 8 languages that the model understands spoken."""
 
 
 def _normalized_name(text: str) -> str:
-    """Fold case, and drop accents: `FRANÇAIS` and `francais` are one name."""
+    """Fold case and drop accents: `FRANÇAIS` and `francais` are the same name."""
     decomposed = unicodedata.normalize("NFKD", text.strip().casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 
@@ -74,11 +74,11 @@ def find_language(text: str, *, option: str = "--language") -> Language:
     """Find a language the model writes, by English name, native name or code (`fr`, `fr-CA`).
 
     Args:
-        text: What the user wrote; case and accents don't matter.
-        option: The option it was given with, for the message.
+        text: Name or code; case and accents do not matter.
+        option: Option that the name was given with, for the message.
 
     Raises:
-        UsageError: No such language; the message lists them, nearest first.
+        UsageError: The language is unknown; the message lists all, the nearest first.
     """
     found = _lookup(text)
     if found is None:
@@ -89,10 +89,10 @@ def find_language(text: str, *, option: str = "--language") -> Language:
 
 
 def find_audio_language(text: str, *, option: str = "--language") -> Language:
-    """Find a language the model hears; like `find_language`, among the eight.
+    """Find a language that the model understands spoken, as `find_language` does.
 
     Raises:
-        UsageError: No such language, or one that the model writes but was not trained to hear.
+        UsageError: The language is unknown, or the model only writes it.
     """
     found = _lookup(text)
     if found is None:

@@ -23,6 +23,7 @@ from phi4audio_cli.audio.subprocess_reader import ReaderProcesses, reader_count
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.backend_loader import Listener, find_model, load_backend
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.jobs.download import open_local_copy
 from phi4audio_cli.jobs.fingerprint import model_fingerprint
 from phi4audio_cli.jobs.task_builders import (
@@ -39,8 +40,9 @@ from phi4audio_cli.pipeline.output_writer import with_recording_name
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions, TaskForJob
 from phi4audio_cli.session_sources import Source, make_jobs
-from phi4audio_cli.settings import Settings, load_settings
-from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES, format_timestamp
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
+from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     Answer,

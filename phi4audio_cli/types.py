@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phi4audio_cli.storage import Location
+from phi4audio_cli.locations import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,24 @@ WIDE_BAND = 16_000
 
 NARROW_BAND = 8_000
 """Sample rate of telephone audio, which the model was trained to hear without resampling, Hz."""
+
+FEATURES_PER_SECOND = 100
+"""Log-mel feature frames of a second of audio: one every 10 ms."""
+
+FEATURES_PER_EMBEDDING = 8
+"""Feature frames that the encoder joins into one audio embedding of 80 ms."""
+
+EMBEDDINGS_PER_SECOND = FEATURES_PER_SECOND / FEATURES_PER_EMBEDDING
+"""Audio embeddings, each a position of the decoder, of a second of audio: 12.5."""
+
+EMBEDDING_SECONDS = FEATURES_PER_EMBEDDING / FEATURES_PER_SECOND
+"""Audio that one embedding covers: 80 ms."""
+
+ENCODER_WINDOW_SECONDS = 40.0
+"""Longest audio whose frames all attend to each other in the encoder; longer audio is folded."""
+
+ENCODER_WINDOW_EMBEDDINGS = round(ENCODER_WINDOW_SECONDS * EMBEDDINGS_PER_SECOND)
+"""Audio embeddings of one encoder window: 500."""
 
 TimestampSource = Literal["attention", "speech", "chunk"]
 """Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
@@ -128,6 +146,17 @@ class Chunk:
     def stop_seconds(self) -> float:
         """End in the recording, in seconds."""
         return self.stop / self.sample_rate
+
+    @property
+    def recording_seconds(self) -> float:
+        """Seconds of the recording that it stands for; two channels share each second."""
+        return self.seconds / 2 if self.speaker else self.seconds
+
+    def with_silence(self, num_samples: int) -> Chunk:
+        """Return the chunk with silent samples, which take no memory, in place of its audio."""
+        import numpy as np
+
+        return replace(self, samples=np.broadcast_to(np.float32(0), (num_samples,)))
 
 
 _next_request_id = itertools.count().__next__

@@ -40,8 +40,8 @@ def recordings() -> Path:
 
 
 @pytest.fixture(params=["faulty", "bucket"])
-def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """An empty file system: one that renames, or an object store."""
+def remote_filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """An empty remote file system: one that renames files, or an object store."""
     fsspec = pytest.importorskip("fsspec")
     from phi4audio_cli import storage
 

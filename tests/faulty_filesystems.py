@@ -8,13 +8,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class FaultyFileSystem(MemoryFileSystem):
-    """Behind `faulty://`. No object store: what is written grows in sight, and can be renamed.
+    """The file system of `faulty://`, which is no object store: files grow, and can be renamed.
 
     Attributes:
-        faults: What an operation (`pipe_file`, `mv`, `cat_file`, `ls`) raises; a put that fails
-            leaves half of its data behind.
+        faults: The error raised by an operation (`pipe_file`, `mv`, `cat_file`, `ls`); a failed put
+            leaves half of its data.
         log: The operations so far, with the last part of their path.
-        late: What listings say is there, where they lag behind.
+        late: Listings of folders that are not up to date.
     """
 
     protocol = "faulty"
@@ -38,7 +38,7 @@ class FaultyFileSystem(MemoryFileSystem):
 
     @classmethod
     def content(cls) -> dict[str, bytes]:
-        """What lies there, by path."""
+        """The content of all files, by path."""
         return {path: file.getvalue() for path, file in sorted(cls.store.items())}
 
     def _record_call(self, name: str, path: str) -> Exception | None:
@@ -70,7 +70,7 @@ class FaultyFileSystem(MemoryFileSystem):
 
 
 class FaultyObjectStore(FaultyFileSystem):
-    """Behind `bucket://`. An object store: a put that fails leaves nothing."""
+    """The file system of `bucket://`, an object store: a failed put leaves nothing."""
 
     protocol = "bucket"
     store: ClassVar[dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.checkpoint.hub import resolve_model
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import Transcribe
@@ -26,11 +26,11 @@ MAX_BYTES = 12_000_000
 
 
 @pytest.fixture(scope="module")
-def backend() -> LocalBackend:
-    return open_local_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
+def backend() -> TorchBackend:
+    return open_torch_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
 
 
-def transcribe(backend: LocalBackend, batch_size: int) -> dict[str, Transcript]:
+def transcribe(backend: TorchBackend, batch_size: int) -> dict[str, Transcript]:
     backend.batch_size = batch_size
     jobs = [Job(index, path) for index, path in enumerate(RECORDINGS)]
     reader = InProcessReader(chunker=partial(chunk_speech, detector=SileroDetector()))
@@ -46,7 +46,7 @@ def transcribe(backend: LocalBackend, batch_size: int) -> dict[str, Transcript]:
 
 
 @pytest.fixture(scope="module")
-def transcripts(backend: LocalBackend) -> dict[str, Transcript]:
+def transcripts(backend: TorchBackend) -> dict[str, Transcript]:
     return transcribe(backend, batch_size=8)
 
 
@@ -75,7 +75,7 @@ def test_digits_are_transcribed(transcripts: dict[str, Transcript]):
 
 
 def test_batch_size_does_not_change_transcripts(
-    backend: LocalBackend, transcripts: dict[str, Transcript]
+    backend: TorchBackend, transcripts: dict[str, Transcript]
 ):
     assert transcribe(backend, batch_size=1) == transcripts
 

@@ -96,7 +96,7 @@ def test_an_installed_command_runs_from_another_folder(installed: Path, tmp_path
 
 def test_an_installed_command_finds_its_presets(installed: Path, tmp_path: Path) -> None:
     program = (
-        "from phi4audio_cli.settings import load_settings, preset_folder, preset_names;"
+        "from phi4audio_cli.settings_loader import load_settings, preset_folder, preset_names;"
         "print(preset_folder(), load_settings({}, config='cpu', environ={}).device,"
         " *preset_names())"
     )

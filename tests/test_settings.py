@@ -1,209 +1,63 @@
-"""Settings come from four places in one order, and a wrong one is named with its remedy."""
+"""Each setting declares its option once, and its values are normalized and checked."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from phi4audio_cli.errors import UsageError
-from phi4audio_cli.settings import (
-    Settings,
-    find_config,
-    load_settings,
-    preset_folder,
-    preset_names,
-)
-
-
-def write(path: Path, text: str) -> str:
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def error_message(flags: dict, **more) -> str:
-    with pytest.raises(UsageError) as caught:
-        load_settings(flags, **{"environ": {}} | more)
-    return str(caught.value)
-
-
-def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
-    config = write(tmp_path / "my.toml", 'batch_size = 2\ndtype = "float16"\ndevice = "cuda"')
-    environ = {"PHI4AUDIO_BATCH_SIZE": "3", "PHI4AUDIO_DTYPE": "float32", "HOME": "/nowhere"}
-    settings = load_settings({"batch_size": 4, "dtype": None}, config=config, environ=environ)
-    assert settings.batch_size == 4
-    assert settings.dtype == "float32"
-    assert settings.device == "cuda"
-    assert settings.attention == "auto"
-
-
-def test_config_flag_overrides_config_variable(tmp_path: Path) -> None:
-    mine = write(tmp_path / "mine.toml", "batch_size = 5")
-    environ = {"PHI4AUDIO_CONFIG": mine}
-    assert load_settings({}, environ=environ).batch_size == 5
-    assert load_settings({}, config="cpu", environ=environ).device == "cpu"
-
-
-def test_every_key_has_an_environment_variable() -> None:
-    environ = {
-        "PHI4AUDIO_MODEL": "demo",
-        "PHI4AUDIO_ADAPTER": "lora",
-        "PHI4AUDIO_LANGUAGE": "deutsch",
-        "PHI4AUDIO_FORMATS": "srt, TXT,srt",
-        "PHI4AUDIO_OUTPUT_DIR": "~/out",
-        "PHI4AUDIO_OUTPUT_TEMPLATE": "{stem}.{format}",
-        "PHI4AUDIO_CHANNEL": "split",
-        "PHI4AUDIO_TRACK": "1",
-        "PHI4AUDIO_MAX_UNCOVERED": "2.5",
-        "PHI4AUDIO_BATCH_SIZE": "1",
-        "PHI4AUDIO_READERS": "3",
-        "PHI4AUDIO_CHUNK_SECONDS": "12.5",
-        "PHI4AUDIO_VAD": "false",
-        "PHI4AUDIO_ALIGN": "speech",
-        "PHI4AUDIO_MAX_LINE_WIDTH": "32",
-        "PHI4AUDIO_MAX_LINES": "1",
-        "PHI4AUDIO_MAX_CUE_SECONDS": "5",
-        "PHI4AUDIO_HIGHLIGHT_WORDS": "true",
-        "PHI4AUDIO_DEVICE": "cuda:1",
-        "PHI4AUDIO_DTYPE": "bfloat16",
-        "PHI4AUDIO_ATTENTION": "eager",
-        "PHI4AUDIO_QUANTIZE": "int8",
-        "PHI4AUDIO_OFFLINE": "true",
-        "PHI4AUDIO_PROMPTS": '{"paragraph": "What is it about?"}',
-    }
-    expected = {
-        "model": "demo",
-        "adapter": Path("lora"),
-        "language": "German",
-        "formats": ("srt", "txt"),
-        "output_dir": Path.home() / "out",
-        "output_template": "{stem}.{format}",
-        "channel": "split",
-        "track": 1,
-        "max_uncovered": 2.5,
-        "batch_size": 1,
-        "readers": 3,
-        "chunk_seconds": 12.5,
-        "vad": False,
-        "align": "speech",
-        "max_line_width": 32,
-        "max_lines": 1,
-        "max_cue_seconds": 5.0,
-        "highlight_words": True,
-        "device": "cuda:1",
-        "dtype": "bfloat16",
-        "attention": "eager",
-        "quantize": "int8",
-        "offline": True,
-        "prompts": {"paragraph": "What is it about?"},
-    }
-    assert load_settings({}, environ=environ).model_dump() == expected
-    assert set(expected) == set(Settings.model_fields)
-
-
-def test_an_empty_variable_is_not_set() -> None:
-    assert load_settings({}, environ={"PHI4AUDIO_LANGUAGE": ""}).language is None
-
-
-def test_formats_add_up_over_repeated_flags() -> None:
-    assert load_settings({"formats": ["txt,json", "txt"]}, environ={}).formats == ("txt", "json")
-
-
-def test_an_unknown_key_is_named_with_the_nearest_and_its_file(tmp_path: Path) -> None:
-    config = write(tmp_path / "my.toml", "batchsize = 2")
-    message = error_message({}, config=config)
-    assert f"{config}: batchsize" in message
-    assert "unknown setting" in message
-    assert "did you mean batch_size?" in message
-
-
-def test_an_unknown_variable_is_named() -> None:
-    message = error_message({}, environ={"PHI4AUDIO_MODLE": "demo"})
-    assert "PHI4AUDIO_MODLE" in message
-    assert "did you mean model?" in message
+from phi4audio_cli.settings import Settings, environment_variable, option_name, setting_option
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "allowed"),
+    ("key", "name"),
     [
-        ("batch_size", 0, "auto, or a number from 1 to 1024"),
-        ("batch_size", "many", "auto, or a number from 1 to 1024"),
-        ("batch_size", 1025, "auto, or a number from 1 to 1024"),
-        ("readers", 0, "auto, or a number from 1 to 64"),
-        ("readers", "many", "auto, or a number from 1 to 64"),
-        ("readers", 65, "auto, or a number from 1 to 64"),
-        ("chunk_seconds", 0.5, "greater than or equal to 1"),
-        ("chunk_seconds", 41, "less than or equal to 40"),
-        ("chunk_seconds", float("nan"), "finite number"),
-        ("channel", "middle", "'right' or 'split'"),
-        ("track", -1, "greater than or equal to 0"),
-        ("max_uncovered", 101, "less than or equal to 100"),
-        ("device", "gpu", "auto, cpu, mps, cuda"),
-        ("device", "cuda:x", "as cuda:1"),
-        ("dtype", "int4", "'bfloat16', 'float16' or 'float32'"),
-        ("attention", "fast", "'sdpa' or 'eager'"),
-        ("formats", 3, "names with commas between"),
-        ("formats", ",", "at least 1 item"),
-        ("language", "Klingon", "it knows Chinese, English"),
-        ("model", "", "at least 1 character"),
-        ("offline", "perhaps", "valid boolean"),
+        ("formats", "--format"),
+        ("batch_size", "--batch-size"),
+        ("vad", "--vad"),
+        ("prompts", "--prompts"),
+        ("no_setting", "--no-setting"),
     ],
 )
-def test_an_invalid_value_is_reported_with_key_value_and_allowed_values(
-    key, value, allowed
-) -> None:
-    message = error_message({key: value})
-    assert ("--format" if key == "formats" else f"--{key.replace('_', '-')}") in message
-    assert repr(value) in message
-    assert allowed in message
-    assert "\n" not in message
+def test_option_name_is_the_first_flag(key: str, name: str) -> None:
+    assert option_name(key) == name
 
 
-def test_a_bad_value_is_traced_to_its_source(tmp_path: Path) -> None:
-    config = write(tmp_path / "{my} config.toml", "batch_size = 0")
-    assert error_message({}, config=config).startswith(f"{config}: batch_size: 0 can't be used")
-    environ = {"PHI4AUDIO_BATCH_SIZE": "-1"}
-    assert error_message({}, environ=environ).startswith("PHI4AUDIO_BATCH_SIZE: '-1' can't be used")
-    assert error_message({"batch_size": 0}, config=config, environ=environ).startswith(
-        "--batch-size: 0"
+def test_environment_variable_has_the_name_of_the_key() -> None:
+    assert environment_variable("max_lines") == "PHI4AUDIO_MAX_LINES"
+
+
+def test_no_two_settings_share_a_flag() -> None:
+    options = [setting_option(key).flags for key in Settings.model_fields]
+    flags = [flag for each in options for declared in each for flag in declared.split("/")]
+    assert len(flags) == len(set(flags))
+
+
+def test_options_with_a_value_have_a_metavar_and_switches_have_none() -> None:
+    for key, field in Settings.model_fields.items():
+        option = setting_option(key)
+        takes_value = bool(option.flags) and field.annotation is not bool
+        assert bool(option.metavar) == takes_value, key
+
+
+def test_values_are_normalized() -> None:
+    settings = Settings(
+        adapter="~/lora", language="deutsch", formats="srt, TXT,srt", batch_size="4"
     )
+    assert settings.adapter == Path.home() / "lora"
+    assert settings.language == "German"
+    assert settings.formats == ("srt", "txt")
+    assert settings.batch_size == 4
 
 
-def test_a_file_that_is_no_toml_or_missing_or_a_folder(tmp_path: Path) -> None:
-    assert "is not TOML" in error_message({}, config=write(tmp_path / "a.toml", "batch_size 2"))
-    (tmp_path / "latin.toml").write_bytes(b'model = "\xe9"')
-    assert "is not TOML" in error_message({}, config=str(tmp_path / "latin.toml"))
-    assert "it is a folder" in error_message({}, config=str(tmp_path))
-    message = error_message({}, config="gpu-24g")
-    assert "did you mean gpu-24gb?" in message
-    assert "cpu, default, gpu-24gb, gpu-80gb, gpu-8gb" in message
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError):
+        settings.model = "demo"
 
 
-def test_a_preset_takes_precedence_over_a_file_of_the_same_name(
-    tmp_path: Path, monkeypatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "cpu", "batch_size = 7")
-    assert find_config("cpu") == preset_folder() / "cpu.toml"
-    assert load_settings({}, config="./cpu", environ={}).batch_size == 7
-
-
-def test_the_default_preset_lists_the_defaults() -> None:
-    assert load_settings({}, config="default", environ={}) == Settings()
-
-
-@pytest.mark.parametrize("name", ["default", "cpu", "gpu-8gb", "gpu-24gb", "gpu-80gb"])
-def test_presets_load_and_comment_every_key(name: str) -> None:
-    assert name in preset_names()
-    load_settings({}, config=name, environ={})
-    text = (preset_folder() / f"{name}.toml").read_text(encoding="utf-8")
-    lines = text.splitlines()
-    for key in Settings.model_fields:
-        at = next(i for i, line in enumerate(lines) if re.match(rf"(# )?{key} = ", line))
-        assert lines[at - 1].startswith("# "), f"{key} has no comment in {name}"
-    # A line that is commented out must be right when its mark is taken away.
-    uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
-    assert set(tomllib.loads(uncommented)) == set(Settings.model_fields)
-    Settings(**tomllib.loads(uncommented))
+def test_cue_style_takes_the_subtitle_settings() -> None:
+    style = Settings(max_line_width=30, max_lines=3, max_cue_seconds=4).cue_style
+    assert (style.max_line_width, style.max_lines, style.max_cue_seconds) == (30, 3, 4.0)
+    assert not style.highlight_words

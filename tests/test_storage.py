@@ -1,93 +1,239 @@
-"""Paths and URLs of outputs: no URL is taken for a path, and no name means more than it says."""
+"""Storage: atomic writes, reads and checks of local and remote files."""
 
 from __future__ import annotations
 
+import errno
 import os
-import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from phi4audio_cli.errors import UsageError
-from phi4audio_cli.settings import Settings, load_settings
-from phi4audio_cli.storage import RemotePath, parse_file_location, parse_folder_location
+from phi4audio_cli import storage
+from phi4audio_cli.errors import ExitCode, OutputError, UsageError
+from phi4audio_cli.locations import RemotePath
+from phi4audio_cli.storage import (
+    check_location,
+    list_remote_names,
+    nearest_existing,
+    read_bytes,
+    remove_temporary_files,
+    temporary_name,
+    write_all,
+    write_atomic,
+)
+
+
+@pytest.fixture
+def folder(remote_filesystem) -> RemotePath:
+    return RemotePath(f"{remote_filesystem.protocol}://calls/out")
+
+
+def file_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Local writes.
+
+
+def test_a_local_file_is_written_with_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "o" / "deep" / "talk.txt"
+    for data in (b"old", b"new"):
+        write_atomic(path, data)
+    assert path.read_bytes() == b"new"
+    assert file_names(path.parent) == ["talk.txt"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def fail(number: int) -> Callable[..., NoReturn]:
+    def raise_error(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return raise_error
+
+
+@pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.open"])
+def test_a_failed_local_write_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    path = tmp_path / "talk.txt"
+    path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(function, fail(errno.ENOSPC))
+        with pytest.raises(OutputError, match="No space") as caught:
+            write_all({path: b"new", tmp_path / "talk.json": b"{}"})
+    assert caught.value.exit_code == ExitCode.OUTPUT
+    assert caught.value.where == str(path)
+    assert file_names(tmp_path) == ["talk.txt"]
+    assert path.read_bytes() == b"old"
+
+
+def test_only_temporary_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "talk.txt"
+    script = (
+        "import os, sys, pathlib; from phi4audio_cli import storage; "
+        "os.fsync = lambda number: os._exit(9); "
+        "storage.write_atomic(pathlib.Path(sys.argv[1]), b'x')"
+    )
+    killed = [sys.executable, "-c", script, str(path)]
+    assert subprocess.run(killed, check=False).returncode == 9
+    others = [".phi4audio-notes.tmp", "talk.tmp", ".phi4audio-0123456789abcdef.tmp.txt"]
+    for name in others:
+        (tmp_path / name).write_text("a user's file")
+    assert len(file_names(tmp_path)) == 4
+    removed = remove_temporary_files([tmp_path, tmp_path / "missing"])
+    assert [each.parent for each in removed] == [tmp_path]
+    assert file_names(tmp_path) == sorted(others)
+
+
+def test_temporary_names_differ_and_are_recognized(tmp_path: Path) -> None:
+    names = {temporary_name() for _ in range(20)}
+    for name in names:
+        (tmp_path / name).touch()
+    assert {each.name for each in remove_temporary_files([tmp_path])} == names
+    assert len(names) == 20
+
+
+def test_the_nearest_existing_parent_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert nearest_existing(tmp_path / "a" / "b") == tmp_path.resolve()
+    assert nearest_existing(tmp_path / "file" / "b") == (tmp_path / "file").resolve()
+    assert nearest_existing(tmp_path) == tmp_path.resolve()
+
+
+# Remote writes.
+
+
+def test_remote_files_are_written_and_replaced(folder, remote_filesystem) -> None:
+    for data in (b"old", b"new"):
+        write_all({folder / "deep" / "talk.txt": data, folder / "deep" / "talk.json": data})
+    names = list(remote_filesystem.content())
+    assert names == ["/calls/out/deep/talk.json", "/calls/out/deep/talk.txt"]
+    assert read_bytes(folder / "deep" / "talk.txt") == b"new"
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+@pytest.mark.parametrize("operation", ["pipe_file", "mv"])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), RuntimeError("throttled")])
+def test_a_failed_remote_write_keeps_the_old_file(
+    folder, remote_filesystem, operation, error, old
+) -> None:
+    if operation == "mv" and remote_filesystem.protocol == "bucket":
+        pytest.skip("an object store renames nothing")
+    if old is not None:
+        remote_filesystem().pipe_file("/calls/out/talk.txt", old)
+    before = remote_filesystem.content()
+    remote_filesystem.faults[operation] = error
+    with pytest.raises(OutputError, match=r"broken|RuntimeError: throttled") as caught:
+        write_all({folder / "talk.txt": b"new"})
+    assert caught.value.where == str(folder / "talk.txt")
+    assert caught.value.exit_code == ExitCode.OUTPUT
+    assert remote_filesystem.content() == before
+
+
+def test_only_a_put_or_a_rename_touches_the_final_name(folder, remote_filesystem) -> None:
+    write_atomic(folder / "talk.txt", b"text")
+    operations = [name for name, path in remote_filesystem.log if path == "talk.txt"]
+    assert operations == (["pipe_file"] if remote_filesystem.protocol == "bucket" else ["mv"])
+
+
+def test_names_with_pattern_characters_survive_a_file_system_without_rename(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = pytest.importorskip("fsspec.implementations.memory")
+    monkeypatch.setattr(storage, "ATOMIC_PUT_SCHEMES", frozenset())
+    monkeypatch.setattr(memory.MemoryFileSystem, "store", {})
+    folder = RemotePath("memory://calls[1]")
+    names = {"talk[2].txt", "what? #1.txt", "100%25.txt", "*.txt"}
+    for name in names:
+        write_atomic(folder / name, name.encode())
+        assert read_bytes(folder / name) == name.encode()
+    assert list_remote_names(folder) == names
+
+
+def test_an_object_store_gets_several_files_at_the_same_time(
+    folder, remote_filesystem, monkeypatch
+) -> None:
+    if remote_filesystem.protocol != "bucket":
+        pytest.skip("other file systems have a single connection")
+    meeting = threading.Barrier(3, timeout=20)
+    put = remote_filesystem.pipe_file
+
+    def wait_and_put(self, *arguments) -> None:
+        meeting.wait()
+        put(self, *arguments)
+
+    monkeypatch.setattr(remote_filesystem, "pipe_file", wait_and_put)
+    write_all({folder / name: b"" for name in ("a", "b", "c")})
+    assert len(remote_filesystem.content()) == 3
+
+
+def test_a_missing_remote_folder_is_empty(folder) -> None:
+    assert list_remote_names(folder) == set()
+    with pytest.raises(FileNotFoundError):
+        read_bytes(folder / "missing")
+
+
+def test_remote_temporary_files_are_not_removed(folder, remote_filesystem) -> None:
+    remote_filesystem().pipe_file("/calls/out/.phi4audio-0123456789abcdef.tmp", b"another job's")
+    assert remove_temporary_files([folder]) == []
+    assert len(remote_filesystem.content()) == 1
+
+
+# Checks.
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("url", "message"),
     [
-        ("out", Path("out")),
-        ("~/out", Path.home() / "out"),
-        ("c:/out", Path("c:/out")),
-        ("./s3:/out", Path("s3:/out")),
-        ("file:///srv/out", Path("/srv/out")),
-        ("s3://bucket/out/", RemotePath("s3://bucket/out")),
-        ("GS://bucket", RemotePath("GS://bucket")),
+        ("https://example.org/out", "https:// is read-only"),
+        ("nonsense://x/out", "unknown URL scheme nonsense:// (give a folder, or an s3 or gs URL)"),
     ],
 )
-def test_a_path_is_a_path_and_a_url_a_url(text: str, meant: object) -> None:
-    assert parse_folder_location(text) == meant
-    assert Settings(output_dir=text).output_dir == meant
+def test_an_unwritable_scheme_is_rejected(url: str, message: str) -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(UsageError) as caught:
+        check_location(RemotePath(url))
+    assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("half", ["s3:/bucket/out", Path("s3://bucket/out"), "memory:/x", "gs:/b"])
-def test_an_incomplete_url_is_rejected(half: str | Path) -> None:
-    with pytest.raises(UsageError, match="half a URL") as caught:
-        parse_folder_location(half)
-    scheme, _, rest = str(half).partition(":")
-    assert f"write {scheme}://{rest.lstrip('/')}" in str(caught.value)
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+
+    def missing(scheme: str) -> None:
+        raise ImportError("s3fs")
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
+    with pytest.raises(UsageError, match=r"s3:// needs more .*pip install 'phi4audio\[remote\]'"):
+        check_location(RemotePath("s3://calls/out"))
 
 
-@pytest.mark.parametrize("text", ["s3://", "memory:///"])
-def test_a_url_names_a_place(text: str) -> None:
-    with pytest.raises(UsageError, match="names no place"):
-        parse_folder_location(text)
+def test_a_url_is_rejected_offline_and_a_folder_is_not(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be reached with --offline"):
+        check_location(RemotePath("s3://calls/out"), offline=True)
+    check_location(tmp_path, offline=True)
+    check_location(None, offline=True)
 
 
-def test_settings_say_where_a_bad_url_stands() -> None:
-    with pytest.raises(UsageError, match="--output-dir: 's3:/bucket' can't be used"):
-        load_settings({"output_dir": "s3:/bucket"}, environ={})
-    with pytest.raises(UsageError, match="PHI4AUDIO_OUTPUT_DIR"):
-        load_settings({}, environ={"PHI4AUDIO_OUTPUT_DIR": "s3://"})
-
-
-def test_names_are_made_as_of_a_path() -> None:
-    folder = parse_folder_location("s3://bucket/out")
-    place = folder / "mon/x" / "talk.fr.srt"
-    assert str(place) == "s3://bucket/out/mon/x/talk.fr.srt"
-    assert (place.name, place.suffix) == ("talk.fr.srt", ".srt")
-    assert str(place.parent) == "s3://bucket/out/mon/x"
-    assert str(place.with_suffix(".txt")) == "s3://bucket/out/mon/x/talk.fr.txt"
-    assert folder / "." == folder
-    assert len({place, folder / "mon/x/talk.fr.srt"}) == 1
-
-
-def test_a_name_that_is_not_utf_8_becomes_a_key() -> None:
-    place = RemotePath("s3://bucket") / os.fsdecode(b"caf\xe9.txt")
-    assert place.name == "caf\\udce9.txt"
-    str(place).encode()
-
-
-def test_secrets_are_not_shown() -> None:
-    place = RemotePath("sftp://me:secret@host/out") / "a.txt"
-    assert str(place) == "sftp://host/out/a.txt"
-    assert "secret" not in repr(place)
-    assert "secret" not in repr(Settings(output_dir="sftp://me:secret@host/out"))
-
-
-def test_a_container_of_azure_is_no_secret() -> None:
-    place = RemotePath("abfss://talks@account.dfs.core.windows.net/out") / "a.txt"
-    assert str(place) == "abfss://talks@account.dfs.core.windows.net/out/a.txt"
-
-
-def test_a_location_survives_pickling() -> None:
-    place = RemotePath("sftp://me:secret@host/out") / "a.txt"
-    assert pickle.loads(pickle.dumps(place)) == place
-
-
-def test_a_file_is_named_by_a_url_too() -> None:
-    place = parse_file_location("s3://bucket/out/report.json")
-    assert place == RemotePath("s3://bucket/out") / "report.json"
-    assert parse_file_location("report.json") == Path("report.json")
-    with pytest.raises(UsageError, match="names no file"):
-        parse_file_location("s3://bucket")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError("The specified bucket does not exist"), "bucket does not exist"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "Permission denied"),
+        (RuntimeError("Unable to locate credentials"), "Unable to locate credentials"),
+    ],
+)
+def test_an_unwritable_remote_folder_is_reported_with_the_reason(
+    folder, remote_filesystem, error: Exception, message: str
+) -> None:
+    remote_filesystem.faults["pipe_file"] = error
+    with pytest.raises(OutputError, match=message) as caught:
+        storage.check_writable(folder)
+    assert caught.value.where == str(folder)
+    assert "credentials" in str(caught.value.remedy)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import silero_vad
 import torch
+from transformers import Phi4MultimodalFeatureExtractor
 
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import Probabilities, SileroDetector
-from phi4audio_cli.model.features import load_extractor, log_mel
+from phi4audio_cli.model.features import FeatureConfig, FeatureExtractor
 from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
 from .looped_recordings import looped_speech
@@ -70,8 +71,9 @@ def build_stages(files: Mapping[str, Path], seconds: float) -> dict[str, Stage]:
     heard, detector, extractor = (
         PrecomputedDetector(blocks),
         SileroDetector(),
-        load_extractor(Path()),
+        Phi4MultimodalFeatureExtractor(),
     )
+    features = FeatureExtractor(FeatureConfig(), torch.device("cpu"))
     theirs: Any = silero_vad.load_silero_vad()
 
     def package_vad() -> None:
@@ -90,8 +92,8 @@ def build_stages(files: Mapping[str, Path], seconds: float) -> dict[str, Stage]:
         "cut at pauses": lambda: list(chunk_speech(blocks, WIDE_BAND, MAX_CHUNK_SECONDS, heard)),
         "cut by energy": lambda: list(chunk_at_silence(blocks, WIDE_BAND, MAX_CHUNK_SECONDS)),
         "features 16k, transformers' own": library_features,
-        "features 16k": lambda: [log_mel(chunk, WIDE_BAND, extractor) for chunk in chunks],
-        "features 8k": lambda: log_mel(half, NARROW_BAND, extractor),
+        "features 16k": lambda: [features(chunk, WIDE_BAND) for chunk in chunks],
+        "features 8k": lambda: features(half, NARROW_BAND),
     }
     return {
         "VAD 16k, silero-vad's own": Stage(SLOW_STAGE_SHARE * seconds, package_vad),

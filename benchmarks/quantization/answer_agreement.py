@@ -11,7 +11,7 @@ import jiwer
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.doctor.audio_checks import bundled_reference, bundled_sample
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import WIDE_BAND, Chunk, Generation, Request, Samples
 from training.spoken_digits import digit_tasks
@@ -43,7 +43,7 @@ def print_agreement(options: argparse.Namespace) -> None:
     print("| --- |" + " --- |" * 5)
     folder, place = Path(options.model), {"device": options.device, "dtype": options.dtype}
     backends = {
-        kind: open_local_backend(folder, **place, quantize=kind) for kind in options.variants
+        kind: open_torch_backend(folder, **place, quantize=kind) for kind in options.variants
     }
     for name, clips in sets.items():
         base: list[tuple[int, ...]] = []
@@ -73,7 +73,7 @@ def _digits(folder: Path, rate: int, count: int) -> Iterator[Clip]:
         yield Clip(spoken.samples, rate, digit_tasks.digit_words(spoken.digits, "English"))
 
 
-def _transcribe(backend: LocalBackend, clips: Sequence[Clip], batch: int) -> list[Generation]:
+def _transcribe(backend: TorchBackend, clips: Sequence[Clip], batch: int) -> list[Generation]:
     """Answer chunk by chunk; the answers come back in the order of the audio."""
     backend.batch_size = batch
     answers = []

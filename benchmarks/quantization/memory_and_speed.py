@@ -16,8 +16,8 @@ import torch
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.doctor.audio_checks import bundled_sample
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.quantize import weight_bytes
+from phi4audio_cli.model.quantization import weight_bytes
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Generation, Request
 
@@ -34,7 +34,7 @@ TOKENS_PER_SECOND = 3
 
 def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     """Load a checkpoint and answer; what is asked is the same for every variant."""
-    backend = open_local_backend(
+    backend = open_torch_backend(
         Path(options.model),
         device=options.device,
         dtype=options.dtype,
@@ -49,7 +49,7 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     # The first begins with a pause.
     short = _requests((options.batch + 1) * SHORT_SECONDS, SHORT_SECONDS)[1 : options.batch + 1]
     return {
-        "weights": weight_bytes(backend.model),
+        "weights": weight_bytes(backend.network),
         "alone": _tokens_per_second(backend, short[:1], options.tokens, clock),
         "together": _tokens_per_second(backend, short, options.tokens, clock),
         "rtfx": _rtfx(backend, requests, clock),
@@ -70,7 +70,7 @@ def _requests(seconds: float, longest: float) -> list[Request]:
 
 
 def _tokens_per_second(
-    backend: LocalBackend, asked: Sequence[Request], most: int, clock: Clock
+    backend: TorchBackend, asked: Sequence[Request], most: int, clock: Clock
 ) -> float:
     """Write answers of a fixed length, less the time for answers of one token: what comes before.
 
@@ -86,14 +86,14 @@ def _tokens_per_second(
     return (written[most] - written[1]) / max(spent[most] - spent[1], 1e-9)
 
 
-def _rtfx(backend: LocalBackend, requests: Sequence[Request], clock: Clock) -> float:
+def _rtfx(backend: TorchBackend, requests: Sequence[Request], clock: Clock) -> float:
     began = clock()
     _count_answered_tokens(backend, requests)
     seconds = clock() - began
     return sum(one.chunk.seconds for one in requests if one.chunk) / seconds
 
 
-def _count_answered_tokens(backend: LocalBackend, requests: Sequence[Request]) -> int:
+def _count_answered_tokens(backend: TorchBackend, requests: Sequence[Request]) -> int:
     """Answer all; return how many tokens were written."""
     count = 0
     for answer in backend.generate([*requests, None]):

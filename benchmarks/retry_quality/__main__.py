@@ -39,9 +39,9 @@ def print_spoken_table(model: str, fsdd: Path, split: str, count: int, batch_siz
     """Prints what repairs do to spoken digits."""
     from benchmarks.retry_quality import spoken_digits
     from phi4audio_cli.checkpoint.hub import resolve_model
-    from phi4audio_cli.model.local import open_local_backend
+    from phi4audio_cli.model.torch_backend import open_torch_backend
 
-    backend = open_local_backend(
+    backend = open_torch_backend(
         resolve_model(model, offline=True), device="cpu", batch_size=batch_size
     )
     sets = {

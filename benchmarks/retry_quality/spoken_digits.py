@@ -9,8 +9,8 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from phi4audio_cli.model.local import LocalBackend
-from phi4audio_cli.tasks.quality import suspected_defects
+from phi4audio_cli.model.torch_backend import TorchBackend
+from phi4audio_cli.tasks.quality import assess
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
 from training.spoken_digits import digit_tasks
@@ -83,7 +83,7 @@ def _repeated(
     return DigitRecording(samples + 0.003 * noise, PHONE_RATE, [digit] * times, spans)
 
 
-def measure(backend: LocalBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
+def measure(backend: TorchBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
     """Transcribes each clip as one chunk, and repairs what is doubtful."""
     task = Transcribe("English", align="none")
     answers = answer_with_retries(
@@ -95,7 +95,7 @@ def measure(backend: LocalBackend, clips: Sequence[DigitRecording]) -> RetryFigu
     after = [result.text for result in results]
     errors = [jiwer.wer(*pair) for pair in zip(said, before, strict=True)]
     errors_after = [jiwer.wer(*pair) for pair in zip(said, after, strict=True)]
-    suspected = [bool(suspected_defects(each[0], "English")) for each in answers]
+    suspected = [bool(assess(each[0], "English").suspected) for each in answers]
     repaired = [_is_repaired(result) for result in results]
     flagged = [any(segment.flags for segment in result.segments) for result in results]
     rows = list(zip(errors, errors_after, suspected, repaired, flagged, strict=True))
@@ -116,7 +116,7 @@ def _is_repaired(result: Transcript) -> bool:
     return any(segment.tried and segment.tried[-1] != "first" for segment in result.segments)
 
 
-def _answers(backend: LocalBackend, waiting: Sequence[Request]) -> list[Generation]:
+def _answers(backend: TorchBackend, waiting: Sequence[Request]) -> list[Generation]:
     found = list(backend.generate(waiting))
     failed = [each for each in found if not isinstance(each, Generation)]
     if failed:

@@ -97,7 +97,7 @@ def store(options: argparse.Namespace) -> None:
 
 
 def names(options: argparse.Namespace) -> None:
-    """Measure the names of a folder's journals, as `make_jobs.store.ListingCache` holds them."""
+    """Measure the names of a folder's journals, as `jobs.resume.ListingCache` holds them."""
     for count in options.recordings:
         tracemalloc.start()
         held = {f"recording-{number:08}.transcribe.journal" for number in range(count)}

@@ -32,8 +32,8 @@ from phi4audio_cli.cluster.work_queue import WorkQueue
 from phi4audio_cli.cluster.worker import MAX_QUEUED_JOBS
 from phi4audio_cli.cluster.worker_resources import WorkerCount
 from phi4audio_cli.jobs.run_report import Report
+from phi4audio_cli.locations import RemotePath
 from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
-from phi4audio_cli.storage import RemotePath
 from phi4audio_cli.types import (
     Chunk,
     ChunkDone,

@@ -18,7 +18,7 @@ from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.output_paths import plan_jobs
 from phi4audio_cli.jobs.run_report import Report, report_path
 from phi4audio_cli.jobs.shard import Shard
-from phi4audio_cli.storage import RemotePath
+from phi4audio_cli.locations import RemotePath
 
 FORMATS = ("txt", "json", "srt")
 OUTPUT_FOLDER = RemotePath("memory://bucket/out")

@@ -59,7 +59,7 @@ def count_store_requests(
     """Transcribe into the store; return its requests, and bytes by the ends of names."""
     fsspec.register_implementation("counted", CountingStore, clobber=True)
     CountingStore.requests.clear()
-    with mock.patch.object(storage, "PUT_WHOLE", storage.ATOMIC_PUT_SCHEMES | {"counted"}):
+    with mock.patch.object(storage, "ATOMIC_PUT_SCHEMES", storage.ATOMIC_PUT_SCHEMES | {"counted"}):
         _transcribe(recordings, "counted://bucket/out", more)
     sizes: Counter[str] = Counter()
     for path, file in CountingStore.store.items():

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phi4audio_cli.model.hearing import embed_audio
-from phi4audio_cli.model.inputs import Prepared
-from phi4audio_cli.model.linears import can_pack
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.writing import Writer, positions_of
+from phi4audio_cli.model.batch_decoder import BatchDecoder
+from phi4audio_cli.model.inputs import ModelInput
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.network.cpu_kernels import has_onednn
 from phi4audio_cli.types import WIDE_BAND, Chunk, Request, Samples
 
 MATRIX_SIDE = 2048
@@ -60,14 +59,17 @@ def measure_machine(device: str, dtype: torch.dtype) -> MachineLimits:
 
 def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> StageCost:
     """Count the operations of one chunk in encoder and prefill, and the bytes of a step."""
-    backend = open_local_backend(folder, device=device, dtype=dtype)
+    backend = open_torch_backend(folder, device=device, dtype=dtype)
     seconds = len(samples) / WIDE_BAND
-    row = backend.inputs.prepare(Request(0, Chunk(0, samples, WIDE_BAND, 0), "Transcribe.", 1))
+    network = backend.network
+    request = Request(0, Chunk(0, samples, WIDE_BAND, 0), "Transcribe.", 1)
+    model_input = backend.builder.build(request)
+    clips = [each for each in (model_input.features,) if each is not None]
     with torch.inference_mode():
-        encoder = _count_flops(lambda: embed_audio(backend.model, [row]))
-        [heard] = embed_audio(backend.model, [row])
-        prefill = _count_flops(lambda: _prefill(backend, row, heard))
-    decoder = [backend.model.model.layers, backend.model.lm_head]
+        encoder = _count_flops(lambda: network.encode_clips(clips))
+        [embeddings] = network.encode_clips(clips)
+        prefill = _count_flops(lambda: _prefill(backend, model_input, embeddings))
+    decoder = [network.model.layers, network.lm_head]
     weights = [each for part in decoder for each in part.parameters()]
     step = sum(weight.nbytes for weight in weights)
     token = 2 * sum(weight.numel() for weight in weights)
@@ -87,14 +89,14 @@ def minimum_seconds(
     }
 
 
-def _prefill(backend: LocalBackend, row: Prepared, heard: torch.Tensor) -> None:
-    writer = Writer(backend.model, ())
-    writer.make_room(1, positions_of(row))
-    writer.begin([(row, heard)])
+def _prefill(backend: TorchBackend, model_input: ModelInput, embeddings: torch.Tensor) -> None:
+    decoder = BatchDecoder(backend.network, ())
+    decoder.allocate(1, model_input.max_length)
+    decoder.prefill([(model_input, embeddings)])
 
 
 def _count_flops(run: Callable[[], Any]) -> float:
-    counted = {torch.ops.mkldnn._linear_pointwise: _packed_flops} if can_pack() else {}
+    counted = {torch.ops.mkldnn._linear_pointwise: _packed_flops} if has_onednn() else {}
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         run()
     return float(counter.get_total_flops())

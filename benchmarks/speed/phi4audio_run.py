@@ -20,14 +20,13 @@ from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.subprocess_reader import ReaderProcesses, reader_count
 from phi4audio_cli.audio.vad import SileroDetector
-from phi4audio_cli.model import answering, hearing
-from phi4audio_cli.model.decoder import Decoder
-from phi4audio_cli.model.encoder import AudioEncoder
+from phi4audio_cli.background import PrefetchThread
+from phi4audio_cli.model import torch_backend
 from phi4audio_cli.model.features import embedding_count
-from phi4audio_cli.model.inputs import InputBuilder
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.serving import Service
-from phi4audio_cli.model.writing import Writer
+from phi4audio_cli.model.inputs import PromptBuilder
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.network.kv_cache import KVCache
+from phi4audio_cli.network.phi4 import Phi4Audio
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
@@ -37,14 +36,14 @@ READER_STAGES = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "list
 """Stages of the readers' processes, which work ahead."""
 
 STAGES = (
-    (InputBuilder, "hear", "features"),
-    (hearing, "encode", "encoder"),
-    (Decoder, "read", "prefill"),
-    (Decoder, "step", "decode steps"),
-    (Writer, "_close_gaps", "moving rows"),
-    (answering, "align", "align"),
-    (Service, "_listen", "waiting"),
-    (InputBuilder, "decode", "text"),
+    (PromptBuilder, "extract_audio", "features"),
+    (Phi4Audio, "encode_clips", "encoder"),
+    (Phi4Audio, "prefill", "prefill"),
+    (Phi4Audio, "decode_step", "decode steps"),
+    (KVCache, "copy_slot", "moving rows"),
+    (torch_backend, "align_words", "align"),
+    (PrefetchThread, "take", "waiting"),
+    (PromptBuilder, "decode", "text"),
 )
 
 
@@ -69,58 +68,59 @@ class ForcedLengthTask(Transcribe):
 
 
 class DecodeStepCounter:
-    """Counts decode steps, and the rows that each computes."""
+    """Counts decode steps, and the sequences that each computes."""
 
     def __init__(self) -> None:
         self.steps = self.sequences = 0
 
     def install(self) -> None:
-        """Look at every step."""
-        step = Decoder.step
+        """Count every step."""
+        step = Phi4Audio.decode_step
 
-        def counted(self_: Decoder, tokens: Sequence[int], *more: Any) -> Any:
+        def counted(network: Phi4Audio, cache: KVCache, tokens: Sequence[int], *more: Any) -> Any:
             self.steps += 1
             self.sequences += len(tokens)
-            return step(self_, tokens, *more)
+            return step(network, cache, tokens, *more)
 
-        setattr(Decoder, "step", counted)  # noqa: B010
+        setattr(Phi4Audio, "decode_step", counted)  # noqa: B010
 
 
 class PaddingCounter:
-    """Counts what share of the positions that encoder and prefill compute is padding."""
+    """Counts the share of padding among the positions that encoder and prefill compute."""
 
     def __init__(self) -> None:
         self.computed = self.real = 0
+        self._in_prefill = False
 
-    def install(self) -> None:
-        """Look at every pass of encoder and prefill: what it was given, and what it computes."""
-        encode, blocks = hearing.encode, AudioEncoder._blocks
-        read, layers = Decoder.read, Decoder._layers
+    def install(self, network: Phi4Audio) -> None:
+        """Count the positions given to encoder and prefill, and those of their first layers."""
+        encode, prefill = Phi4Audio.encode_clips, Phi4Audio.prefill
 
-        def counted_encode(model: Any, chunks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-            self.real += sum(embedding_count(len(chunk)) for chunk in chunks)
-            return encode(model, chunks)
+        def counted_encode(network: Phi4Audio, clips: Sequence[torch.Tensor]) -> Any:
+            self.real += sum(embedding_count(len(clip)) for clip in clips)
+            return encode(network, clips)
 
-        def counted_blocks(self_: AudioEncoder, hidden: torch.Tensor, *more: Any) -> torch.Tensor:
-            self.computed += hidden.shape[0] * hidden.shape[1]
-            return blocks(self_, hidden, *more)
-
-        def counted_read(self_: Decoder, places: Any, prompts: Sequence[torch.Tensor]) -> Any:
+        def counted_prefill(
+            network: Phi4Audio, cache: KVCache, slots: Any, prompts: Sequence[torch.Tensor]
+        ) -> Any:
             self.real += sum(map(len, prompts))
-            return read(self_, places, prompts)
+            self._in_prefill = True
+            try:
+                return prefill(network, cache, slots, prompts)
+            finally:
+                self._in_prefill = False
 
-        def counted_layers(self_: Decoder, hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
-            if named.get("kept") is not None:  # a prompt is read
-                self.computed += hidden.shape[0] * hidden.shape[1]
-            return layers(self_, hidden, *more, **named)
+        def count(_: Any, given: Sequence[torch.Tensor]) -> None:
+            self.computed += given[0].shape[0] * given[0].shape[1]
 
-        hearing.encode = counted_encode
-        for owner, name, counted in (
-            (AudioEncoder, "_blocks", counted_blocks),
-            (Decoder, "read", counted_read),
-            (Decoder, "_layers", counted_layers),
-        ):
-            setattr(owner, name, counted)
+        def count_prefill(_: Any, given: Sequence[torch.Tensor]) -> None:
+            if self._in_prefill:
+                count(_, given)
+
+        network.audio.encoder.encoders[0].register_forward_pre_hook(count)
+        network.model.layers[0].register_forward_pre_hook(count_prefill)
+        setattr(Phi4Audio, "encode_clips", counted_encode)  # noqa: B010
+        setattr(Phi4Audio, "prefill", counted_prefill)  # noqa: B010
 
 
 def run_phi4audio(
@@ -140,9 +140,9 @@ def run_phi4audio(
     on_gpu = device.startswith("cuda")
     watch = StageTimer(torch.cuda.synchronize if on_gpu else lambda: None)
     padding, steps = PaddingCounter(), DecodeStepCounter()
-    backend = open_local_backend(folder, device=device, dtype=dtype, batch_size=batch)
+    backend = open_torch_backend(folder, device=device, dtype=dtype, batch_size=batch)
     if any(each.tokens for each in work):
-        backend.writer.stop_tokens = frozenset()
+        backend.decoder.stop_tokens = frozenset()
     if static:
         backend.generate = partial(_in_static_batches, backend.generate, batch)  # type: ignore[method-assign]
     with ReaderProcesses(
@@ -154,7 +154,7 @@ def run_phi4audio(
         )
         for owner, attribute, name in STAGES:
             watch.wrap(owner, attribute, name)
-        padding.install()
+        padding.install(backend.network)
         steps.install()
         began = time.perf_counter()
         tokens = _transcribe(backend, work, ForcedLengthTask(work, align), intake)
@@ -196,7 +196,7 @@ def _seconds(request: Request) -> float:
 
 
 def _transcribe(
-    backend: LocalBackend, work: Sequence[TimedClip], task: ForcedLengthTask, intake: SourceOptions
+    backend: TorchBackend, work: Sequence[TimedClip], task: ForcedLengthTask, intake: SourceOptions
 ) -> int:
     """Run the engine; return the tokens of all answers."""
     counted = _CountingBackend(backend)
@@ -230,7 +230,7 @@ def _time_reading(work: Sequence[TimedClip]) -> dict[str, float]:
 class _CountingBackend:
     """A backend whose tokens are counted on the way."""
 
-    def __init__(self, backend: LocalBackend) -> None:
+    def __init__(self, backend: TorchBackend) -> None:
         self.backend = backend
         self.tokens = self.done = 0
 

@@ -1,1 +1,1 @@
-"""Recordings in: decoding to blocks, finding speech, cutting chunks."""
+"""Recordings: decoding, voice activity detection, chunking."""

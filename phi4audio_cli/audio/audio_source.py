@@ -1,33 +1,43 @@
-"""The protocol of a decoder's output, `AudioSource`, and what its implementations share."""
+"""The `AudioSource` protocol of decoders, and the parts that its implementations share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-RatedFrames: TypeAlias = "tuple[int, npt.NDArray[np.float32]]"
-"""Sample rate in Hz, and frames in [-1, 1] of shape (length, channels)."""
-
 VALID_SAMPLE_RATES = range(1_000, 1_000_000)
-"""Sample rates that real recordings have, Hz; others are damaged headers."""
+"""Sample rates of real recordings, Hz; any other means a damaged header."""
 
 LENGTH_TOLERANCE_SECONDS = 0.5
-"""Containers round their lengths and count encoder delay, seconds."""
+"""Containers round their lengths and include encoder delay, seconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Decoded audio of one sample rate and channel layout."""
+
+    rate: int
+    """Sample rate, Hz."""
+    samples: npt.NDArray[np.float32]
+    """Values in [-1, 1], shape (length, channels)."""
+    layout: tuple[str, ...] = ()
+    """FFmpeg's names of the channels (`FL`, `FR`, `FC`, `LFE`); empty if unknown."""
 
 
 class NoAudioError(Exception):
-    """A source can't be made from a file; the message says why."""
+    """A file cannot be decoded; the message is the reason."""
 
 
 class NoTrackError(NoAudioError):
-    """The recording has fewer audio tracks than the number asked for.
+    """The recording does not have the requested audio track.
 
     Args:
-        tracks: How many it has.
+        tracks: Number of its audio tracks.
     """
 
     def __init__(self, tracks: int) -> None:
@@ -36,19 +46,19 @@ class NoTrackError(NoAudioError):
 
 
 class AudioSource(Protocol):
-    """An opened recording. It delivers all that can be decoded."""
+    """An opened recording. It yields everything that can be decoded."""
 
     rate: int
-    """Sample rate of the first piece, Hz."""
+    """Sample rate of the first frames, Hz."""
     channels: int
-    """Of the first piece."""
+    """Number of channels of the first frames."""
     seconds: float | None
-    """Length by the header; None where it doesn't say."""
+    """Length that the container declares; None if it declares none."""
     damage: str | None
-    """What went wrong while decoding, known when the pieces end."""
+    """Damage found while decoding; complete after the last frames."""
 
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
+    def frames(self) -> Iterator[Frames]:
+        """Decode; to be called once. Rate and layout may change on the way."""
         ...
 
     def close(self) -> None:
@@ -57,10 +67,10 @@ class AudioSource(Protocol):
 
 
 class LenientFile:
-    """A file in which seeking to an impossible place fails, but raises nothing.
+    """A file whose `seek` returns -1 for an invalid position instead of raising an exception.
 
-    soundfile and PyAV print tracebacks of what is raised while their libraries look around in a
-    damaged file. It has no name either, so no extension misleads them (.raw does).
+    soundfile and PyAV print tracebacks of exceptions that are raised while their libraries search
+    a damaged file. It has no name either, because an extension such as .raw misleads them.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -70,7 +80,7 @@ class LenientFile:
         self._seek = file.seek
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place, and return it; -1 where there is none."""
+        """Move to a position and return it; -1 for an invalid one."""
         try:
             return self._seek(offset, whence)
         except (OSError, ValueError, OverflowError):
@@ -78,7 +88,12 @@ class LenientFile:
 
 
 def truncation(decoded: float, expected: float | None) -> str | None:
-    """Say that there was less than the header promised, both in seconds; None: there was not."""
+    """Describe a truncation, if less was decoded than the header declares; lengths in seconds."""
     if expected and decoded < expected - LENGTH_TOLERANCE_SECONDS:
         return f"ends after {decoded:.1f} s of {expected:.1f} s"
     return None
+
+
+def join_damage(*descriptions: str | None) -> str | None:
+    """Join descriptions of damage, each once; None without any."""
+    return "; ".join(dict.fromkeys(filter(None, descriptions))) or None

@@ -1,7 +1,7 @@
 """Split a recording into chunks at its quietest points. Pure and streaming.
 
-A chunk ends where its last third is quietest. The chunks depend on the samples alone, not on how
-the samples are divided into blocks.
+A chunk ends at the quietest point of its last third. The chunks depend on the samples alone, not
+on the division of the samples into blocks.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ import numpy.typing as npt
 from phi4audio_cli.types import Chunk, Samples
 
 ENERGY_FRAME_SECONDS = 0.02
-"""Energy is looked at in frames of this length."""
+"""Length of an energy frame."""
 
 SMOOTHING_FRAMES = 5
-"""Energy is averaged over so many frames, so that the closure of a plosive is not yet a pause."""
+"""Frames of the moving average of the energy: the closure of a plosive is not a pause."""
 
 PAUSE_MARGIN_DECIBELS = 6.0
-"""A pause is where the energy is at most this far above the quietest place."""
+"""Largest energy of a pause above the quietest frame."""
 
 DYNAMIC_RANGE_DECIBELS = 60.0
-"""What is so far below the loudest place is silence, however quiet."""
+"""Energy this far below the loudest frame counts as silence."""
 
 MIN_LIMIT_SECONDS = 0.1
-"""A third of the limit must still be enough for the feature extractor (25 ms), seconds."""
+"""Shortest limit: a third of it must fill a window of the feature extractor, seconds."""
 
 
 def chunk_at_silence(
     blocks: Iterable[Samples], sample_rate: int, limit_seconds: float
 ) -> Iterator[Chunk]:
-    """Cut a recording at quiet places; the chunks cover all of it, one after the other.
+    """Split a recording at quiet points into consecutive chunks that cover all of it.
 
     No chunk is longer than the limit, and none is shorter than a third of it unless the whole
-    recording is: what would leave a crumb at the end is cut near its middle instead.
+    recording is: where the last chunk would be too short, the rest is split near its middle.
 
     Args:
-        blocks: Mono float32, any lengths; read only as far as the next cut needs.
-        sample_rate: Of the blocks, Hz.
-        limit_seconds: Longest chunk.
+        blocks: Mono float32 of any lengths; read only as far as the next cut needs.
+        sample_rate: Sample rate of the blocks, Hz.
+        limit_seconds: Length of the longest chunk, seconds.
 
     Raises:
-        ValueError: A limit under 0.1 s.
+        ValueError: The limit is below 0.1 s.
     """
     if limit_seconds < MIN_LIMIT_SECONDS:
         raise ValueError(f"a limit of {limit_seconds} s is below {MIN_LIMIT_SECONDS} s")
@@ -55,27 +55,27 @@ def chunk_at_silence(
 
 
 def _split_blocks(blocks: Iterable[Samples], rate: int, limit: int) -> Iterator[Samples]:
-    ahead = limit + limit // 3
-    held: list[Samples] = []
+    lookahead = limit + limit // 3
+    pending: list[Samples] = []
     count = 0
     for block in blocks:
-        held.append(block)
+        pending.append(block)
         count += len(block)
-        if count <= ahead:
+        if count <= lookahead:
             continue
-        rest = np.concatenate(held)
-        while len(rest) > ahead:
+        buffer = np.concatenate(pending)
+        while len(buffer) > lookahead:
             # More than a third of the limit is left after any cut up to the limit.
-            cut = quietest_point(rest, rate, limit - limit // 3, limit)
-            yield rest[:cut].copy()  # a view would keep the whole buffer alive
-            rest = rest[cut:]
-        held, count = [rest], len(rest)
+            cut = quietest_point(buffer, rate, limit - limit // 3, limit)
+            yield buffer[:cut].copy()  # a view would keep the whole buffer alive
+            buffer = buffer[cut:]
+        pending, count = [buffer], len(buffer)
     if count:
-        yield from _split_tail(np.concatenate(held), rate, limit)
+        yield from _split_tail(np.concatenate(pending), rate, limit)
 
 
 def _split_tail(tail: Samples, rate: int, limit: int) -> Iterator[Samples]:
-    """Yield what is left, at most 4/3 of the limit: in one piece, or in two of like length."""
+    """Yield the rest, at most 4/3 of the limit: as one chunk, or as two of similar length."""
     if len(tail) <= limit:
         yield tail
         return
@@ -86,13 +86,13 @@ def _split_tail(tail: Samples, rate: int, limit: int) -> Iterator[Samples]:
 
 
 def quietest_point(samples: Samples, rate: int, low: int, high: int) -> int:
-    """Find the best place for a cut: the middle of the longest pause, the latest of equals.
+    """Find the best point for a cut: the middle of the longest pause, the last of equals.
 
     Args:
         samples: Mono, shape (length,).
-        rate: Of the samples, Hz.
-        low: First position looked at.
-        high: Last position a cut may have, at most `length`.
+        rate: Sample rate, Hz.
+        low: First position considered.
+        high: Last position considered, at most `length`.
 
     Returns:
         A position in [low, high].
@@ -118,7 +118,7 @@ def _smoothed_decibels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float6
 
 
 def _longest_true_run(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the longest run of True as (first, stop), the last of equals; one must be there."""
+    """Return the longest run of True as (first, stop), the last of equals; at least one exists."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.view(np.int8), [0]))))
     firsts, stops = edges[::2], edges[1::2]
     lengths = stops - firsts

@@ -1,4 +1,4 @@
-"""The `Reader` protocol, and the reader that decodes and chunks in this process."""
+"""The `Reader` protocol, and the reader that decodes and chunks in the calling process."""
 
 from __future__ import annotations
 
@@ -9,57 +9,58 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from phi4audio_cli.audio.audio_array import open_array
-from phi4audio_cli.audio.decode import OpenAudio, OpenedAudio, open_audio
+from phi4audio_cli.audio.decode import DecodedAudio, OpenAudio, open_audio
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.types import AudioArray, AudioInfo, Channel, Chunk, Samples
 
 Chunker: TypeAlias = Callable[[Iterable[Samples], int, float], Iterator[Chunk]]
-"""From blocks, their sample rate in Hz and the longest chunk in seconds to chunks."""
+"""Splits blocks, given their sample rate in Hz and the longest chunk in seconds, into chunks."""
 
 RaiseIfCancelled: TypeAlias = Callable[[], None]
-"""Looks whether to go on; raises where the reading is to end."""
+"""Raises an exception if reading is to stop; else returns."""
 
 
 def ignore_cancellation() -> None:
-    """Go on to the end."""
+    """Read to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What is to be read of a recording, and how it is cut."""
+    """A recording to read, and how to split it."""
 
     path: Path
     max_chunk_seconds: float
-    """Longest chunk."""
+    """Length of the longest chunk."""
     channel: Channel = "mix"
     track: int | None = None
-    """Which audio stream of a container, from 0; None: the first."""
+    """Index of the audio stream in its container; None: the first."""
     keep_pauses: bool = False
-    """Whether all of it is wanted, cut at quiet places; else as the reader's chunker does it."""
+    """Whether the chunks cover the whole recording, cut at quiet points; else the reader's chunker
+    decides."""
     audio: AudioArray | None = None
-    """The recording itself, where it is in memory; `path` then only names it in messages."""
+    """The recording itself if it is in memory; `path` then only names it in messages."""
 
 
 class Reading(Protocol):
-    """A recording that is being read."""
+    """A recording while it is read."""
 
     @property
     def info(self) -> AudioInfo:
-        """Rate of the chunks, and the length by the header."""
+        """Sample rate of the chunks, and the length by the container."""
         ...
 
     @property
     def seconds(self) -> float:
-        """How much was decoded so far."""
+        """Length of the audio decoded so far."""
         ...
 
     @property
     def damage(self) -> str | None:
-        """What went wrong while decoding; known when the chunks end."""
+        """Damage found while decoding; complete after the last chunk."""
         ...
 
     def chunks(self) -> Iterator[Chunk]:
-        """Decode and cut, once."""
+        """Decode and split; to be called once."""
         ...
 
 
@@ -69,53 +70,53 @@ class Reader(Protocol):
     def read(
         self, request: ReadRequest, raise_if_cancelled: RaiseIfCancelled = ignore_cancellation
     ) -> AbstractContextManager[Reading]:
-        """Open a recording; everything is closed with the context.
+        """Open a recording; the context closes it.
 
         Args:
             request: The recording.
-            raise_if_cancelled: Called in the caller's thread, once a block at least.
+            raise_if_cancelled: Called in the caller's thread, at least once per block.
 
         Raises:
-            AudioError: It can't be opened.
+            AudioError: It cannot be opened.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InProcessReader:
-    """Reads recordings in the caller's thread; it may be shared."""
+    """Reads recordings in the caller's thread; threads may share it."""
 
     opener: OpenAudio = open_audio
     chunker: Chunker = chunk_at_silence
-    """How recordings are cut whose pauses are not wanted."""
+    """Splits recordings of requests without `keep_pauses`."""
 
     @contextmanager
     def read(
         self, request: ReadRequest, raise_if_cancelled: RaiseIfCancelled = ignore_cancellation
     ) -> Iterator[InProcessReading]:
-        """Open a recording; everything is closed with the context."""
+        """Open a recording; the context closes it."""
         chunker = chunk_at_silence if request.keep_pauses else self.chunker
         with self._open(request) as recording:
             yield InProcessReading(
                 recording, chunker, request.max_chunk_seconds, raise_if_cancelled
             )
 
-    def _open(self, request: ReadRequest) -> AbstractContextManager[OpenedAudio]:
+    def _open(self, request: ReadRequest) -> AbstractContextManager[DecodedAudio]:
         if request.audio is not None:
             return open_array(request.audio, request.path, request.channel)
         return self.opener(request.path, channel=request.channel, track=request.track)
 
 
 class InProcessReading:
-    """A recording that is read in this process. Made by `InProcessReader.read`.
+    """A recording read in the calling process. Made by `InProcessReader.read`.
 
     Attributes:
-        info: Rate of the chunks, and the length by the header.
+        info: Sample rate of the chunks, and the length by the container.
     """
 
     def __init__(
         self,
-        recording: OpenedAudio,
+        recording: DecodedAudio,
         chunker: Chunker,
         max_chunk_seconds: float,
         raise_if_cancelled: RaiseIfCancelled,
@@ -129,19 +130,19 @@ class InProcessReading:
 
     @property
     def seconds(self) -> float:
-        """How much was decoded so far."""
+        """Length of the audio decoded so far."""
         return self._decoded_samples / self.info.sample_rate
 
     @property
     def damage(self) -> str | None:
-        """What went wrong while decoding, so far."""
+        """Damage found so far."""
         return self._recording.damage
 
     def chunks(self) -> Iterator[Chunk]:
-        """Decode and cut, once.
+        """Decode and split; to be called once.
 
         Raises:
-            AudioError: As `decode_file.Recording.blocks`.
+            AudioError: As `decode.Recording.blocks`.
         """
         return self._chunker(self._blocks(), self.info.sample_rate, self._max_chunk_seconds)
 

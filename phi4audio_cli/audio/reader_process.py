@@ -1,4 +1,4 @@
-"""The parent's end of a reader subprocess: it replies in time, or it is ended and replaced."""
+"""The parent's side of a reader subprocess: start, requests with a time limit, termination."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from phi4audio_cli.audio.reader import Reader
 from phi4audio_cli.audio.reader_worker import CONVERT_REMEDY, receive_message, run_worker
 
 START_TIMEOUT_SECONDS = 120.0
-"""How long a process may take to start."""
+"""Time limit for the start of the process."""
 
 EXIT_TIMEOUT_SECONDS = 2.0
-"""How long a process is waited for that ought to end at once; a dead disk may hold it for ever."""
+"""Time limit for the exit of a killed process; a failing disk may block it for ever."""
 
 DECODER_CRASHED = "the decoder crashed on it"
 DECODER_HANGS = "decoding it hangs"
-READER_CLOSED = "decoding was ended"
+READER_CLOSED = "decoding was cancelled"
 RERUN_REMEDY = "run the command again"
 START_FAILED = "no process could be started for decoding"
-CHECK_MEMORY_REMEDY = "see whether the machine has memory left"
+CHECK_MEMORY_REMEDY = "check whether the machine has free memory"
 
 
 class ReaderDiedError(Exception):
-    """The process is gone.
+    """The reader process has died or did not reply in time.
 
     Args:
-        message: What became of it.
-        remedy: What the user can do.
+        message: How it ended.
+        remedy: Advice to the user.
     """
 
     def __init__(self, message: str, remedy: str = CONVERT_REMEDY) -> None:
@@ -43,19 +43,19 @@ class ReaderDiedError(Exception):
 
 
 class ReaderProcess:
-    """Runs `worker.serve` in a new process. Whatever goes wrong ends it: another one is started.
+    """Runs `reader_worker.run_worker` in a new process. Any failure ends the process.
 
     Args:
-        reader: What reads there; it is pickled when the process is asked for the first time.
-        memory_limit: What decoding may take, bytes.
+        reader: Reader for the process; it is pickled with the first request.
+        memory_limit: Memory that decoding may take, bytes.
 
     Raises:
-        LostError: There can't be another process.
+        ReaderDiedError: The process cannot be started.
     """
 
     def __init__(self, reader: Reader, memory_limit: int) -> None:
         self._reader = reader
-        # Spawned: a fork of a process with threads and a loaded model may not work.
+        # A forked copy of a process with threads and a loaded model may deadlock.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
@@ -77,18 +77,18 @@ class ReaderProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process takes requests."""
         return not self._closed and self._process.is_alive()
 
     def exchange(self, message: object, timeout: float) -> Any:
-        """Send a message, and return its reply.
+        """Send a message and return its reply.
 
         Args:
-            message: What `worker` knows.
-            timeout: How long the reply may take.
+            message: A message of the protocol in `reader_worker`.
+            timeout: Time limit for the reply, seconds.
 
         Raises:
-            LostError: The process died, or did not answer in time; it is ended.
+            ReaderDiedError: The process died or did not reply in time; it is ended.
         """
         with self._lock:
             if self._closed:
@@ -97,7 +97,7 @@ class ReaderProcess:
                 self._wait_for_start()
                 return self._send_and_receive(message, timeout)
             except BaseException:
-                # Interrupted, it may still answer this, when something else is asked.
+                # A late reply would be taken for the reply to the next message.
                 self.close()
                 raise
 
@@ -126,21 +126,21 @@ class ReaderProcess:
 
     def _require_readable(self, timeout: float) -> None:
         if not self._wait_readable(timeout):
-            raise ReaderDiedError(f"{DECODER_HANGS}: nothing came for {timeout:.0f} s")
+            raise ReaderDiedError(f"{DECODER_HANGS}: no progress for {timeout:.0f} s")
 
     def _wait_readable(self, timeout: float) -> bool:
-        """Wait for a message.
+        """Wait for a message; return whether one arrived in time.
 
         Raises:
-            EOFError: There will be none, the process is dead.
+            EOFError: The process is dead and sent no message.
         """
-        heard = wait([self._connection, self._process.sentinel], timeout)
-        if heard and self._connection not in heard:
+        ready = wait([self._connection, self._process.sentinel], timeout)
+        if ready and self._connection not in ready:
             raise EOFError
-        return bool(heard)
+        return bool(ready)
 
     def _exit_status(self) -> str:
-        """Say how the process ended."""
+        """Return the signal or the exit code of the process."""
         self._process.join(EXIT_TIMEOUT_SECONDS)
         code = self._process.exitcode
         if code is None or code >= 0:
@@ -150,28 +150,28 @@ class ReaderProcess:
         return f"signal {-code}"
 
     def close(self) -> None:
-        """End the process now. Another thread may do it, and twice is no mistake."""
-        with contextlib.suppress(ValueError):  # closed already
+        """Kill the process. Idempotent, and safe from another thread."""
+        with contextlib.suppress(ValueError):  # already closed
             self._process.kill()
-        with self._lock:  # whoever waits for an answer learns that it is dead
+        with self._lock:  # a thread in `exchange` releases it as the process is dead
             if self._closed:
                 return
             self._closed = True
             self._connection.close()
             self._process.join(EXIT_TIMEOUT_SECONDS)
-            with contextlib.suppress(ValueError):  # not dead yet
+            with contextlib.suppress(ValueError):  # still running
                 self._process.close()
 
 
 @contextlib.contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """A process that is started here gets no Ctrl-C, not even before it can ignore it."""
+    """Block SIGINT, so that a process started here ignores Ctrl-C from its first instruction on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # else `start` does, and unblocks the signal
+    resource_tracker.ensure_running()  # `start` would do it, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

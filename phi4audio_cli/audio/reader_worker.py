@@ -1,9 +1,10 @@
-"""The subprocess of a `SubprocessReader`, and the messages between the two processes.
+"""The subprocess of a `SubprocessReader`, and the protocol between the two processes.
 
 Native decoders may crash, hang or exhaust memory in this process alone. The first message from the
-parent is the reader; each later message gets one reply. A `ReadRequest` opens a recording and
-returns its `AudioInfo`. `NEXT` returns a `ReadProgress`: a chunk, a progress update, or the end.
-An error may replace either reply. `CANCEL` ends the recording at any point and returns None.
+parent is the reader; each later message gets one reply. `ReadRequest` opens a recording; the reply
+is its `AudioInfo`. `NextProgress` continues it; the reply is a `ReadProgress`: a chunk, a progress
+update, or the end. An `AudioError` may replace either reply. `CancelRecording` closes the recording
+at any point; the reply is None.
 """
 
 from __future__ import annotations
@@ -26,44 +27,53 @@ from phi4audio_cli.audio.reader import Reader, Reading, ReadRequest
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Chunk
 
-NEXT = "next"
-CANCEL = "leave"
-
 DECODER_FAILED = "the decoder failed with"
-"""How an error begins that a decoder should not raise."""
+"""Beginning of the message for an unexpected exception of a decoder."""
 
 OUT_OF_MEMORY = "decoding it takes too much memory"
 CONVERT_REMEDY = "convert it with another program"
 
 
+@dataclass(frozen=True, slots=True)
+class NextProgress:
+    """Asks for the next `ReadProgress` of the open recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRecording:
+    """Closes the open recording, if any."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadProgress:
-    """What came of a recording since the last one."""
+    """Progress since the previous reply."""
 
     chunk: Chunk | None
     seconds: float
-    """How much is decoded so far."""
+    """Length of the audio decoded so far."""
     damage: str | None
+    """Damage found so far."""
     ended: bool = False
+    """Whether the recording has no further chunks."""
 
 
 Reply: TypeAlias = AudioInfo | ReadProgress | AudioError
 
 
 class _CancelledError(BaseException):
-    """Nobody wants the recording any more; no library's `except Exception` may catch it."""
+    """The recording was cancelled. A `BaseException`, so that no library catches it."""
 
 
 def run_worker(connection: Connection, memory_limit: int) -> None:
-    """Read what is ordered, until the other side is gone.
+    """Serve requests until the parent closes the connection.
 
     Args:
-        connection: To who orders; it first gets None, when all is ready.
-        memory_limit: How much the process may take beyond what it has now, bytes.
+        connection: Connection to the parent; None is sent on it when the process is ready.
+        memory_limit: Memory that decoding may take beyond the current size, bytes.
     """
     _init_process()
     _limit_memory(memory_limit)
-    with contextlib.suppress(EOFError, OSError):  # the other side is gone
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the connection
         connection.send(None)
         reader: Reader = connection.recv()
         while True:
@@ -71,48 +81,49 @@ def run_worker(connection: Connection, memory_limit: int) -> None:
 
 
 def _serve_request(connection: Connection, reader: Reader, request: ReadRequest) -> None:
-    told = _ReplyChannel(connection)
+    channel = _ReplyChannel(connection)
     with contextlib.suppress(_CancelledError):
-        _send_replies(reader, request, told)
-        told.wait_for_request()
+        _send_replies(reader, request, channel)
+        channel.wait_for_request()
     send_message(connection, None)
 
 
 class _ReplyChannel:
-    """Sends each reply when it is asked for; the next one is worked out meanwhile."""
+    """Sends each reply when it is requested; the next one is computed meanwhile."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._reply_requested = True
 
     def wait_for_request(self) -> None:
-        """Wait until the next reply is asked for.
+        """Wait until the next reply is requested.
 
         Raises:
-            _LeftError: None is wanted.
+            _CancelledError: The parent cancels the recording.
         """
-        if not self._reply_requested and self._connection.recv() == CANCEL:
+        if not self._reply_requested and isinstance(self._connection.recv(), CancelRecording):
             raise _CancelledError
         self._reply_requested = True
 
     def send(self, reply: Reply) -> None:
+        """Send a reply as soon as it is requested."""
         self.wait_for_request()
         send_message(self._connection, reply)
         self._reply_requested = False
 
 
 def _send_replies(reader: Reader, request: ReadRequest, channel: _ReplyChannel) -> None:
-    where = str(request.path)
+    path = str(request.path)
     try:
         for reply in _replies(reader, request, channel):
             channel.send(reply)
     except AudioError as error:
         channel.send(error)
     except MemoryError:
-        channel.send(AudioError(OUT_OF_MEMORY, where, CONVERT_REMEDY))
-    except Exception as error:  # an exception of a library might not pickle
-        what = f"{DECODER_FAILED} {type(error).__name__}: {error}"
-        channel.send(AudioError(what, where, CONVERT_REMEDY))
+        channel.send(AudioError(OUT_OF_MEMORY, path, CONVERT_REMEDY))
+    except Exception as error:  # exceptions of libraries may not be picklable
+        message = f"{DECODER_FAILED} {type(error).__name__}: {error}"
+        channel.send(AudioError(message, path, CONVERT_REMEDY))
 
 
 def _replies(
@@ -120,11 +131,11 @@ def _replies(
 ) -> Iterator[AudioInfo | ReadProgress]:
     opened: list[Reading] = []
 
-    def still_here() -> None:  # however long no chunk ends
+    def report_progress() -> None:  # resets the parent's time limit while a chunk grows
         for each in opened:
             channel.send(ReadProgress(None, each.seconds, each.damage))
 
-    with reader.read(request, still_here) as reading:
+    with reader.read(request, report_progress) as reading:
         yield reading.info
         opened.append(reading)
         for chunk in reading.chunks():
@@ -133,23 +144,23 @@ def _replies(
 
 
 def _init_process() -> None:
-    """Be quiet, compute with one thread, leave Ctrl-C to the other process, and end with it."""
+    """Silence output, use one thread, ignore SIGINT, and exit with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # libmpg123 and FFmpeg write there
-        os.dup2(nowhere, stream)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # libmpg123 and FFmpeg print messages
+        os.dup2(devnull, stream)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    # What will be needed counts as memory that the process has.
+    # Imported before the memory limit is set, so that it does not count them.
     import av  # noqa: F401
     import soundfile  # noqa: F401
     import soxr  # noqa: F401
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1)  # there are other readers, and the network
+    threadpool_limits(1)  # other readers and the network need the cores
 
 
 def _exit_with_parent() -> None:
-    # A decoder that hangs would never notice the closed pipe.
+    # A hanging decoder would not notice the closed connection.
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -163,7 +174,7 @@ def _limit_memory(extra_bytes: int) -> None:
 
     import psutil
 
-    with contextlib.suppress(OSError, ValueError):  # macOS knows no such limit
+    with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(
@@ -172,11 +183,11 @@ def _limit_memory(extra_bytes: int) -> None:
 
 
 DIRECT = hasattr(os, "readv")
-"""Whether the system reads into an array from where a connection's bytes come; Windows does not."""
+"""Whether arrays are read from and written to the connection's file directly; not on Windows."""
 
 
 def send_message(connection: Connection, message: object) -> None:
-    """Send a message, and its arrays after it."""
+    """Send a message, followed by its arrays without a copy."""
     arrays: list[pickle.PickleBuffer] = []
     body = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
     views = [array.raw() for array in arrays]
@@ -192,11 +203,11 @@ def receive_message(connection: Connection, wait_readable: Callable[[], None]) -
     """Return the next message.
 
     Args:
-        connection: To a process that `send_message`s.
-        wait_readable: Waits for bytes; raises where none come.
+        connection: Connection whose other side uses `send_message`.
+        wait_readable: Waits for data, and raises an exception if none arrives.
 
     Raises:
-        EOFError: The other process is gone.
+        EOFError: The other side closed the connection.
     """
     wait_readable()
     body, sizes = connection.recv()

@@ -1,10 +1,10 @@
-"""Silero's voice-activity network over many windows at once, in numpy, and its weights.
+"""Silero's voice activity network in numpy, over many windows per call, and its weights.
 
-The package runs one 32 ms window a call, with torch. Only the recurrent part needs the windows in
-order; the layers before it are matrix products over many windows. The probabilities are the same,
-several times faster, and a process that uses them never loads torch.
+The silero-vad package computes one 32 ms window per call, with torch. Only the recurrent layer
+needs the windows in order; the layers before it are matrix products over many windows. This gives
+the same probabilities several times faster, and without torch in the process.
 
-Based on silero-vad 6 (MIT), whose installed file provides the weights.
+Based on silero-vad 6 (MIT); the weights are read from its installed file.
 """
 
 from __future__ import annotations
@@ -24,21 +24,18 @@ from phi4audio_cli.types import NARROW_BAND, Samples
 
 Array = npt.NDArray[np.float32]
 
-WINDOW_SECONDS = 0.032
-"""One probability is given for each window of this length."""
-
 CONV_STRIDES = (1, 2, 2, 1)
-"""Of the four convolutions; they turn the 4 spectra of a window into one vector."""
+"""Strides of the four convolutions, which reduce 4 spectra of a window to one vector."""
 
 SPECTRA_PER_WINDOW = 4
-"""A window has so many, each begins half its length after the one before."""
+"""Spectra of a window; each begins half a frame after the one before."""
 
 HIDDEN_SIZE = 128
 """Size of the recurrent state."""
 
 GATE_SCALES = np.repeat(np.array([-1, -1, -2, -1], np.float32), HIDDEN_SIZE)
-"""The gates' weights are multiplied by this: with x negated, 1 / (1 + exp(x)) is the sigmoid, and
-twice that of 2x, less 1, is tanh(x). So one call computes all four gates."""
+"""Factors of the gates' weights, so that one call computes all four gates: with x negated,
+1 / (1 + exp(x)) is the sigmoid, and tanh(x) = 2 sigmoid(2x) - 1."""
 
 
 def window_length(sample_rate: int) -> int:
@@ -47,23 +44,23 @@ def window_length(sample_rate: int) -> int:
 
 
 class SileroNetwork:
-    """The network for one sample rate; what it remembers of a recording is handed in and out.
+    """The network for one sample rate; the caller keeps the recurrent state.
 
     Args:
         sample_rate: WIDE_BAND or NARROW_BAND, Hz.
 
     Raises:
-        ModelError: silero-vad is not installed, or is not the version known here.
+        ModelError: silero-vad is not installed.
     """
 
     def __init__(self, sample_rate: int) -> None:
         self.window = window_length(sample_rate)
         self.context = self.window // 8
-        """So many samples before a window are heard with it."""
+        """Samples before a window that are part of its input."""
         weights = read_weights(sample_rate)
         self._basis = _transposed(weights["stft.forward_basis_buffer"][:, 0])
         names = [f"encoder.{index}.reparam_conv" for index in range(len(CONV_STRIDES))]
-        # One matrix for each of the three places that a convolution's kernel covers.
+        # One matrix for each of the three positions of a convolution's kernel.
         self._kernels = [
             _transposed(weights[f"{name}.weight"].transpose(2, 0, 1)) for name in names
         ]
@@ -76,31 +73,31 @@ class SileroNetwork:
         self._output_bias = weights["decoder.decoder.2.bias"]
 
     def initial_state(self) -> RecurrentState:
-        """Return what is remembered before a recording's first sample."""
-        nothing = np.zeros(HIDDEN_SIZE, np.float32)
-        return RecurrentState(np.zeros(self.context, np.float32), nothing, nothing)
+        """Return the state before a recording's first sample."""
+        zeros = np.zeros(HIDDEN_SIZE, np.float32)
+        return RecurrentState(np.zeros(self.context, np.float32), zeros, zeros)
 
     def forward(self, samples: Samples, state: RecurrentState) -> tuple[Array, RecurrentState]:
-        """Give the probability of speech in each window.
+        """Compute the probability of speech in each window.
 
         Args:
             samples: Whole windows, shape (windows * window,).
-            state: Of the samples before.
+            state: State after the samples before.
 
         Returns:
-            Probabilities, shape (windows,), and the memory for the samples that follow.
+            Probabilities, shape (windows,), and the state after these samples.
         """
-        heard = np.concatenate([state.context, samples])
-        windows = np.lib.stride_tricks.sliding_window_view(heard, self.window + self.context)
+        padded = np.concatenate([state.context, samples])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.window + self.context)
         vectors = self._encode(self._spectra(windows[:: self.window]))
         hidden, cell = self._lstm(vectors, state)
         scores = np.maximum(hidden, 0) @ self._output_weights + self._output_bias
         with np.errstate(over="ignore"):  # exp is infinite there: the probability is 0
             scores = 1 / (1 + np.exp(-scores))
-        return scores, RecurrentState(heard[-self.context :], hidden[-1], cell)
+        return scores, RecurrentState(padded[-self.context :], hidden[-1], cell)
 
     def _spectra(self, windows: Array) -> list[Array]:
-        """Return a window's magnitudes, four of (n, bins), from (n, window + context)."""
+        """Return four magnitude spectra of (n, bins) from windows of (n, window + context)."""
         count, length = windows.shape
         size = len(self._basis)
         padded = np.empty((count, length + size // 4), np.float32)
@@ -117,7 +114,7 @@ class SileroNetwork:
         return magnitude
 
     def _encode(self, frames: Sequence[Array]) -> Array:
-        """Turn four spectra of n windows, each (n, bins), into vectors (n, HIDDEN)."""
+        """Encode four spectra of (n, bins) as vectors of shape (n, HIDDEN_SIZE)."""
         for stride, kernel, bias in zip(CONV_STRIDES, self._kernels, self._biases, strict=True):
             frames = [
                 _convolve(frames, centre, kernel, bias) for centre in range(0, len(frames), stride)
@@ -126,15 +123,15 @@ class SileroNetwork:
         return vectors
 
     def _lstm(self, vectors: Array, previous: RecurrentState) -> tuple[Array, Array]:
-        """Run the recurrent part (an LSTM) in order: hidden states (n, HIDDEN), the last cell.
+        """Run the LSTM: hidden states of shape (n, HIDDEN_SIZE), and the last cell state.
 
-        A loop over short arrays: results are written in place, which halves its time.
+        The loop writes its results in place, which halves its time.
         """
         inputs = vectors @ self._input_weights + self._gate_bias
         hidden = np.empty_like(vectors)
         cell, state = previous.cell.copy(), previous.hidden
         new, gates = np.empty_like(cell), np.empty_like(self._gate_bias)
-        take, keep, value, show = np.split(gates, 4)  # views
+        input_gate, forget_gate, candidate, output_gate = np.split(gates, 4)  # views
         with np.errstate(over="ignore"):
             for given, out in zip(inputs, hidden, strict=True):
                 np.dot(state, self._state_weights, out=gates)
@@ -142,27 +139,27 @@ class SileroNetwork:
                 np.exp(gates, out=gates)
                 np.add(gates, 1, out=gates)
                 np.reciprocal(gates, out=gates)
-                # cell = keep * cell + take * (2 * value - 1)
-                np.multiply(cell, keep, out=cell)
-                np.add(value, value, out=value)
-                np.subtract(value, 1, out=value)
-                np.multiply(take, value, out=new)
+                # cell = forget_gate * cell + input_gate * (2 * candidate - 1)
+                np.multiply(cell, forget_gate, out=cell)
+                np.add(candidate, candidate, out=candidate)
+                np.subtract(candidate, 1, out=candidate)
+                np.multiply(input_gate, candidate, out=new)
                 np.add(cell, new, out=cell)
                 np.tanh(cell, out=new)
-                state = np.multiply(show, new, out=out)
+                state = np.multiply(output_gate, new, out=out)
         return hidden, cell
 
 
 class RecurrentState:
-    """What the network remembers between two stretches of one recording.
+    """The network's state between two calls for one recording.
 
     Args:
         context: The last samples, shape (context,).
-        hidden: Last output of the recurrent part, shape (HIDDEN,).
-        cell: Its long memory, shape (HIDDEN,).
+        hidden: Last output of the LSTM, shape (HIDDEN_SIZE,).
+        cell: Cell state of the LSTM, shape (HIDDEN_SIZE,).
     """
 
-    __slots__ = ("cell", "hidden", "context")
+    __slots__ = ("cell", "context", "hidden")
 
     def __init__(self, context: Samples, hidden: Array, cell: Array) -> None:
         self.context = context
@@ -177,15 +174,15 @@ def load(sample_rate: int) -> SileroNetwork:
 
 
 def _convolve(frames: Sequence[Array], centre: int, kernel: Array, bias: Array) -> Array:
-    """Convolve at one place, with what stands beside it; beyond the ends is nothing."""
-    reach = range(max(0, centre - 1), min(len(frames), centre + 2))
-    total = bias + sum(frames[place] @ kernel[place - centre + 1] for place in reach)
+    """Convolve at one position, with a kernel of three and zero padding; then apply ReLU."""
+    positions = range(max(0, centre - 1), min(len(frames), centre + 2))
+    total = bias + sum(frames[each] @ kernel[each - centre + 1] for each in positions)
     result: Array = np.maximum(total, 0, out=total)
     return result
 
 
 def _transposed(matrix: Array) -> Array:
-    """Transpose the last two axes, laid out so that vectors can be multiplied from the left."""
+    """Transpose the last two axes, contiguous in memory for products with row vectors."""
     return np.ascontiguousarray(matrix.swapaxes(-1, -2))
 
 
@@ -193,7 +190,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 def read_weights(sample_rate: int) -> Weights:
-    """Return the weights of the network for a sample rate, by their names.
+    """Return the weights of the network for a sample rate, by name.
 
     Raises:
         ModelError: silero-vad is not installed.
@@ -210,13 +207,13 @@ def read_weights(sample_rate: int) -> Weights:
 def _read_all_weights() -> Weights:
     """Read the weights from silero-vad's file without importing silero-vad.
 
-    Its import would set torch to one thread, for the whole process.
+    Importing silero-vad would limit torch to one thread in the whole process.
     """
     for path in _weight_files():
         import torch
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit's own announcement
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit announces its removal
             module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     raise ModelError(

@@ -24,27 +24,27 @@ from phi4audio_cli.audio.reader_process import (
     ReaderDiedError,
     ReaderProcess,
 )
-from phi4audio_cli.audio.reader_worker import CANCEL, NEXT, ReadProgress
+from phi4audio_cli.audio.reader_worker import CancelRecording, NextProgress, ReadProgress
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Chunk
 
 HANG_TIMEOUT_SECONDS = 60.0
-"""A decoder that gives nothing for so long hangs; 10 s of audio take it some 20 ms."""
+"""Time without progress after which a decoder hangs; decoding 10 s of audio takes some 20 ms."""
 
 CANCEL_TIMEOUT_SECONDS = 1.0
-"""How long a decoder has to leave a recording that nobody wants; then it is ended."""
+"""Time limit for closing a cancelled recording; after it the process is ended."""
 
 MEMORY_LIMIT_BYTES = 4 << 30
-"""What reading may take, bytes; a good recording takes a few megabytes."""
+"""Memory that reading may take; an intact recording takes a few megabytes."""
 
 
 class SubprocessReading:
-    """A recording that another process reads. Made by `SubprocessReader.read`.
+    """A recording that a subprocess reads. Made by `SubprocessReader.read`.
 
     Attributes:
-        info: Rate of the chunks, and the length by the header.
-        seconds: How much was decoded so far.
-        damage: What went wrong while decoding, or None; known when the chunks end.
+        info: Sample rate of the chunks, and the length by the container.
+        seconds: Length of the audio decoded so far.
+        damage: Damage found so far, or None; complete after the last chunk.
     """
 
     def __init__(
@@ -60,33 +60,33 @@ class SubprocessReading:
         self._raise_if_cancelled = raise_if_cancelled
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read, once.
+        """Read the chunks; to be called once.
 
         Raises:
-            AudioError: It was shorter than 25 ms, or its decoder crashed or hangs.
+            AudioError: The recording is shorter than 25 ms, or its decoder crashed or hangs.
         """
-        while not (delivery := self._next_progress()).ended:
-            self._update(delivery)
+        while not (progress := self._next_progress()).ended:
+            self._update(progress)
             self._raise_if_cancelled()
-            if delivery.chunk is not None:
-                yield delivery.chunk
-        self._update(delivery)
+            if progress.chunk is not None:
+                yield progress.chunk
+        self._update(progress)
 
     def _update(self, progress: ReadProgress) -> None:
         self.seconds, self.damage = progress.seconds, progress.damage
 
 
 class SubprocessReader:
-    """Reads recordings in a process of its own, one after the other; a context.
+    """Reads recordings in a subprocess, one after the other; a context manager.
 
-    The process is started with the context, and anew after a recording that ended it. It works one
-    block ahead. Only one recording may be open at a time, in one thread at a time; any thread may
-    close the reader, which ends the recording that is open with an AudioError.
+    The subprocess starts with the context, and restarts after a recording that killed it. It
+    computes one reply ahead. One recording may be open at a time, in one thread at a time; any
+    thread may close the reader, and an open recording then fails with an AudioError.
 
     Args:
-        reader: What reads there; it is pickled.
-        hang_timeout: How long a block may take.
-        memory_limit: What reading may take, bytes; beyond it a recording fails.
+        reader: Reader for the subprocess; it is pickled.
+        hang_timeout: Time limit for a block, seconds.
+        memory_limit: Memory that reading may take, bytes; beyond it a recording fails.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class SubprocessReader:
         self._closed = False
 
     def __enter__(self) -> SubprocessReader:
-        with contextlib.suppress(ReaderDiedError):  # the first recording tells
+        with contextlib.suppress(ReaderDiedError):  # the first recording reports it
             self._live_process()
         return self
 
@@ -112,25 +112,25 @@ class SubprocessReader:
         self.close()
 
     def close(self) -> None:
-        """End the process; nothing can be read any more."""
+        """End the subprocess; the reader cannot be used again."""
         self._closed = True
         if self._process is not None:
             self._process.close()
 
     @property
     def pid(self) -> int | None:
-        """The process's id; None where there is none."""
+        """The subprocess's id; None without a running one."""
         return self._process.pid if self._process and self._process.alive else None
 
     @contextlib.contextmanager
     def read(
         self, request: ReadRequest, raise_if_cancelled: RaiseIfCancelled = ignore_cancellation
     ) -> Iterator[SubprocessReading]:
-        """Open a recording, as `decode_file.open_audio` does.
+        """Open a recording, as `decode.open_audio` does.
 
         Raises:
-            AudioError: Not a readable file, an empty one, one without audio in it, or without the
-                channel or track; or its decoder crashed, hangs, or takes too much memory.
+            AudioError: The file cannot be read, is empty, or has no audio or not the channel or
+                track; or its decoder crashed, hangs, or takes too much memory.
             RuntimeError: Another recording is open.
         """
         if self._reading:
@@ -138,7 +138,7 @@ class SubprocessReader:
         with _reader_errors_as_audio_errors(request.path):
             process = self._live_process()
 
-        def ask(message: object) -> Any:
+        def exchange(message: object) -> Any:
             with _reader_errors_as_audio_errors(request.path):
                 reply = process.exchange(message, self._hang_timeout)
             if isinstance(reply, AudioError):
@@ -147,12 +147,13 @@ class SubprocessReader:
 
         self._reading = True
         try:
-            yield SubprocessReading(ask(request), lambda: ask(NEXT), raise_if_cancelled)
+            info = exchange(request)
+            yield SubprocessReading(info, lambda: exchange(NextProgress()), raise_if_cancelled)
         finally:
             self._reading = False
             if process.alive:
                 with contextlib.suppress(ReaderDiedError):
-                    process.exchange(CANCEL, CANCEL_TIMEOUT_SECONDS)
+                    process.exchange(CancelRecording(), CANCEL_TIMEOUT_SECONDS)
 
     def _live_process(self) -> ReaderProcess:
         if self._closed:
@@ -166,7 +167,7 @@ class SubprocessReader:
 
 @contextlib.contextmanager
 def _reader_errors_as_audio_errors(path: Path) -> Iterator[None]:
-    """What became of the process is the error of the recording that it worked on."""
+    """Report a dead process as an error of the recording that it read."""
     try:
         yield
     except ReaderDiedError as error:
@@ -176,16 +177,17 @@ def _reader_errors_as_audio_errors(path: Path) -> Iterator[None]:
 ReaderCount: TypeAlias = int | Literal["auto"]
 
 MAX_READERS = 16
-"""So many keep up with the fastest GPU that is known, on cores half as fast as those measured."""
+"""Most readers by default: they keep up with the fastest GPU on cores half as fast as those
+measured."""
 
 
 class ReaderProcesses:
-    """Readers that work side by side; a context, which ends their processes.
+    """Several subprocess readers; a context manager, which ends their processes.
 
-    One process is started with the context, while the model is loaded; others when they are needed.
+    The first process starts with the context, while the model loads; the others at first use.
 
     Args:
-        reader: What each of them does, in its process; it is pickled.
+        reader: Reader for each subprocess; it is pickled.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -201,21 +203,21 @@ class ReaderProcesses:
             each.close()
 
     def get(self, count: int) -> Sequence[SubprocessReader]:
-        """Return so many readers."""
+        """Return `count` readers."""
         missing = count - len(self._readers)
         self._readers += [SubprocessReader(self._reader) for _ in range(missing)]
         return self._readers[:count]
 
 
 def reader_count(requested: ReaderCount, device: str) -> int:
-    """Return how many recordings to read at once.
+    """Return the number of recordings to read at once.
 
-    A network on the processor wants the cores itself, and one reader is many times faster. Beside
-    a GPU the cores are free, but for one, which keeps the device busy.
+    On the CPU the network needs the cores, and one reader is many times faster than it. With a GPU
+    all cores but one, which feeds the device, are free for readers.
 
     Args:
         requested: A number, or `auto`.
-        device: Where the network runs: `auto`, or as torch names it.
+        device: Device of the network: `auto`, or its name in torch.
     """
     if requested != "auto":
         return requested
@@ -231,7 +233,7 @@ def _is_cuda(device: str) -> bool:
 
 
 def _cores() -> int:
-    """Return how many cores this process may use; a batch system may lend it a few only."""
+    """Return the number of cores this process may use, which a batch system may limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

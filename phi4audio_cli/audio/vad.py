@@ -1,4 +1,4 @@
-"""Where somebody speaks: probabilities from a detector, marks from probabilities."""
+"""Voice activity detection: speech probabilities, and the speech mask made of them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ import numpy as np
 import numpy.typing as npt
 
 from phi4audio_cli.audio import silero
+from phi4audio_cli.audio.resample import reblock
 from phi4audio_cli.types import NARROW_BAND, WIDE_BAND, Samples
 
 Probabilities = npt.NDArray[np.float32]
 SpeechMask = npt.NDArray[np.bool_]
 
 ONSET_THRESHOLD = 0.5
-"""Speech begins at this probability."""
+"""Probability at which speech begins."""
 
 OFFSET_THRESHOLD = 0.35
-"""Speech ends when the probability falls below this, and stays under ENTER for a while."""
+"""Speech ends where the probability falls below this and stays below ONSET_THRESHOLD for
+MIN_SILENCE_WINDOWS."""
 
 MIN_SILENCE_WINDOWS = 4
-"""How long that while is (128 ms): what is shorter is a stop consonant, no pause."""
+"""Shortest pause (128 ms); a shorter one is a stop consonant."""
 
 MIN_SPEECH_WINDOWS = 3
-"""What is shorter (96 ms) is a click and no speech."""
+"""Shortest speech (96 ms); a shorter sound is a click."""
 
 WINDOWS_PER_PASS = 256
-"""Windows heard together (8.2 s). Always as many, so that results don't depend on the blocks."""
+"""Windows of one pass of the detector (8.2 s); constant, so that the blocks do not matter."""
 
 TARGET_RMS = 0.2
-"""Root mean square of speech that the detector hears best; quieter speech is made so loud."""
+"""Root mean square at which the detector works best; quieter speech is amplified to it."""
 
 MAX_GAIN = 30.0
-"""Beyond it, what is made loud is the noise of a quiet room."""
+"""Largest amplification; a larger one would amplify the noise of a quiet room."""
 
 
 class Detector(Protocol):
-    """Gives the probability of speech for each window of a recording."""
+    """Estimates the probability of speech in each window of a recording."""
 
     def window_length(self, sample_rate: int) -> int:
         """Return the window's length in samples."""
@@ -46,18 +48,18 @@ class Detector(Protocol):
     def detect(
         self, blocks: Iterable[Samples], sample_rate: int
     ) -> Iterator[tuple[Samples, Probabilities]]:
-        """Hand on all samples, each stretch with a probability for each of its windows.
+        """Yield all samples, in parts, with the probability of speech in each window.
 
-        All stretches are whole windows but the last, whose last window may be short.
+        All parts are whole windows, but the last window of the recording may be shorter.
         """
         ...
 
 
 class SileroDetector:
-    """Silero's network on the CPU, one thread's work; it may be shared by many recordings.
+    """Silero's network on the CPU, in the caller's thread; many recordings may share it.
 
-    Its weights are read when they are first needed, with torch. When it is pickled they go with
-    it, so that a process that gets one need not load torch.
+    The weights are read with torch at first use. They are pickled with it, so that the process
+    that receives it does not load torch.
     """
 
     def __init__(self) -> None:
@@ -79,34 +81,34 @@ class SileroDetector:
     def detect(
         self, blocks: Iterable[Samples], sample_rate: int
     ) -> Iterator[tuple[Samples, Probabilities]]:
-        """Hand on all samples with the probability of speech in each window.
+        """Yield all samples, in parts, with the probability of speech in each window.
 
         Raises:
             ModelError: silero-vad is not installed.
         """
         network = self._network(sample_rate)
-        memory = network.initial_state()
+        state = network.initial_state()
         for samples in reblock(blocks, WINDOWS_PER_PASS * network.window):
-            missing = -len(samples) % network.window
-            whole = np.pad(samples, (0, missing)) if missing else samples
-            probabilities, memory = network.forward(normalize_gain(whole, network.window), memory)
+            padding = -len(samples) % network.window
+            padded = np.pad(samples, (0, padding)) if padding else samples
+            probabilities, state = network.forward(normalize_gain(padded, network.window), state)
             yield samples, probabilities
 
 
 def normalize_gain(samples: Samples, window: int) -> Samples:
-    """Make a quiet stretch as loud as the detector wants speech: it misses quiet voices.
+    """Amplify quiet samples for the detector, which misses quiet voices.
 
     Args:
         samples: Whole windows, shape (length,).
         window: Length of a window in samples.
 
     Returns:
-        Samples in [-1, 1], for the detector alone. Loud ones are as they were.
+        Samples in [-1, 1], for the detector only; loud samples are unchanged.
     """
     loudness = np.sqrt(np.square(samples.reshape(-1, window)).mean(axis=1))
-    # Words fill most of a stretch, or they are few and the rest is noise.
-    usual, peak = np.quantile(loudness, [0.9, 0.98])
-    level = max(float(usual), float(peak) / 4)
+    # Words fill most of the samples, or they are few and the rest is noise.
+    typical, peak = np.quantile(loudness, [0.9, 0.98])
+    level = max(float(typical), float(peak) / 4)
     if level >= TARGET_RMS or not level:
         return samples
     gain = np.float32(min(TARGET_RMS / level, MAX_GAIN))
@@ -114,41 +116,23 @@ def normalize_gain(samples: Samples, window: int) -> Samples:
     return loud
 
 
-def reblock(blocks: Iterable[Samples], length: int) -> Iterator[Samples]:
-    """Divide blocks of any lengths anew, into stretches of one length; the last may be shorter."""
-    held: list[Samples] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += len(block)
-        if count < length:
-            continue
-        joined = np.concatenate(held)
-        whole = count - count % length
-        for start in range(0, whole, length):
-            yield joined[start : start + length]
-        held, count = [joined[whole:]], count - whole
-    if count:
-        yield np.concatenate(held)
-
-
 class SpeechSegmenter:
-    """Decide for each window whether it is speech, from probabilities as they come.
+    """Decide for each window whether it is speech, from a stream of probabilities.
 
-    Speech begins and ends at different probabilities, so that it doesn't flicker; short pauses
-    belong to it, and clicks don't count. Decisions wait for some windows that follow.
+    Speech begins and ends at different thresholds (hysteresis); short pauses count as speech,
+    clicks do not. A decision needs some of the following windows.
     """
 
     def __init__(self) -> None:
         self._undecided = 0
-        """Windows not decided, this one included."""
+        """Undecided windows, the current one included."""
         self._trailing_silence = 0
-        """How many of them, at the end, may be the pause after speech."""
+        """The last windows of these that may be the pause after speech."""
         self._in_speech = False
         self._speech_confirmed = False
 
     def push(self, probabilities: Probabilities) -> SpeechMask:
-        """Take more windows; return the marks that are decided now, in order."""
+        """Add windows, and return the decisions that became possible, in order."""
         decided: list[bool] = []
         for probability in probabilities.tolist():
             self._undecided += 1
@@ -161,7 +145,7 @@ class SpeechSegmenter:
         return np.array(decided, dtype=np.bool_)
 
     def finish(self) -> SpeechMask:
-        """Return the marks of all windows that are left."""
+        """Return the decisions for all remaining windows: the recording has ended."""
         decided: list[bool] = []
         if self._in_speech:
             self._end_speech(decided)

@@ -1,4 +1,4 @@
-"""Checkpoints of any layout as one stream of named tensors."""
+"""Checkpoints of any layout: find, read, merge the speech LoRA, export without vision, verify."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Checkpoint", "SpeechLoraMode", "open_checkpoint"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads torch when a checkpoint is opened, not when a model is looked up by name."""
+    """Import torch when a checkpoint is opened, not when a model is found by its name."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from phi4audio_cli.checkpoint import checkpoint

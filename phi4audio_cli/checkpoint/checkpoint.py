@@ -1,13 +1,11 @@
 """Open a checkpoint of any layout and read its tensors under their native names.
 
-The model in memory and `strip-export` both read it. Headers are checked against the configuration
-before the first tensor is read.
+Loading and `strip-export` use it. The names and shapes in the headers are checked against the
+configuration before any tensor is read.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,58 +36,48 @@ from phi4audio_cli.checkpoint.safetensors_reader import (
     read_tensor_index,
 )
 from phi4audio_cli.errors import CheckpointError
+from phi4audio_cli.network.config import Config
+from phi4audio_cli.network.phi4 import Phi4Audio
 
 SpeechLoraMode = Literal["merge", "keep", "drop"]
-"""merge: into the weights; keep: apart, the weights as they are; drop: without."""
+"""merge: into the weights; keep: leave weights and LoRA separate; drop: leave the LoRA out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint whose names and shapes were found to be those of its configuration."""
+    """A checkpoint whose tensors have the names and shapes of its configuration."""
 
     folder: Path
     layout: Layout
     config: Mapping[str, Any]
     """Native configuration with a stub for vision, ready for `Phi4MultimodalConfig(**config)`."""
-    source_config: Mapping[str, Any]
-    """`config.json` as it lies there."""
     expected_shapes: Mapping[str, tuple[int, ...]]
-    """Shape of every tensor `tensors` yields, by native name, in the same order."""
+    """Shape of every tensor that `tensors` yields, by native name, in the same order."""
     stored_tensors: Mapping[str, TensorInfo]
-    """Where each of them lies (its base weight, where the speech LoRA is apart)."""
+    """Position of each of them in a file; the base weight where the speech LoRA is separate."""
     skipped: tuple[TensorInfo, ...]
-    """Stored tensors that are not yielded: vision, LoRAs, a second copy of a tied head."""
+    """Stored tensors that are not yielded: vision, LoRAs, a copy of a tied head."""
     audio_parameters: int
     """Parameters of the audio-only model."""
     stub_parameters: int
     """Parameters of vision that plain transformers still allocates with `config`."""
     adapter: SpeechLora | None
-    """The speech LoRA that lies apart; None where the weights have it merged, or it is dropped."""
+    """The separate speech LoRA; None: it is merged into the stored weights, or dropped."""
     merge: bool
     """Whether `tensors` merges `adapter`."""
     dtype: torch.dtype | None
-    """Of the floating-point tensors that are yielded; as stored where None."""
-
-    @property
-    def tokenizer_files(self) -> Path:
-        """Folder with the tokenizer's files."""
-        return self.folder
-
-    @property
-    def preprocessor(self) -> Path:
-        """Folder with `preprocessor_config.json`."""
-        return self.folder
+    """Of the floating-point tensors that are yielded; None: as stored."""
 
     @property
     def merged_modules(self) -> frozenset[str]:
-        """Native names of the linear layers `tensors` merges the speech LoRA into."""
+        """Native names of the linear layers into which `tensors` merges the speech LoRA."""
         return frozenset(self.adapter.pairs) if self.adapter and self.merge else frozenset()
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The audio-only model's tensors, one at a time, in the order of `expected_shapes`.
+        """Yield the tensors of the audio-only model in the order of `expected_shapes`.
 
         Yields:
-            Native name and a CPU tensor in memory of its own, in `dtype` where it is
+            The native name and a CPU tensor with its own memory, in `dtype` if it is
             floating-point. A tied output head is not among them.
 
         Raises:
@@ -99,10 +87,10 @@ class Checkpoint:
             yield name, self.tensor(name)
 
     def mapped_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The same as `tensors`, without copies of what is stored as it is wanted.
+        """Yield the same tensors without copies of those that need no merge and no conversion.
 
-        Those are pages of their file (`map_tensor`), to be replaced by a rename and never
-        overwritten while a model runs on them.
+        These are pages of their file (`map_tensor`). A program that updates the file must replace
+        it by a rename, and never overwrite it while a model uses it.
 
         Raises:
             CheckpointError: A file can't be read or ends too early.
@@ -111,7 +99,7 @@ class Checkpoint:
             yield name, self.convert(name, map_tensor(self.stored_tensors[name]))
 
     def tensor(self, name: str) -> torch.Tensor:
-        """One tensor of `expected_shapes`, as `tensors` yields it.
+        """Return one tensor of `expected_shapes`, as `tensors` yields it.
 
         Raises:
             CheckpointError: Its file can't be read or ends too early.
@@ -119,11 +107,11 @@ class Checkpoint:
         return self.convert(name, read_tensor(self.stored_tensors[name]))
 
     def convert(self, name: str, stored: torch.Tensor) -> torch.Tensor:
-        """What becomes of a stored tensor: merged where it must be, and in its dtype.
+        """Return a stored tensor in its output dtype, with the speech LoRA merged if it has one.
 
         Args:
             name: Of `expected_shapes`.
-            stored: As it was read, in its stored shape.
+            stored: The tensor as it was read.
         """
         module = name.removesuffix(".weight")
         if self.adapter is not None and module in self.merged_modules:
@@ -131,7 +119,7 @@ class Checkpoint:
         return stored.to(self.output_dtype(name))
 
     def blocks(self, name: str) -> Iterator[torch.Tensor]:
-        """The elements of `tensor(name)` in order, flat and a part at a time to save memory.
+        """Yield the elements of `tensor(name)` in order, in flat blocks, to save memory.
 
         Raises:
             CheckpointError: Its file can't be read or ends too early.
@@ -139,11 +127,11 @@ class Checkpoint:
         if name.removesuffix(".weight") in self.merged_modules:
             yield self.tensor(name).reshape(-1)
             return
-        for piece in read_blocks(self.stored_tensors[name]):
-            yield piece.to(self.output_dtype(name))
+        for block in read_blocks(self.stored_tensors[name]):
+            yield block.to(self.output_dtype(name))
 
     def output_dtype(self, name: str) -> torch.dtype:
-        """Dtype that `tensors` yields `name` in."""
+        """Return the dtype in which `tensors` yields `name`."""
         stored = self.stored_tensors[name].dtype
         return self.dtype if self.dtype and stored.is_floating_point else stored
 
@@ -155,52 +143,52 @@ def open_checkpoint(
     speech_lora: SpeechLoraMode = "merge",
     dtype: torch.dtype | None = None,
 ) -> Checkpoint:
-    """Opens a checkpoint of any layout; reads headers, and no more of a LoRA than needed.
+    """Open a checkpoint of any layout; read its headers, and a LoRA only as far as needed.
 
     Args:
         folder: With `config.json` and safetensors weights.
-        adapter: A folder with another speech LoRA, in peft's format, than the checkpoint's own.
-        speech_lora: What to do with a speech LoRA that lies apart.
-        dtype: Of the floating-point tensors; as stored where None.
+        adapter: Folder of a speech LoRA in peft's format that replaces the checkpoint's own.
+        speech_lora: Treatment of a separate speech LoRA.
+        dtype: Of the floating-point tensors; None: as stored.
 
     Raises:
         CheckpointError: A file or tensor is missing, unknown, misshaped or damaged; weights are
-            pickles; or the speech LoRA is missing where the layout has one apart.
+            pickles; the speech LoRA is missing; or `adapter` is given for weights into which a
+            speech LoRA is merged.
     """
     source_config = read_json(_require_checkpoint_folder(folder) / "config.json")
     infos = read_tensor_index(folder)
     layout = detect_layout(source_config, infos, str(folder))
     config = native_config(source_config, layout, str(folder / "config.json"))
     expected = expected_tensors(config, str(folder / "config.json"))
-    stored, left_out = _match_tensors(infos, expected.shapes, folder)
-    found = None
+    stored, skipped = _match_tensors(infos, expected.shapes, folder)
+    lora = None
     if speech_lora != "drop":
-        found = _find_lora(folder, layout, infos, source_config, adapter)
-    if found is not None:
-        loras.check_shapes(found, expected.shapes)
-        loras.check_not_zero(found)
+        lora = _find_lora(folder, layout, infos, source_config, adapter)
+    if lora is not None:
+        loras.check_shapes(lora, expected.shapes)
+        loras.check_not_zero(lora)
     return Checkpoint(
         folder=folder,
         layout=layout,
         config=config,
-        source_config=source_config,
         expected_shapes=expected.shapes,
         stored_tensors=stored,
-        skipped=left_out,
+        skipped=skipped,
         audio_parameters=expected.parameters,
         stub_parameters=expected.vision_parameters,
-        adapter=found,
-        merge=found is not None and speech_lora == "merge",
+        adapter=lora,
+        merge=lora is not None and speech_lora == "merge",
         dtype=dtype,
     )
 
 
 def _require_checkpoint_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise CheckpointError("there is no such folder", str(folder), "name a checkpoint's folder")
+        raise CheckpointError("no such folder", str(folder), "name the folder of a checkpoint")
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            "holds no config.json", str(folder), "name a folder with a complete checkpoint"
+            "has no config.json", str(folder), "name a folder with a complete checkpoint"
         )
     return folder
 
@@ -208,28 +196,28 @@ def _require_checkpoint_folder(folder: Path) -> Path:
 def _match_tensors(
     infos: Mapping[str, TensorInfo], shapes: Mapping[str, tuple[int, ...]], folder: Path
 ) -> tuple[dict[str, TensorInfo], tuple[TensorInfo, ...]]:
-    """The stored tensors of the audio-only model, by native name, and the others.
+    """Return the stored tensors of the audio-only model by native name, and the others.
 
     Raises:
         CheckpointError: One is missing, unknown or misshaped.
     """
     kept: dict[str, TensorInfo] = {}
-    left_out = []
+    skipped = []
     for stored_name, info in infos.items():
         name = native_name(stored_name)
         if is_vision_tensor(stored_name) or is_speech_lora_tensor(stored_name):
-            left_out.append(info)
+            skipped.append(info)
         elif name == TIED_HEAD and TIED_HEAD not in shapes:
             _check_shape(info, shapes["model.embed_tokens.weight"])
-            left_out.append(info)
+            skipped.append(info)
         elif name not in shapes:
             raise CheckpointError(
-                "is a tensor this model doesn't have",
+                "the model has no such tensor",
                 info.description,
-                "is it another architecture?",
+                "check that the checkpoint has the architecture of Phi-4-multimodal",
             )
         elif name in kept:
-            raise CheckpointError(f"is {name} for a second time", info.description)
+            raise CheckpointError(f"is a second copy of {name}", info.description)
         else:
             _check_shape(info, shapes[name])
             kept[name] = info
@@ -238,15 +226,15 @@ def _match_tensors(
         raise CheckpointError(
             f"{missing[0]}{more} missing", str(folder), "download or copy the checkpoint again"
         )
-    return {name: kept[name] for name in shapes}, tuple(left_out)
+    return {name: kept[name] for name in shapes}, tuple(skipped)
 
 
 def _check_shape(info: TensorInfo, shape: tuple[int, ...]) -> None:
     if info.shape != shape:
         raise CheckpointError(
-            f"has shape {list(info.shape)}, its config asks for {list(shape)}",
+            f"has the shape {list(info.shape)}, but its config needs {list(shape)}",
             info.description,
-            "config and weights come from different models",
+            "use the config and the weights of the same model",
         )
 
 
@@ -257,29 +245,45 @@ def _find_lora(
     config: Mapping[str, Any],
     adapter: Path | None,
 ) -> SpeechLora | None:
-    """The speech LoRA that lies apart, or None where the weights have it already.
+    """Return the separate speech LoRA, or None if it is merged into the stored weights.
 
     Raises:
-        CheckpointError: The layout has it apart and it isn't there.
+        CheckpointError: It is missing; or `adapter` is given for weights that have it merged.
     """
+    state = exported_lora_state(config)
+    own_folder = folder / ADAPTER_FOLDER
+    separate = own_folder.is_dir() or any(map(is_speech_lora_tensor, infos))
+    merged = state == "merged" or (state is None and layout == "stripped" and not separate)
     if adapter is not None:
+        if merged:
+            raise _second_lora_error(folder)
         return loras.read_peft_adapter(adapter)
-    mark = exported_lora_state(config)
-    if mark == "merged":
+    if merged:
         return None
     if inline := loras.read_inline_lora(infos, config, str(folder)):
         return inline
-    if (folder / ADAPTER_FOLDER).is_dir():
-        return loras.read_peft_adapter(folder / ADAPTER_FOLDER)
-    if layout == "stripped" and mark is None:
-        return None
+    if own_folder.is_dir():
+        return loras.read_peft_adapter(own_folder)
     raise CheckpointError(
         f"has no speech LoRA: neither among its weights nor in {ADAPTER_FOLDER}/, "
-        "and without it the model can't listen",
+        "and without it the model can't transcribe",
         str(folder),
-        f"add the {ADAPTER_FOLDER} folder of its source, or name one with --adapter; where it is "
-        f'merged already, say so in config.json: "{EXPORT_KEY}": {{"speech_lora": "merged"}}',
+        f"add the {ADAPTER_FOLDER} folder of its source, or name one with --adapter; if it is "
+        f'merged into the weights, set in config.json: "{EXPORT_KEY}": {{"speech_lora": "merged"}}',
     )
+
+
+def _second_lora_error(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        "its weights have a speech LoRA merged already, and --adapter would add a second one",
+        str(folder),
+        "leave out --adapter, or use it with the source of this checkpoint, "
+        "or with an export made by `strip-export --speech-lora keep` or `drop`",
+    )
+
+
+STUB_TOWER_PARAMETERS = 22
+"""Parameters of transformers' vision tower where its configuration is `config.VISION_STUB`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,48 +299,31 @@ class ExpectedTensors:
 
 
 def expected_tensors(config: Mapping[str, Any], where: str) -> ExpectedTensors:
-    """Builds transformers' class on the meta device and lists its tensors without vision.
+    """Lists the tensors of the network, which is built on the meta device.
 
     Args:
         config: Native configuration.
         where: The checkpoint, for the message.
 
     Raises:
-        CheckpointError: transformers refuses the configuration.
+        CheckpointError: The configuration is damaged, or of another network.
     """
-    # 3.5 s to import, and not needed to find or download a checkpoint.
-    from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
-    from transformers.initialization import no_init_weights
-
-    # A copy, because transformers adds to the dictionaries it is given.
-    own = copy.deepcopy(dict(config))
-    try:
-        with _transformers_errors_only(), torch.device("meta"), no_init_weights():
-            model = Phi4MultimodalForCausalLM(Phi4MultimodalConfig(**own))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"its configuration is refused: {reason}", where) from error
-    tied = bool(config.get("tie_word_embeddings", False))
+    sizes = Config.from_dict(config, where)
+    with torch.device("meta"):
+        network = Phi4Audio(sizes)
     shapes = {
         name: tuple(tensor.shape)
-        for name, tensor in model.state_dict().items()
-        if not is_vision_tensor(name) and not (tied and name == TIED_HEAD)
+        for name, tensor in network.state_dict().items()
+        if not (sizes.tie_word_embeddings and name == TIED_HEAD)
     }
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    vision = sum(size for name, size in sizes.items() if is_vision_tensor(name))
-    return ExpectedTensors(shapes, sum(sizes[name] for name in shapes if name in sizes), vision)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return ExpectedTensors(shapes, parameters, _vision_parameters(sizes))
 
 
-@contextlib.contextmanager
-def _transformers_errors_only() -> Iterator[None]:
-    """Keeps transformers' advice on how a published config could be written to itself."""
-    import logging as levels
-
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(levels.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
+def _vision_parameters(config: Config) -> int:
+    """Count the linear layers to and from the decoder's width, and the stub of a tower."""
+    width = config.hidden_size
+    speech_up = width * (config.audio.hidden_size + 1)
+    image_up = width * 2  # from the stub's width of 1
+    down = width * (width + 1)
+    return speech_up + image_up + 2 * down + STUB_TOWER_PARAMETERS

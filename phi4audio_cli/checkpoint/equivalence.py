@@ -1,6 +1,7 @@
 """Compare the answers of an export with those of its source, in plain transformers.
 
-The source runs with its adapter active. The two models run one after the other on one recording.
+The source runs with a separate, active adapter. The two models run one after the other on one
+recording. No other module of the program imports transformers' model.
 """
 
 from __future__ import annotations
@@ -25,49 +26,50 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 COMPARED_TOKENS = 8
-"""How many answers are compared."""
+"""Number of compared greedy tokens."""
 MAX_LOGIT_DEVIATION = 0.3
-"""Most that logits may differ, as a share of their own spread. Rounding merged weights to bfloat16
-gives up to 0.09 in tiny random networks, leaving the adapter out more than 1."""
+"""Largest accepted difference of the logits, as a share of their standard deviation. Rounding the
+merged weights to bfloat16 gives up to 0.09 in tiny random networks, a missing adapter more than 1.
+"""
 TIE_FACTOR = 6.0
-"""A tie: two tokens whose logits are closer than this many times the deviation."""
+"""Two tokens tie if the difference of their logits is below this multiple of the deviation."""
 
 TRANSCRIBE_INSTRUCTION = "Transcribe the audio clip into text."
 
 
 @dataclass(frozen=True, slots=True)
 class TransformersInputs:
-    """One recording and its prompt, as transformers' class takes them."""
+    """One recording and its prompt as inputs of transformers' class."""
 
     input_ids: torch.Tensor
     """(1, length)"""
     audio_input_features: torch.Tensor
     """(1, frames, 80), log-mel"""
     audio_embed_sizes: torch.Tensor
-    """(1,), the number of audio tokens in the prompt"""
+    """(1,), number of audio tokens in the prompt"""
 
 
 @dataclass(frozen=True, slots=True)
 class Equivalence:
-    """What the comparison found."""
+    """Result of the comparison."""
 
     tokens: int
-    """How many greedy tokens were compared."""
+    """Number of compared greedy tokens."""
     same: int
-    """How many of them were the same; the others are ties."""
+    """Number of equal tokens; the others are ties."""
     deviation: float
-    """Largest deviation of the logits, as a share of their spread."""
+    """Largest deviation of the logits, as a share of their standard deviation."""
 
 
 def build_inputs(
     folder: Path, samples: npt.NDArray[np.float32], audio_token_id: int
 ) -> TransformersInputs:
-    """The prompt of a transcription.
+    """Return the prompt of a transcription.
 
     Args:
         folder: With the tokenizer and the feature extractor of transformers.
         samples: Mono, 16 kHz, at most 40 s.
-        audio_token_id: The placeholder's.
+        audio_token_id: Id of the placeholder of audio.
     """
     from transformers import AutoTokenizer, Phi4MultimodalFeatureExtractor
 
@@ -90,21 +92,21 @@ def compare_answers(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Equivalence:
-    """Greedy tokens of the source with its adapter active, and of the export after the same ones.
+    """Compare the greedy tokens of the source with those of the export after the same tokens.
 
     Args:
-        source: Opened so that its adapter is known.
+        source: Opened with its adapter.
         export: Folder of the export.
-        inputs: What both are asked.
-        device: Where they run; each needs its weights there, one at a time.
-        dtype: What both are computed in.
+        inputs: Inputs of both models.
+        device: Holds the weights of one model at a time.
+        dtype: Of the computation of both models.
 
     Raises:
-        CheckpointError: They answer differently.
+        CheckpointError: The answers differ.
     """
     expected = _run_checkpoint(source, inputs, None, device, dtype)
     chosen = [int(row.argmax()) for row in expected]
-    gc.collect()  # a network holds itself in cycles, and there is room for one only
+    gc.collect()  # the first network has reference cycles; free it before the second is loaded
     found = _run_checkpoint(open_checkpoint(export), inputs, chosen, device, dtype)
     deviations = [
         float((new - old).square().mean().sqrt()) / float(old.std())
@@ -124,10 +126,10 @@ def compare_answers(
 
 
 def _same_token(old: torch.Tensor, new: torch.Tensor, export: Path, step: int) -> bool:
-    """Whether both choose the same token.
+    """Return whether both choose the same token.
 
     Raises:
-        CheckpointError: They don't, and it is no tie.
+        CheckpointError: The tokens differ and do not tie.
     """
     mine, theirs = int(new.argmax()), int(old.argmax())
     if mine == theirs:
@@ -149,15 +151,15 @@ def _run_checkpoint(
     device: str,
     dtype: torch.dtype,
 ) -> list[torch.Tensor]:
-    """Logits of a checkpoint with its adapter, where it has one apart, beside the weights."""
-    apart = replace(checkpoint, merge=False, dtype=dtype)
-    model = _build_reference_model(apart, device)
-    with _adapter_hooks(apart.adapter, model, dtype):
+    """Return the logits of a checkpoint; a separate adapter is active and not merged."""
+    separate = replace(checkpoint, merge=False, dtype=dtype)
+    model = _build_reference_model(separate, device)
+    with _adapter_hooks(separate.adapter, model, dtype):
         return _decode(model, inputs, forced)
 
 
 def _build_reference_model(checkpoint: Checkpoint, device: str) -> Any:
-    """Transformers' own class, its vision a stub, filled tensor by tensor."""
+    """Build transformers' class with a stub for vision and fill it tensor by tensor."""
     from accelerate.utils import set_module_tensor_to_device
     from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
     from transformers.models.phi4_multimodal import modeling_phi4_multimodal as native
@@ -177,7 +179,7 @@ def _build_reference_model(checkpoint: Checkpoint, device: str) -> Any:
 
 @contextmanager
 def _adapter_hooks(lora: SpeechLora | None, model: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Adds scale * B(A(x)) to the outputs of the linears a LoRA changes, as peft does."""
+    """Add scale * B(A(x)) to the outputs of the linear layers of a LoRA, as peft does."""
     hooks = []
     if lora is not None:
         for module, pair in lora.pairs.items():
@@ -201,7 +203,7 @@ def _lora_hook(a: torch.Tensor, b: torch.Tensor, scale: float) -> Callable[..., 
 
 @torch.inference_mode()
 def _decode(model: Any, inputs: TransformersInputs, forced: list[int] | None) -> list[torch.Tensor]:
-    """Logits of each step, (vocabulary,) in float32: greedy, or along tokens that are given."""
+    """Return the logits of each step, (vocabulary,) in float32: greedy, or after given tokens."""
     place = model.model.embed_tokens.weight
     ids = inputs.input_ids.to(place.device)
     features = inputs.audio_input_features.to(place.device, place.dtype)

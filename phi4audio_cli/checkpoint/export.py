@@ -1,11 +1,10 @@
-"""The stripped checkpoint: planned, written, verified and put in its place."""
+"""Export a checkpoint without vision: plan, write, verify, and move to the target."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,35 +32,38 @@ from phi4audio_cli.checkpoint.staging import (
 )
 from phi4audio_cli.checkpoint.verify import verify_export
 from phi4audio_cli.errors import CheckpointError, OutputError, UsageError
+from phi4audio_cli.formatting import format_bytes
+from phi4audio_cli.process_memory import peak_memory
+from phi4audio_cli.storage import nearest_existing
 
 SIDECAR_RESERVE_BYTES = 64_000_000
-"""Room left for tokenizer, card and the file system's own needs."""
+"""Free space for tokenizer, card and the file system itself."""
 
 StageProgress = Callable[[str, int, int], None]
-"""Called with the stage, the bytes that are done and the bytes there are."""
+"""Called with the stage, the finished bytes and all bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What the user wants exported."""
+    """The options of an export."""
 
     folder: Path
-    """Of the source."""
+    """The source."""
     source: str
-    """The source as the user named it; goes into the card."""
+    """Name of the source for the model card."""
     mode: SpeechLoraMode = "merge"
     dtype: str | None = None
-    """Of the weights; None: bfloat16, or as stored where the base weights stay as they are."""
+    """Of the weights; None: bfloat16 in the mode `merge`, else as stored."""
     adapter: Path | None = None
     max_shard_bytes: int = 5_000_000_000
 
 
 def make_plan(request: ExportRequest) -> ExportPlan:
-    """Reads the source's headers and plans the export.
+    """Read the source's headers and plan the export.
 
     Raises:
-        UsageError: The source is stripped already.
-        CheckpointError: The source isn't complete and known.
+        UsageError: The source has no vision.
+        CheckpointError: The source is incomplete or damaged.
     """
     _refuse_stripped(request.folder)
     checkpoint = open_checkpoint(
@@ -78,31 +80,31 @@ def make_plan(request: ExportRequest) -> ExportPlan:
 
 
 def check_target(plan: ExportPlan, target: Path, *, overwrite: bool) -> None:
-    """Checks everything about the place that can be known before a byte is written.
+    """Check the target before the export starts.
 
     Args:
         plan: Of the export.
-        target: The export's folder.
+        target: The folder of the export.
         overwrite: Whether an old export may be replaced.
 
     Raises:
-        OutputError: The place is taken, too small, or can't be written to.
-        UsageError: It is the source itself.
+        OutputError: The target is not empty, its disk too small, or it can't be written to.
+        UsageError: The target contains the source.
     """
     if any(
         file.resolve().is_relative_to(target.resolve()) for file in source_files(plan.checkpoint)
     ):
-        raise UsageError("the source lies in the output folder", str(target), "choose another one")
-    existing = _nearest_existing(target.absolute().parent)
+        raise UsageError("the output folder contains the source", str(target), "choose another one")
+    existing = nearest_existing(target.parent)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError("can't be written to", str(existing), "choose another place")
     _check_target_free(target, overwrite=overwrite)
     needed, free = plan.weight_bytes + SIDECAR_RESERVE_BYTES, shutil.disk_usage(existing).free
-    # What a killed run left is taken away before anything is written.
+    # The files of a killed run are removed first.
     free += _folder_bytes(staging_path(target))
     if free < needed:
         raise OutputError(
-            f"the export needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free",
+            f"the export needs {format_bytes(needed)}, {format_bytes(free)} are free",
             str(target),
             "make room, or choose another disk",
         )
@@ -117,23 +119,23 @@ def run_export(
     verify_files: bool = True,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Writes an export beside its place, verifies it, and puts it there.
+    """Write an export into a staging folder, verify it, and move it to the target.
 
     Args:
-        plan: What to write.
-        target: The export's folder.
-        overwrite: Replace an old export, once the new one is verified.
-        check: A further check of the verified folder, whose findings are reported.
+        plan: Of the export.
+        target: The folder of the export.
+        overwrite: Replace an old export after the new one is verified.
+        check: A further check of the verified folder; its results are reported.
         verify_files: Whether the files are read again and compared.
-        progress: Hears how far it is.
+        progress: Called with the stage and the finished bytes.
 
     Returns:
-        The plan's table, with what the verification found, the seconds of each stage, and the
-        most memory that was held before `verify_probe`.
+        The plan's table, with the results of the verification, the seconds of each stage, and the
+        peak memory before `check`.
 
     Raises:
-        OutputError: The place can't be written to.
-        CheckpointError: The source changed meanwhile, or the export isn't what it must be.
+        OutputError: The target can't be written to.
+        CheckpointError: The source changed during the export, or the export differs from it.
     """
     target = _resolve_target(target)
     with os_errors_as_output_errors(target):
@@ -148,7 +150,7 @@ def run_export(
             count = _byte_counter("verifying", plan.tensor_bytes, progress)
             with _timed(seconds, "verifying"):
                 table["verified"] = verify_export(plan, folder, count)
-        table["peak_memory"] = _peak_memory()
+        table["peak_memory"] = peak_memory()
         if verify_files and check is not None:
             with _timed(seconds, "answers"):
                 table["verified"] |= check(folder)
@@ -156,19 +158,19 @@ def run_export(
 
 
 def write_export(plan: ExportPlan, folder: Path, advance: Callable[[int], None]) -> None:
-    """Writes all files of an export, one piece of a tensor in memory at a time.
+    """Write all files of an export, with a few blocks of a tensor in memory.
 
     Raises:
         OSError: The disk is full or fails.
     """
     write_shards(folder, plan.shards, plan.checkpoint.blocks, advance)
     if plan.adapter is not None:
-        halves = adapter_tensors(plan.checkpoint)
+        factors = adapter_tensors(plan.checkpoint)
         (folder / ADAPTER_FOLDER).mkdir()
         write_shards(
             folder / ADAPTER_FOLDER,
             (plan.adapter,),
-            lambda name: read_blocks(halves[name]),
+            lambda name: read_blocks(factors[name]),
             advance,
         )
     write_sidecars(plan, folder)
@@ -181,9 +183,7 @@ def _refuse_stripped(folder: Path) -> None:
     if not config.is_file():
         return
     if detect_layout(read_json(config), read_tensor_index(folder), str(folder)) == "stripped":
-        raise UsageError(
-            "is stripped already: there is no vision in it", str(folder), "use it as it is"
-        )
+        raise UsageError("has no vision parts to strip", str(folder), "use it as it is")
 
 
 def _target_dtype(request: ExportRequest) -> Any:
@@ -205,9 +205,9 @@ def _check_target_free(target: Path, *, overwrite: bool) -> None:
         )
     if not _is_export(target):
         raise OutputError(
-            "holds something else than an export, and that is not overwritten",
+            "has files that are not an export, and those are never overwritten",
             str(target),
-            "choose another folder, or remove it yourself",
+            "choose another folder, or remove this one yourself",
         )
 
 
@@ -218,22 +218,15 @@ def _is_export(folder: Path) -> bool:
         return False
 
 
-def _nearest_existing(path: Path) -> Path:
-    """The path itself or the nearest parent that exists."""
-    while not path.exists():
-        path = path.parent
-    return path
-
-
 def _folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _resolve_target(target: Path) -> Path:
-    """The folder to write, without links and dots.
+    """Return the target as an absolute path without links.
 
     Raises:
-        UsageError: It has no name of its own.
+        UsageError: It is the root of a disk.
     """
     target = target.expanduser().resolve()
     if not target.name:
@@ -243,7 +236,7 @@ def _resolve_target(target: Path) -> Path:
 
 @contextmanager
 def _errors_name_target(target: Path) -> Iterator[None]:
-    """Names the export in errors by its place: the folder it is written in is gone by then."""
+    """Name the target in errors about the staging folder, which is removed."""
     try:
         yield
     except CheckpointError as error:
@@ -258,16 +251,6 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     seconds[stage] = round(time.monotonic() - began, 1)
-
-
-def _peak_memory() -> int | None:
-    """Most bytes this process has held, file pages included; None where the system can't say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _byte_counter(stage: str, total: int, progress: StageProgress) -> Callable[[int], None]:

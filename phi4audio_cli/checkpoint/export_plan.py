@@ -1,4 +1,4 @@
-"""The plan of an export: files and sizes, known from the headers alone."""
+"""The plan of an export: its files and sizes, from the headers of the source."""
 
 from __future__ import annotations
 
@@ -21,51 +21,46 @@ from phi4audio_cli.checkpoint.safetensors_writer import ShardSpec, TensorSpec, p
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """A checkpoint, and the files that will be made of it."""
+    """A source checkpoint, and the files of its export."""
 
     checkpoint: Checkpoint
     mode: SpeechLoraMode
     source: str
-    """The source as the user named it, without a folder of this machine."""
+    """Name of the source for the model card: a hub id, or the last part of a folder."""
     shards: tuple[ShardSpec, ...]
     adapter: ShardSpec | None
-    """The speech LoRA's file in `trust` mode."""
+    """The file of the speech LoRA in the mode `keep`."""
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of all files of weights that will be written, the adapter's included."""
-        shards = (*self.shards, self.adapter) if self.adapter else self.shards
-        return sum(shard.nbytes for shard in shards)
+        """Size of all weight files, the adapter's included."""
+        return sum(shard.nbytes for shard in self._weight_files)
 
     @cached_property
     def tensor_bytes(self) -> int:
-        """Bytes of tensors without headers, which is what progress is counted in."""
-        shards = (*self.shards, self.adapter) if self.adapter else self.shards
-        return sum(planned.nbytes for shard in shards for planned in shard.tensors)
+        """Size of all tensors without headers, the total of a progress bar."""
+        return sum(spec.nbytes for shard in self._weight_files for spec in shard.tensors)
 
     @cached_property
     def source_parameters(self) -> int:
-        """Parameters of the whole model, vision included, LoRAs not."""
+        """Parameters of the whole model with vision, without LoRAs."""
         vision = (info for info in self.checkpoint.skipped if not _is_lora_or_head(info))
         return self.checkpoint.audio_parameters + sum(info.numel for info in vision)
 
     @cached_property
     def source_bytes(self) -> int:
-        """Bytes of the files of weights that are read, the adapter's included."""
+        """Size of the source's weight files, the adapter's included."""
         return sum(file.stat().st_size for file in source_files(self.checkpoint))
 
     @cached_property
     def lora_parameters(self) -> int:
         """Parameters of the speech LoRA."""
-        lora = self.checkpoint.adapter
-        pairs = lora.pairs.values() if lora else ()
-        return sum(pair.a.numel + pair.b.numel for pair in pairs)
+        return sum(info.numel for info in adapter_tensors(self.checkpoint).values())
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as plain data: what is kept, dropped, merged, before and after."""
+        """Return the plan as plain data: tensors, parameters and bytes before and after."""
         checkpoint = self.checkpoint
-        left_out = checkpoint.skipped
-        vision = [info for info in left_out if is_vision_tensor(info.name)]
+        vision = [info for info in checkpoint.skipped if is_vision_tensor(info.name)]
         before, after = self.source_parameters, checkpoint.audio_parameters
         return {
             "source": self.source,
@@ -75,7 +70,7 @@ class ExportPlan:
             "tensors": {
                 "kept": len(checkpoint.expected_shapes),
                 "merged": len(checkpoint.merged_modules),
-                "dropped": len(left_out) - self._count_inline_factors(),
+                "dropped": len(checkpoint.skipped) - self._count_inline_factors(),
             },
             "dropped_bytes": sum(info.nbytes for info in vision),
             "parameters": {"before": before, "after": after, "saved": before - after},
@@ -90,23 +85,26 @@ class ExportPlan:
             + ([f"{ADAPTER_FOLDER}/{ADAPTER_WEIGHTS}"] if self.adapter else []),
         }
 
+    @property
+    def _weight_files(self) -> tuple[ShardSpec, ...]:
+        return (*self.shards, self.adapter) if self.adapter else self.shards
+
     def _count_inline_factors(self) -> int:
+        """Count the factors of the LoRA among the source's own weights: they are merged."""
         names = {info.name for info in self.checkpoint.skipped}
-        lora = self.checkpoint.adapter
-        pairs = lora.pairs.values() if lora else ()
-        return sum((pair.a.name in names) + (pair.b.name in names) for pair in pairs)
+        return sum(info.name in names for info in adapter_tensors(self.checkpoint).values())
 
 
 def plan_export(
     checkpoint: Checkpoint, mode: SpeechLoraMode, source: str, max_shard_bytes: int
 ) -> ExportPlan:
-    """Plans the files of an export.
+    """Plan the files of an export.
 
     Args:
-        checkpoint: Opened in the same `mode`.
-        mode: What becomes of the speech LoRA.
-        source: The source as the user named it.
-        max_shard_bytes: Of tensors in a file.
+        checkpoint: The source, opened in the same `mode`.
+        mode: Treatment of the speech LoRA.
+        source: Name of the source for the model card.
+        max_shard_bytes: Size of the tensors of a file.
     """
     weights = (
         TensorSpec(name, checkpoint.output_dtype(name), shape)
@@ -117,7 +115,7 @@ def plan_export(
 
 
 def adapter_tensors(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
-    """The tensors of the speech LoRA by the names peft reads."""
+    """Return the factors of the speech LoRA by their names in peft's format."""
     lora = checkpoint.adapter
     pairs = lora.pairs.items() if lora else ()
     return {
@@ -128,7 +126,7 @@ def adapter_tensors(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
 
 
 def source_files(checkpoint: Checkpoint) -> list[Path]:
-    """The files of weights that an export reads."""
+    """Return the weight files of the source, the adapter's included."""
     infos: Iterable[TensorInfo] = (
         *checkpoint.stored_tensors.values(),
         *checkpoint.skipped,

@@ -21,10 +21,12 @@ from phi4audio_cli.checkpoint.layout import (
     WEIGHTS_FILE,
 )
 from phi4audio_cli.errors import ModelError
+from phi4audio_cli.formatting import format_bytes
+from phi4audio_cli.storage import nearest_existing
 
 DEMO_MODEL = "demo"
 HUB_TIMEOUT_SECONDS = 5.0
-"""How long the hub may take to answer: an unreachable one is reported, not waited for."""
+"""Time limit of an answer of the hub."""
 
 _HUB_ID = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?$")
 _SMALL_FILES = frozenset(
@@ -52,7 +54,7 @@ _ADAPTER_FILES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Files of a hub repository that aren't on this machine yet."""
+    """Files of a hub repository that are missing on this machine."""
 
     repo: str
     revision: str
@@ -60,29 +62,29 @@ class Download:
     files: tuple[str, ...]
     total_bytes: int
     folder: Path
-    """The cache they will lie in."""
+    """The cache of the hub's library."""
 
 
 DownloadListener = Callable[[Download, int], None]
-"""Called with the bytes that are done: with 0 before the first one, then as they come."""
+"""Called with the finished bytes: with 0 before the first one, then with every block."""
 
 
 def _no_listener(download: Download, done: int) -> None:
-    """Listens to nothing."""
+    """Ignore the progress of a download."""
 
 
 def resolve_model(
     model: str, *, offline: bool, on_download: DownloadListener = _no_listener
 ) -> Path:
-    """The folder that holds a model, fetched from the hub where it must be.
+    """Return the folder of a model; download it from the hub if needed.
 
     Args:
         model: `demo`, a folder, or a hub id with an optional `@revision`.
-        offline: Never touch the network.
-        on_download: Hears of a download before it starts and while it runs.
+        offline: Never use the network.
+        on_download: Called before a download starts and while it runs.
 
     Raises:
-        ModelError: There is no such model, or it can't be fetched; says what to do.
+        ModelError: The model does not exist or can't be downloaded.
     """
     if model == DEMO_MODEL:
         return _demo_folder()
@@ -91,7 +93,7 @@ def resolve_model(
     match = _HUB_ID.match(model)
     if match is None or model.startswith("."):
         raise ModelError(
-            "there is no such folder, and it is no hub id either",
+            "no such folder, and not a hub id",
             model,
             f"name a folder, an id like microsoft/Phi-4-multimodal-instruct, or `{DEMO_MODEL}`",
         )
@@ -106,15 +108,12 @@ def resolve_model(
 
 
 def prefetch_weights(folder: Path) -> None:
-    """Have the system read a checkpoint's weights into its cache, while other things are done.
-
-    A hint: nothing waits for it, and nothing goes wrong without it.
-    """
+    """Ask the system to read a checkpoint's weights into its cache in the background."""
     files = [
         file for file in sorted(folder.glob("*.safetensors")) if _WEIGHT_FILE.fullmatch(file.name)
     ]
-    if hasattr(os, "posix_fadvise"):  # macOS and Windows don't have it
-        # Where the disk is slow, even asking takes a while.
+    if hasattr(os, "posix_fadvise"):  # not on macOS and Windows
+        # On a slow disk even the request takes time.
         threading.Thread(target=_advise_will_need, args=(files,), daemon=True).start()
 
 
@@ -122,7 +121,7 @@ def _advise_will_need(files: Iterable[Path]) -> None:
     import psutil
 
     with contextlib.suppress(OSError):
-        # What doesn't fit would push out what is read first.
+        # Weights that do not fit would evict each other.
         if sum(file.stat().st_size for file in files) > psutil.virtual_memory().available / 2:
             return
         for file in files:
@@ -142,13 +141,13 @@ def _demo_folder() -> Path:
 def _download_advice(match: re.Match[str]) -> str:
     revision = f" --revision {match['revision']}" if match["revision"] else ""
     return (
-        f"download it where there is a network: `hf download {match['repo']}{revision}`, "
-        f"or name a folder that holds it, or try `--model {DEMO_MODEL}`"
+        f"download it with a network: `hf download {match['repo']}{revision}`, "
+        f"or name its folder, or try `--model {DEMO_MODEL}`"
     )
 
 
 def _cached_snapshot(repo: str, revision: str | None) -> Path | None:
-    """The snapshot in the local hub cache, where all the files of a model are in it."""
+    """Return the snapshot in the local hub cache if it has all files of the model."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repo, "config.json", revision=revision)
@@ -159,26 +158,25 @@ def _cached_snapshot(repo: str, revision: str | None) -> Path | None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a snapshot has all it needs, as far as names can tell."""
+    """Return whether a snapshot has all needed files, by their names."""
     if not all((folder / name).is_file() for name in ("tokenizer.json", "config.json")):
         return False
     if (folder / INDEX_FILE).is_file():
         text = (folder / INDEX_FILE).read_text(encoding="utf-8")
         shards = set(re.findall(r'"(model-[^"/]+\.safetensors)"', text))
-        # Without a LoRA inside, one with vision in it has the LoRA beside the weights.
-        apart = "lora_A.speech" not in text and ".image_embed." in text
-        adapter = not apart or all((folder / name).is_file() for name in _ADAPTER_FILES)
+        # A checkpoint with vision and without inline LoRA has the LoRA in its own folder.
+        separate = "lora_A.speech" not in text and ".image_embed." in text
+        adapter = not separate or all((folder / name).is_file() for name in _ADAPTER_FILES)
         return adapter and all((folder / name).is_file() for name in shards)
     return (folder / WEIGHTS_FILE).is_file()
 
 
 def _download(match: re.Match[str], listener: DownloadListener) -> Path:
-    """Fetches the files that are needed and missing.
+    """Download the needed files that are missing.
 
     Raises:
-        ModelError: The hub can't be reached, doesn't have it, or the disk is too small.
+        ModelError: The hub can't be reached or lacks the model, or the disk is too small.
     """
-    # The first error of the hub's own classes tells most; the rest are the network's.
     from huggingface_hub.errors import HfHubHTTPError
 
     model = match.group()
@@ -189,13 +187,13 @@ def _download(match: re.Match[str], listener: DownloadListener) -> Path:
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         what = {
-            401: "the hub doesn't have it, or it is private",
-            403: "the hub doesn't let you have it",
-            404: "the hub doesn't have this model or revision",
-        }.get(status or 0, f"the hub answered {status}")
+            401: "the hub does not have it, or it is private",
+            403: "the hub denies access to it",
+            404: "the hub does not have this model or revision",
+        }.get(status or 0, f"the hub answered with status {status}")
         raise ModelError(what, model, _download_advice(match)) from error
     except Exception as error:
-        # Which classes a broken network raises depends on the hub library's version.
+        # The classes of network errors depend on the version of the hub's library.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"isn't on this machine, and the hub can't be reached: {reason}",
@@ -214,7 +212,7 @@ def _fetch_files(repo: str, revision: str | None, listener: DownloadListener) ->
     commit = info.sha or revision or "main"
 
     def get(name: str, bar: type[Any] | None = None) -> Path:
-        # The revision's name, not the commit: a later run finds it in the cache by that.
+        # By the name of the revision, under which a later run finds the file in the cache.
         more: dict[str, Any] = {"tqdm_class": bar} if bar else {}
         timeout = HUB_TIMEOUT_SECONDS
         return Path(hf_hub_download(repo, name, revision=revision, etag_timeout=timeout, **more))
@@ -232,18 +230,18 @@ def _fetch_files(repo: str, revision: str | None, listener: DownloadListener) ->
     _check_disk_space(download)
     listener(download, 0)
     bar = _progress_bar_class(download, listener)
-    # The configuration comes last: only a complete snapshot is found by it.
+    # The configuration comes last, so that it is found only in a complete snapshot.
     for name in sorted(needed, key=lambda name: (name == "config.json", name)):
         get(name, bar)
     return get("config.json").parent
 
 
 def required_files(names: Iterable[str], *, inline_lora: bool) -> tuple[str, ...]:
-    """Which files of a repository a load reads: no vision LoRA, ONNX, code or pickles.
+    """Return the files of a repository that a load reads: no vision LoRA, ONNX, code or pickles.
 
     Args:
-        names: Of all its files.
-        inline_lora: The speech LoRA is among the weights, so its folder isn't read.
+        names: All files of the repository.
+        inline_lora: The speech LoRA is among the weights, so that its folder is not needed.
     """
     wanted = _SMALL_FILES if inline_lora else _SMALL_FILES | _ADAPTER_FILES
     return tuple(
@@ -260,35 +258,33 @@ def _require_weights(needed: tuple[str, ...], names: Iterable[str], repo: str) -
         return
     if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
         raise ModelError(
-            "has its weights in pickle files only; they are refused, because opening one "
+            "has its weights in pickle files only; these are refused, because opening one "
             "can run any code",
             repo,
             "name a model in safetensors",
         )
-    raise ModelError("holds no safetensors weights", repo, "name a model that does")
+    raise ModelError("has no safetensors weights", repo, "name a model in safetensors")
 
 
 def _check_disk_space(download: Download) -> None:
-    existing = download.folder
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_existing(download.folder)).free
     if free < download.total_bytes:
+        needed = format_bytes(download.total_bytes)
         raise ModelError(
-            f"the download needs {download.total_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"the download needs {needed}, {format_bytes(free)} are free",
             str(download.folder),
             "make room, or set HF_HOME to a larger disk",
         )
 
 
 def _progress_bar_class(download: Download, listener: DownloadListener) -> type[Any]:
-    """A class in the shape of a tqdm bar that tells `listener` the bytes of all files."""
+    """Return a class with the interface of a tqdm bar that reports the bytes of all files."""
 
     class Bar:
-        """What the hub library needs of a bar; one is made for each file."""
+        """Interface of a bar in the hub's library, which makes one for each file."""
 
         done = 0
-        """Of all files together."""
+        """Bytes of all files."""
 
         def __init__(self, *args: Any, total: int | None = None, initial: int = 0, **_: Any):
             self.total = total
@@ -308,7 +304,7 @@ def _progress_bar_class(download: Download, listener: DownloadListener) -> type[
             listener(download, min(Bar.done, download.total_bytes))
 
         def nothing(self, *args: Any, **kwargs: Any) -> None:
-            """The bytes on the wire, the rate, the redrawing: not shown."""
+            """Ignore the rate and requests to redraw."""
 
         update_transfer = set_postfix_str = set_transfer_postfix_str = nothing
         set_description = refresh = close = nothing

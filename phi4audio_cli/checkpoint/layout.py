@@ -1,8 +1,8 @@
 """The layouts of a checkpoint: file names, tensor renames and the native configuration.
 
-original  microsoft/Phi-4-multimodal-instruct, tensor names of Microsoft's own code
+original  microsoft/Phi-4-multimodal-instruct: tensor names of Microsoft's code
 native    tensor names of transformers, with vision; the speech LoRA in a folder next to the weights
-stripped  tensor names of transformers, without vision
+stripped  tensor names of transformers, without vision: an export of this program
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ ADAPTER_FOLDER = "speech-lora"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
-
 Layout = Literal["original", "native", "stripped"]
 
 TIED_HEAD = "lm_head.weight"
-"""The output head, which shares the embedding's weights unless the config says otherwise."""
+"""The output head; by default it shares the weights of the embedding."""
 
 _VISION_PATTERN = re.compile(
     r"""
@@ -58,22 +57,22 @@ _ORIGINAL_TO_NATIVE = tuple(
 
 
 def detect_layout(config: Mapping[str, Any], names: Iterable[str], where: str) -> Layout:
-    """The layout of a checkpoint.
+    """Return the layout of a checkpoint.
 
     Args:
         config: Its `config.json`.
-        names: The names its weights are stored under.
+        names: The stored names of its tensors.
         where: The checkpoint, for the message.
 
     Raises:
-        CheckpointError: It is no Phi-4-multimodal checkpoint.
+        CheckpointError: The checkpoint is of another model.
     """
     kind = config.get("model_type")
     if kind == "phi4mm":
         return "original"
     if kind != "phi4_multimodal":
         raise CheckpointError(
-            f"its config says model_type {kind!r}, which is no Phi-4-multimodal model",
+            f"its config has the model_type {kind!r}, which is not a Phi-4-multimodal model",
             where,
             "name a phi4mm or phi4_multimodal checkpoint",
         )
@@ -81,24 +80,24 @@ def detect_layout(config: Mapping[str, Any], names: Iterable[str], where: str) -
 
 
 def is_vision_tensor(name: str) -> bool:
-    """Whether a stored tensor, of any layout, serves vision only."""
+    """Return whether a stored tensor, of any layout, serves only vision."""
     return _VISION_PATTERN.search(name) is not None
 
 
 def is_speech_lora_tensor(name: str) -> bool:
-    """Whether a stored tensor is half of the speech LoRA, as the original layout stores it."""
+    """Return whether a stored tensor is a factor of the speech LoRA in the original layout."""
     return _SPEECH_LORA_PATTERN.search(name) is not None
 
 
 def native_name(name: str) -> str:
-    """The name transformers' class gives to a tensor stored under `name`; idempotent."""
+    """Return the name of a stored tensor in transformers' class; idempotent."""
     for pattern, replacement in _ORIGINAL_TO_NATIVE:
         name = pattern.sub(replacement, name)
     return name
 
 
 EXPORT_KEY = "phi4audio"
-"""Key of `config.json` under which an export says what became of the speech LoRA."""
+"""Key of `config.json` under which an export records the state of its speech LoRA."""
 
 VISION_STUB: Mapping[str, Any] = {
     "model_type": "phi4_multimodal_vision",
@@ -140,15 +139,15 @@ _AUDIO_KEY_RENAMES = {
 
 
 def native_config(config: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
-    """The configuration `Phi4MultimodalConfig(**config)` takes.
+    """Return the configuration for `Phi4MultimodalConfig(**config)`.
 
     Args:
-        config: The checkpoint's `config.json`; it is left as it is.
+        config: The checkpoint's `config.json`; it is not changed.
         layout: Its layout.
         where: The file, for the message.
 
     Raises:
-        CheckpointError: An original configuration lacks what the native one needs.
+        CheckpointError: An original configuration lacks a key that the native one needs.
     """
     native = copy.deepcopy(dict(config))
     if layout == "original":
@@ -168,7 +167,7 @@ def native_config(config: Mapping[str, Any], layout: Layout, where: str) -> dict
 
 
 def exported_lora_state(config: Mapping[str, Any]) -> str | None:
-    """What an export says became of its speech LoRA: merged, kept, dropped; None elsewhere."""
+    """Return the state that an export records: merged, kept or dropped; None: not recorded."""
     mark = config.get(EXPORT_KEY)
     return mark.get("speech_lora") if isinstance(mark, dict) else None
 

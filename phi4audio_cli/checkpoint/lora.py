@@ -1,4 +1,4 @@
-"""The speech LoRA: where it lies, whether it is whole, and its merge into the weights.
+"""The speech LoRA: read it, check that it is complete and fits, and merge it into the weights.
 
 LoRA: https://arxiv.org/abs/2106.09685. Without it the model answers that it can't listen.
 """
@@ -32,7 +32,7 @@ from phi4audio_cli.errors import CheckpointError
 _FACTOR_NAME = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
 _DECODER_LINEAR = re.compile(r"^model\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj$")
 _MERGE_BLOCK_ELEMENTS = 1 << 22
-"""Elements of a weight."""
+"""Elements of a weight that are merged at once, so that the float32 copies stay small."""
 
 _UNSUPPORTED_KEYS = (
     "alpha_pattern",
@@ -46,7 +46,7 @@ _UNSUPPORTED_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class LoraPair:
-    """The two factors that change one linear layer: A (rank, in) and B (out, rank)."""
+    """The two factors of the update of one linear layer: A (rank, in) and B (out, rank)."""
 
     a: TensorInfo
     b: TensorInfo
@@ -54,36 +54,37 @@ class LoraPair:
 
 @dataclass(frozen=True, slots=True)
 class SpeechLora:
-    """An adapter that was found and whose headers fit the model."""
+    """A speech LoRA, known from the headers of its files."""
 
     source: str
+    """Its folder or checkpoint, for messages."""
     rank: int
     alpha: float
     rank_stabilized: bool
     """rsLoRA (https://arxiv.org/abs/2312.03732): scaled by the root of the rank."""
     pairs: Mapping[str, LoraPair]
-    """By native module name, e.g. `check_model.layers.0.mlp.down_proj`."""
+    """By native module name, e.g. `model.layers.0.mlp.down_proj`."""
     target_modules: str | tuple[str, ...]
-    """The modules its config names: a pattern or the ends of names."""
+    """The modules that its config names: a pattern, or ends of module names."""
 
     @property
     def scale(self) -> float:
-        """What B @ A is multiplied with."""
+        """Factor of B @ A."""
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
     def merge_into(
         self, module: str, weight: torch.Tensor, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """W + scale * B @ A, computed in float32.
+        """Return W + scale * B @ A, computed in float32.
 
         Args:
             module: A name of `pairs`.
             weight: The base weight W, (out, in).
-            dtype: Of the result; that of `weight` where None.
+            dtype: Of the result; None: that of `weight`.
         """
-        a, b = (read_tensor(half).float() for half in (self.pairs[module].a, self.pairs[module].b))
+        pair = self.pairs[module]
+        a, b = read_tensor(pair.a).float(), read_tensor(pair.b).float()
         result = torch.empty(weight.shape, dtype=dtype or weight.dtype)
-        # Some rows at a time, so that the float32 copies stay small and their memory is reused.
         step = max(_MERGE_BLOCK_ELEMENTS // weight.shape[1], 1)
         for start in range(0, weight.shape[0], step):
             rows = slice(start, start + step)
@@ -95,7 +96,7 @@ class SpeechLora:
 def read_inline_lora(
     infos: Mapping[str, TensorInfo], config: Mapping[str, Any], where: str
 ) -> SpeechLora | None:
-    """The speech LoRA among an original checkpoint's weights, or None where it has none.
+    """Return the speech LoRA among the weights of an original checkpoint, or None.
 
     Args:
         infos: All stored tensors.
@@ -103,30 +104,32 @@ def read_inline_lora(
         where: The checkpoint, for messages.
 
     Raises:
-        CheckpointError: Half of it is missing, or its ranks aren't what the config says.
+        CheckpointError: A factor is missing, or its rank differs from the config.
     """
-    halves = [info for name, info in infos.items() if is_speech_lora_tensor(name)]
-    if not halves:
+    factors = [info for name, info in infos.items() if is_speech_lora_tensor(name)]
+    if not factors:
         return None
     settings = config.get("speech_lora")
     if not isinstance(settings, dict):
-        raise CheckpointError("its config has no speech_lora, but its weights have", where)
-    return _build_lora(halves, settings, where)
+        raise CheckpointError(
+            "its weights have a speech LoRA, but its config has no speech_lora", where
+        )
+    return _build_lora(factors, settings, where)
 
 
 def read_peft_adapter(folder: Path) -> SpeechLora:
-    """The adapter in a folder in peft's format.
+    """Read the headers of an adapter in a folder in peft's format.
 
     Raises:
         CheckpointError: It is missing, incomplete, of a kind that can't be merged, in a pickle
-            file, or of other ranks than its config says.
+            file, or its ranks differ from its config.
     """
     if not folder.is_dir():
-        raise CheckpointError("there is no such adapter folder", str(folder))
+        raise CheckpointError("no such adapter folder", str(folder))
     if not (folder / ADAPTER_WEIGHTS).is_file():
         refuse_pickles(folder)
         raise CheckpointError(
-            f"holds no {ADAPTER_WEIGHTS}", str(folder), "name a folder peft wrote"
+            f"has no {ADAPTER_WEIGHTS}", str(folder), "name a folder written by peft"
         )
     settings = read_json(folder / ADAPTER_CONFIG)
     _refuse_unsupported(settings, folder)
@@ -134,22 +137,22 @@ def read_peft_adapter(folder: Path) -> SpeechLora:
 
 
 def check_shapes(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Checks that every pair changes a weight the model has, and fits it.
+    """Check that every pair fits a weight of the model, and that no module is left out.
 
     Args:
         lora: The adapter.
         shapes: Of the model's tensors, by native name.
 
     Raises:
-        CheckpointError: An unknown module, factors of the wrong size, or a module left out.
+        CheckpointError: A module is unknown or left out, or factors have the wrong size.
     """
     for module, pair in lora.pairs.items():
         shape = shapes.get(f"{module}.weight")
         if shape is None:
-            raise CheckpointError("changes a module the model doesn't have", pair.a.description)
+            raise CheckpointError("the model has no such module", pair.a.description)
         if (pair.b.shape[0], pair.a.shape[1]) != shape:
             raise CheckpointError(
-                f"gives a change of {(pair.b.shape[0], pair.a.shape[1])} for a weight of {shape}",
+                f"has an update of {(pair.b.shape[0], pair.a.shape[1])} for a weight of {shape}",
                 pair.b.description,
                 "use the adapter of this model",
             )
@@ -157,7 +160,7 @@ def check_shapes(lora: SpeechLora, shapes: Mapping[str, tuple[int, ...]]) -> Non
 
 
 def check_not_zero(lora: SpeechLora) -> None:
-    """Checks that the merge changes something: a conversion can lose every lora_B silently.
+    """Check that the merge changes a weight: a conversion can lose every lora_B silently.
 
     Source: https://github.com/huggingface/transformers/issues/38395.
 
@@ -165,14 +168,14 @@ def check_not_zero(lora: SpeechLora) -> None:
         CheckpointError: scale * B @ A is zero for every module.
     """
     for pair in lora.pairs.values():
-        # The first module settles it in a sound adapter, so little is read.
+        # In an intact adapter the first module suffices, so that little is read.
         b = read_tensor(pair.b)
         if bool(b.any()) and bool((b.float() @ read_tensor(pair.a).float()).any()) and lora.scale:
             return
     raise CheckpointError(
-        "changes nothing: scale * B @ A is zero in every module, so the model would not hear",
+        "changes no weight: scale * B @ A is zero everywhere, so the model would not transcribe",
         lora.source,
-        "its lora_B were lost in a conversion; get the adapter from its source again",
+        "a conversion lost its lora_B; get the adapter from its source again",
     )
 
 
@@ -181,7 +184,7 @@ def _build_lora(
 ) -> SpeechLora:
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
-        raise CheckpointError("its config doesn't say r and lora_alpha", where)
+        raise CheckpointError("its config has no valid r and lora_alpha", where)
     pairs = _pair_factors(factors, where)
     for pair in pairs.values():
         _check_rank(pair, rank)
@@ -190,24 +193,24 @@ def _build_lora(
 
 
 def _pair_factors(factors: Iterable[TensorInfo], where: str) -> dict[str, LoraPair]:
-    found: dict[str, dict[str, TensorInfo]] = {}
+    halves: dict[str, dict[str, TensorInfo]] = {}
     for info in factors:
         match = _FACTOR_NAME.match(info.name)
         if match is None:
-            raise CheckpointError("isn't a tensor of a LoRA", info.description)
+            raise CheckpointError("is not a tensor of a LoRA", info.description)
         module, half = native_name(match[1]), match[2]
-        if half in found.setdefault(module, {}):
+        if half in halves.setdefault(module, {}):
             raise CheckpointError("is stored twice", info.description)
-        found[module][half] = info
-    if not found:
+        halves[module][half] = info
+    if not halves:
         raise CheckpointError("the adapter is empty", where)
-    for module, both in found.items():
+    for module, both in halves.items():
         if len(both) < 2:
             (lone,) = both.values()
             raise CheckpointError(
-                f"the other half of the LoRA of {module} is missing", lone.description
+                f"the other factor of the LoRA of {module} is missing", lone.description
             )
-    return {module: LoraPair(found[module]["A"], found[module]["B"]) for module in sorted(found)}
+    return {module: LoraPair(halves[module]["A"], halves[module]["B"]) for module in sorted(halves)}
 
 
 def _check_rank(pair: LoraPair, rank: int) -> None:
@@ -216,14 +219,14 @@ def _check_rank(pair: LoraPair, rank: int) -> None:
     for info, found in ((pair.a, pair.a.shape[0]), (pair.b, pair.b.shape[1])):
         if found != rank:
             raise CheckpointError(
-                f"has rank {found}, but its config says {rank}",
+                f"has the rank {found}, but its config has {rank}",
                 info.description,
-                "tensors and config come from different adapters",
+                "use the tensors and the config of the same adapter",
             )
 
 
 def _check_complete(lora: SpeechLora, modules: Iterable[str]) -> None:
-    """Checks that every decoder layer the adapter's config names has its factors."""
+    """Check that every decoder layer that the adapter's config names has its factors."""
     for module in modules:
         if module in lora.pairs or not _DECODER_LINEAR.match(module):
             continue
@@ -240,12 +243,12 @@ def _is_target(module: str, lora: SpeechLora) -> bool:
         try:
             return re.search(f"(?:{lora.target_modules})$", module) is not None
         except re.error as error:
-            raise CheckpointError(f"its target pattern is broken: {error}", lora.source) from error
+            raise CheckpointError(f"its target pattern is invalid: {error}", lora.source) from error
     return any(f".{module}".endswith(f".{target}") for target in lora.target_modules)
 
 
 def _target_modules(settings: Mapping[str, Any]) -> str | tuple[str, ...]:
-    """Which modules a LoRA's config says it changes; empty where that can't be told."""
+    """Return the modules that a LoRA's config names; empty: not known."""
     if any(settings.get(key) for key in ("layers_to_transform", "exclude_modules")):
         return ()
     targets = settings.get("target_modules") or settings.get("layer") or ()
@@ -257,11 +260,13 @@ def _target_modules(settings: Mapping[str, Any]) -> str | tuple[str, ...]:
 def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
     kind = settings.get("peft_type", "LORA")
     if kind != "LORA":
-        raise CheckpointError(f"is a {kind} adapter, only LORA can be merged", str(folder))
+        raise CheckpointError(f"is a {kind} adapter; only LORA can be merged", str(folder))
     for key in _UNSUPPORTED_KEYS:
         if settings.get(key):
             raise CheckpointError(
-                f"uses {key}, which isn't supported", str(folder / ADAPTER_CONFIG)
+                f"uses {key}, which is not supported", str(folder / ADAPTER_CONFIG)
             )
     if settings.get("bias", "none") != "none":
-        raise CheckpointError("changes biases, which isn't supported", str(folder / ADAPTER_CONFIG))
+        raise CheckpointError(
+            "changes biases, which is not supported", str(folder / ADAPTER_CONFIG)
+        )

@@ -1,7 +1,7 @@
-"""Read safetensors files one tensor at a time.
+"""Read safetensors files: headers, and one tensor at a time.
 
-Files are not mapped as a whole: the pages of a mapped shard count as memory of the process, so a
-load would need the weights twice. Format: https://github.com/huggingface/safetensors#format.
+The safetensors library maps a whole file, whose pages count as memory of the process: a load would
+need the weights twice. Format: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 
 BLOCK_BYTES = 1 << 23
-"""Bytes of a tensor that are handled at once where it is copied: little enough for the allocator to
-use the same memory again."""
+"""Size of the blocks in which a tensor is copied; the allocator reuses their memory."""
 
 _HEADER_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
@@ -44,7 +43,7 @@ _DOWNLOAD_AGAIN = "download or copy the checkpoint again"
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where a tensor lies and what it is, known from the file's header alone."""
+    """Name, type, shape and position of a tensor, from the header of its file."""
 
     name: str
     dtype: torch.dtype
@@ -66,7 +65,7 @@ class TensorInfo:
 
 
 def read_tensor(info: TensorInfo) -> torch.Tensor:
-    """The tensor, on the CPU, in its stored dtype and in memory of its own.
+    """Return the tensor on the CPU, in its stored dtype and with its own memory.
 
     Raises:
         CheckpointError: The file ends before the tensor does, or can't be read.
@@ -76,11 +75,10 @@ def read_tensor(info: TensorInfo) -> torch.Tensor:
 
 
 def map_tensor(info: TensorInfo) -> torch.Tensor:
-    """The tensor as it lies in its file: nothing is read before it is used, nothing is copied.
+    """Return the tensor as pages of its file, which are read when they are used.
 
-    Processes that map one file share its memory. What is written to the tensor stays in this
-    process. The file may be renamed or deleted meanwhile, but it must not be cut short or
-    overwritten in place.
+    Processes that map one file share its memory. Changes of the tensor stay in this process. The
+    file may be renamed or deleted, but it must not be truncated or overwritten in place.
 
     Raises:
         CheckpointError: The file ends before the tensor does, or can't be read.
@@ -105,11 +103,11 @@ def map_tensor(info: TensorInfo) -> torch.Tensor:
 
 
 def read_blocks(info: TensorInfo, max_bytes: int = BLOCK_BYTES) -> Iterator[torch.Tensor]:
-    """The tensor's elements in order, flat, a part at a time.
+    """Yield the tensor's elements in order, in flat blocks.
 
     Args:
-        info: Which tensor.
-        max_bytes: In a part, at most.
+        info: The tensor.
+        max_bytes: Largest size of a block.
 
     Raises:
         CheckpointError: The file ends before the tensor does, or can't be read.
@@ -119,12 +117,12 @@ def read_blocks(info: TensorInfo, max_bytes: int = BLOCK_BYTES) -> Iterator[torc
         with info.file.open("rb", buffering=0) as file:
             file.seek(info.offset)
             for start in range(0, info.numel, step):
-                piece = _allocate(info, min(step, info.numel - start))
-                if not _read_exactly(file, piece.view(torch.uint8).numpy().data):
+                block = _allocate(info, min(step, info.numel - start))
+                if not _read_exactly(file, block.view(torch.uint8).numpy().data):
                     raise CheckpointError(
                         "the file ends inside the tensor", info.description, _DOWNLOAD_AGAIN
                     )
-                yield piece
+                yield block
     except OSError as error:
         raise CheckpointError(f"can't be read: {error.strerror}", info.description) from error
 
@@ -134,9 +132,9 @@ def _allocate(info: TensorInfo, count: int) -> torch.Tensor:
 
 
 def _read_exactly(file: FileIO, view: memoryview) -> bool:
-    """Reads until `view` is full; False where the file ends before."""
+    """Read until `view` is full; return False if the file ends before."""
     done = 0
-    # One read gives at most 2 GiB on Linux.
+    # Linux reads at most 2 GiB at once.
     while done < len(view):
         count = file.readinto(view[done:])
         if not count:
@@ -146,10 +144,10 @@ def _read_exactly(file: FileIO, view: memoryview) -> bool:
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """What a safetensors file holds, after a check that all of it is there.
+    """Return the tensors of a safetensors file by name, after a check of the file's size.
 
     Raises:
-        CheckpointError: The file can't be read, is cut short, or isn't safetensors.
+        CheckpointError: The file can't be read, is truncated, or isn't safetensors.
     """
     try:
         size = file.stat().st_size
@@ -163,21 +161,21 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     }
     end = max((info.offset + info.nbytes for info in infos.values()), default=start)
     if size != end:
-        problem = "is cut short" if size < end else "is longer than its header says"
-        raise CheckpointError(
-            f"{problem}: {size} bytes, should be {end}", str(file), _DOWNLOAD_AGAIN
-        )
+        problem = "is truncated" if size < end else "is too long"
+        what = f"{problem}: it has {size} bytes, by its header it should have {end}"
+        raise CheckpointError(what, str(file), _DOWNLOAD_AGAIN)
     return infos
 
 
 def read_tensor_index(folder: Path) -> dict[str, TensorInfo]:
-    """Every tensor of a checkpoint's weights, by its stored name, from the headers.
+    """Return every stored tensor of a checkpoint by name, from the headers.
 
     Args:
-        folder: A checkpoint with `check_model.safetensors`, or shards and their index.
+        folder: A checkpoint with `model.safetensors`, or shards and their index.
 
     Raises:
-        CheckpointError: No weights, pickle weights, a missing or damaged shard, a name twice.
+        CheckpointError: Weights are missing or pickles, a shard is missing or damaged, or a name is
+            stored twice.
     """
     if (folder / INDEX_FILE).is_file():
         return _read_sharded_index(folder)
@@ -186,32 +184,32 @@ def read_tensor_index(folder: Path) -> dict[str, TensorInfo]:
     refuse_pickles(folder)
     if shards := sorted(folder.glob("model-*.safetensors")):
         raise CheckpointError(
-            f"{len(shards)} shards, but no {INDEX_FILE}", str(folder), _DOWNLOAD_AGAIN
+            f"has {len(shards)} shards, but no {INDEX_FILE}", str(folder), _DOWNLOAD_AGAIN
         )
     raise CheckpointError(
-        f"holds no weights: neither {INDEX_FILE} nor {WEIGHTS_FILE}",
+        f"has no weights: neither {INDEX_FILE} nor {WEIGHTS_FILE}",
         str(folder),
         "name a folder with a complete checkpoint",
     )
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Says why weights in pickle files aren't read, where a folder has such.
+    """Refuse a folder whose weights are pickle files.
 
     Raises:
-        CheckpointError: The folder holds pickle files.
+        CheckpointError: The folder has pickle files.
     """
     for pattern in PICKLE_PATTERNS:
         for file in sorted(folder.glob(pattern)):
             raise CheckpointError(
                 "weights in a pickle file are refused, because opening one can run any code",
                 str(file),
-                "convert it to safetensors where you trust it",
+                "convert it to safetensors if you trust it",
             )
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file of a checkpoint.
+    """Read a JSON object from a file of a checkpoint.
 
     Raises:
         CheckpointError: The file is missing or isn't a JSON object.
@@ -230,13 +228,13 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def _parse_header(file: Path, size: int) -> tuple[dict[str, Any], int]:
-    """The header's JSON, and where the tensors start."""
+    """Return the header's JSON, and the position of the first tensor."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")
         if size < _HEADER_LENGTH_BYTES or length > min(
             size - _HEADER_LENGTH_BYTES, _MAX_HEADER_BYTES
         ):
-            raise CheckpointError("is cut short or isn't safetensors", str(file), _DOWNLOAD_AGAIN)
+            raise CheckpointError("is truncated or isn't safetensors", str(file), _DOWNLOAD_AGAIN)
         try:
             header = json.loads(stream.read(length))
         except ValueError as error:
@@ -254,10 +252,10 @@ def _parse_tensor_info(file: Path, name: str, entry: Any, start: int) -> TensorI
             "its header is damaged", f"{name} in {file}", _DOWNLOAD_AGAIN
         ) from error
     if kind not in DTYPES:
-        raise CheckpointError(f"is stored as {kind}, which isn't supported", f"{name} in {file}")
+        raise CheckpointError(f"has the dtype {kind}, which is not supported", f"{name} in {file}")
     info = TensorInfo(name, DTYPES[kind], shape, file, start + first, last - first)
     if info.nbytes != info.numel * info.dtype.itemsize:
-        raise CheckpointError("its size and its shape disagree", info.description, _DOWNLOAD_AGAIN)
+        raise CheckpointError("its size does not fit its shape", info.description, _DOWNLOAD_AGAIN)
     return info
 
 
@@ -274,7 +272,7 @@ def _read_sharded_index(folder: Path) -> dict[str, TensorInfo]:
     for name, file in weight_map.items():
         if name not in infos or infos[name].file.name != file:
             raise CheckpointError(
-                f"should be in {file} but isn't there", f"{name} of {index}", _DOWNLOAD_AGAIN
+                f"is not in {file}, though the index says so", f"{name} of {index}", _DOWNLOAD_AGAIN
             )
     return infos
 

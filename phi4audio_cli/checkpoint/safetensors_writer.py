@@ -1,6 +1,7 @@
 """Write safetensors shards: the header first, then one tensor after the other.
 
-All sizes are known before the first byte, so nothing is buffered and equal input gives equal bytes.
+The safetensors library needs all tensors of a file in memory. Here all sizes are known before the
+first byte, so that only a few blocks are in memory, and equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from phi4audio_cli.checkpoint.safetensors_reader import DTYPES
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8
 PREFETCH_BLOCKS = 2
-"""Read, and merged, before they are wanted; a merged piece is a whole tensor of up to 100 MB."""
+"""Blocks that are read and merged ahead; a merged block is a whole tensor of up to 100 MB."""
 
 ByteProgress = Callable[[int], None]
 """Called with the number of bytes that were just written or read."""
@@ -31,7 +32,7 @@ ByteProgress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor that will be written."""
+    """A tensor to write."""
 
     name: str
     dtype: torch.dtype
@@ -45,23 +46,23 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """A file that will be written, and its tensors in order."""
+    """A file to write, and its tensors in order."""
 
     file: str
     tensors: tuple[TensorSpec, ...]
 
     @property
     def header(self) -> bytes:
-        """Everything in the file before the first tensor."""
+        """The bytes before the first tensor."""
         entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         offset = 0
-        for planned in self.tensors:
-            entries[planned.name] = {
-                "dtype": _DTYPE_NAMES[planned.dtype],
-                "shape": list(planned.shape),
-                "data_offsets": [offset, offset + planned.nbytes],
+        for spec in self.tensors:
+            entries[spec.name] = {
+                "dtype": _DTYPE_NAMES[spec.dtype],
+                "shape": list(spec.shape),
+                "data_offsets": [offset, offset + spec.nbytes],
             }
-            offset += planned.nbytes
+            offset += spec.nbytes
         text = json.dumps(entries, separators=(",", ":")).encode()
         text += b" " * (-len(text) % _ALIGNMENT)
         return len(text).to_bytes(_ALIGNMENT, "little") + text
@@ -69,38 +70,38 @@ class ShardSpec:
     @property
     def nbytes(self) -> int:
         """Size of the whole file."""
-        return len(self.header) + sum(planned.nbytes for planned in self.tensors)
+        return len(self.header) + sum(spec.nbytes for spec in self.tensors)
 
 
 def plan_shards(tensors: Iterable[TensorSpec], max_bytes: int) -> tuple[ShardSpec, ...]:
-    """Deals tensors out to files, in their order.
+    """Distribute tensors over files, in their order.
 
     Args:
-        tensors: All of them.
-        max_bytes: Of tensors in a file; only a single larger tensor exceeds it.
+        tensors: All tensors.
+        max_bytes: Size of the tensors of a file; only a single larger tensor exceeds it.
     """
     groups: list[list[TensorSpec]] = [[]]
     size = 0
-    for planned in tensors:
-        if groups[-1] and size + planned.nbytes > max_bytes:
+    for spec in tensors:
+        if groups[-1] and size + spec.nbytes > max_bytes:
             groups.append([])
             size = 0
-        groups[-1].append(planned)
-        size += planned.nbytes
+        groups[-1].append(spec)
+        size += spec.nbytes
     count = len(groups)
     return tuple(
-        # Wide dtypes first, so that each tensor starts at a multiple of its element's size.
+        # Wide dtypes first, so that each tensor starts at a multiple of its element size.
         ShardSpec(_shard_name(i, count), tuple(sorted(group, key=lambda t: -t.dtype.itemsize)))
         for i, group in enumerate(groups, 1)
     )
 
 
 def shard_index(shards: Sequence[ShardSpec]) -> dict[str, Any] | None:
-    """The content of the index file, or None where one file holds everything."""
+    """Return the content of the index file; None: there is only one file."""
     if len(shards) == 1:
         return None
-    total = sum(planned.nbytes for shard in shards for planned in shard.tensors)
-    places = {planned.name: shard.file for shard in shards for planned in shard.tensors}
+    total = sum(spec.nbytes for shard in shards for spec in shard.tensors)
+    places = {spec.name: shard.file for shard in shards for spec in shard.tensors}
     return {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
 
 
@@ -110,17 +111,17 @@ def write_shards(
     blocks_of: Callable[[str], Iterable[torch.Tensor]],
     on_bytes: ByteProgress,
 ) -> None:
-    """Writes weights, and the index where there are several files.
+    """Write weights, and the index if there are several files.
 
     Args:
         folder: An existing folder.
-        shards: What to write.
-        blocks_of: Gives the elements of a name in order, in the planned dtype, in any parts.
-        on_bytes: Hears of written bytes.
+        shards: The files.
+        blocks_of: Returns the elements of a tensor in order, in the planned dtype, in any blocks.
+        on_bytes: Called with the number of written bytes.
 
     Raises:
         OSError: The disk is full or fails.
-        ValueError: A tensor isn't what was planned.
+        ValueError: A tensor has another dtype or size than planned.
     """
     for shard in shards:
         with (folder / shard.file).open("wb", buffering=0) as file:
@@ -132,12 +133,12 @@ def write_shards(
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file that is on the disk when this returns."""
+    """Write a JSON file and flush it to the disk."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
-    """A UTF-8 file that is on the disk when this returns."""
+    """Write a UTF-8 file and flush it to the disk."""
     with file.open("wb") as stream:
         stream.write(text.encode("utf-8"))
         stream.flush()
@@ -155,32 +156,30 @@ def _write_tensors(
     on_bytes: ByteProgress,
 ) -> None:
     written: Counter[str] = Counter()
-    # Reading and merging go on in a thread while the disk takes what is there.
+    # A thread reads and merges the next blocks while the disk writes.
     stream = prefetch(_iter_blocks(shard, blocks_of), PREFETCH_BLOCKS)
     with closing(stream):
-        for planned, piece in stream:
-            if piece.dtype != planned.dtype:
-                raise ValueError(f"{planned.name} came as {piece.dtype}, not {planned.dtype}")
-            _write_all(descriptor, piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            written[planned.name] += piece.nbytes
-            on_bytes(piece.nbytes)
-    for planned in shard.tensors:
-        if written[planned.name] != planned.nbytes:
-            raise ValueError(
-                f"{planned.name} came with {written[planned.name]} bytes, not {planned.nbytes}"
-            )
+        for spec, block in stream:
+            if block.dtype != spec.dtype:
+                raise ValueError(f"{spec.name} has the dtype {block.dtype}, not {spec.dtype}")
+            _write_all(descriptor, block.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            written[spec.name] += block.nbytes
+            on_bytes(block.nbytes)
+    for spec in shard.tensors:
+        if (size := written[spec.name]) != spec.nbytes:
+            raise ValueError(f"{spec.name} has {size} bytes, not {spec.nbytes}")
 
 
 def _iter_blocks(
     shard: ShardSpec, blocks_of: Callable[[str], Iterable[torch.Tensor]]
 ) -> Iterator[tuple[TensorSpec, torch.Tensor]]:
-    for planned in shard.tensors:
-        for piece in blocks_of(planned.name):
-            yield planned, piece
+    for spec in shard.tensors:
+        for block in blocks_of(spec.name):
+            yield spec, block
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while len(view):
-        # A full disk can take a part of what it is given before it fails.
+        # A full disk can write a part of the data before it fails.
         view = view[os.write(descriptor, view) :]

@@ -1,4 +1,4 @@
-"""Whether an export holds what it should: its files are read again and compared."""
+"""Verify an export: read its files again and compare every tensor with the source."""
 
 from __future__ import annotations
 
@@ -28,41 +28,40 @@ from phi4audio_cli.errors import CheckpointError
 
 
 def verify_export(plan: ExportPlan, folder: Path, advance: ByteProgress) -> dict[str, Any]:
-    """Compares every tensor of an export with its source, merged ones computed again.
+    """Compare every tensor of an export with its source; merged tensors are computed again.
 
     Args:
-        plan: What was to be written.
-        folder: What was written.
-        advance: Hears of compared bytes.
+        plan: Of the export.
+        folder: The written export.
+        advance: Called with the number of compared bytes.
 
     Returns:
-        What was found, as plain data.
+        Number of tensors, of merged tensors that changed, and of parameters.
 
     Raises:
-        CheckpointError: The export isn't what it must be; names the first difference.
+        CheckpointError: The export differs from its source; names the first difference.
     """
     infos = read_tensor_index(folder)
     if vision := [name for name in infos if is_vision_tensor(name)]:
-        raise CheckpointError("is vision and should be gone", f"{vision[0]} in {folder}")
+        raise CheckpointError("is a vision tensor in an export", f"{vision[0]} in {folder}")
     changed = _compare_tensors(plan, infos, advance)
     if plan.checkpoint.merged_modules and not changed:
         raise CheckpointError("the merge of the speech LoRA changed no weight", str(folder))
     _compare_adapter(plan, folder, advance)
-    parameters = _reopened_parameters(plan, folder)
     return {
         "tensors": len(infos),
         "merged_and_changed": changed,
-        "parameters": parameters,
+        "parameters": _reopened_parameters(plan, folder),
     }
 
 
 def _reopened_parameters(plan: ExportPlan, folder: Path) -> int:
-    """Opens the export as a load would: names, shapes and their number are checked there."""
+    """Open the export as a load does, which checks names and shapes, and count its parameters."""
     reopened = open_checkpoint(folder, speech_lora="drop" if plan.mode == "drop" else "merge")
     if reopened.layout != "stripped":
         raise CheckpointError(f"has the layout {reopened.layout}, not stripped", str(folder))
     if (plan.adapter is None) != (reopened.adapter is None):
-        raise CheckpointError("its speech LoRA isn't where it should be", str(folder))
+        raise CheckpointError("its speech LoRA is not where its config says", str(folder))
     if reopened.audio_parameters != plan.checkpoint.audio_parameters:
         raise CheckpointError(f"has {reopened.audio_parameters} parameters", str(folder))
     return reopened.audio_parameters
@@ -71,9 +70,9 @@ def _reopened_parameters(plan: ExportPlan, folder: Path) -> int:
 def _compare_tensors(
     plan: ExportPlan, infos: Mapping[str, TensorInfo], advance: ByteProgress
 ) -> int:
-    """Compares all tensors; returns how many of them the merge changed."""
+    """Compare all tensors; return the number of those that the merge changed."""
     changed = 0
-    # The next one is read and merged in a thread meanwhile.
+    # A thread reads and merges the next tensor during the comparison.
     stream = prefetch(_expected_blocks(plan), PREFETCH_BLOCKS)
     with closing(stream):
         for name, part in groupby(stream, key=lambda source: source.name):
@@ -83,12 +82,12 @@ def _compare_tensors(
 
 @dataclass(frozen=True, slots=True)
 class _ExpectedBlock:
-    """A tensor that should have been written, or a part of it, flat."""
+    """A tensor as it must be in the export, or a flat part of it."""
 
     name: str
     expected: torch.Tensor
     base: torch.Tensor | None = None
-    """What it was before the merge; None: nothing was merged into it."""
+    """The tensor before the merge; None: it has no LoRA."""
 
 
 def _expected_blocks(plan: ExportPlan) -> Iterator[_ExpectedBlock]:
@@ -99,18 +98,18 @@ def _expected_blocks(plan: ExportPlan) -> Iterator[_ExpectedBlock]:
             base = read_tensor(checkpoint.stored_tensors[name])
             yield _ExpectedBlock(name, checkpoint.convert(name, base).reshape(-1), base.reshape(-1))
         else:
-            for piece in checkpoint.blocks(name):
-                yield _ExpectedBlock(name, piece)
+            for block in checkpoint.blocks(name):
+                yield _ExpectedBlock(name, block)
 
 
 def _compare_tensor(
     plan: ExportPlan, written: TensorInfo, sources: Iterable[_ExpectedBlock], advance: ByteProgress
 ) -> bool:
-    """Compares a tensor with its source; whether a merge changed it after rounding."""
+    """Compare a tensor with its source; return whether a merge changed it after rounding."""
     count, changed = 0, False
-    window = _BlockReader(written)
+    reader = _BlockReader(written)
     for source in sources:
-        found = window.read(source.expected.numel())
+        found = reader.read(source.expected.numel())
         if not _same_bits(source.expected, found):
             what = "its source" if source.base is None else "a second merge"
             raise CheckpointError(f"differs from {what}", written.description, "export it again")
@@ -134,30 +133,30 @@ def _compare_adapter(plan: ExportPlan, folder: Path, advance: ByteProgress) -> N
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Compares bytes: a NaN equals itself, and -0 differs from 0."""
+    """Compare bytes: a NaN equals itself, and -0 differs from 0."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    # As wide as length and offsets allow: four times as fast as byte by byte.
+    # Words of 8 bytes are four times as fast as bytes, if length and offsets allow them.
     flat = one.reshape(-1), other.reshape(-1)
-    marks = [part.nbytes | int(part.storage_offset()) * part.itemsize for part in flat]
-    word = torch.uint8 if any(mark % torch.int64.itemsize for mark in marks) else torch.int64
+    extents = [part.nbytes | int(part.storage_offset()) * part.itemsize for part in flat]
+    word = torch.uint8 if any(extent % torch.int64.itemsize for extent in extents) else torch.int64
     return torch.equal(flat[0].view(word), flat[1].view(word))
 
 
 class _BlockReader:
-    """Reads a tensor from its file in parts of any length."""
+    """Reads a tensor from its file in blocks of any length."""
 
     def __init__(self, info: TensorInfo) -> None:
         self._blocks: Iterator[torch.Tensor] = read_blocks(info, BLOCK_BYTES)
         self._remainder = torch.empty(0, dtype=info.dtype)
 
     def read(self, count: int) -> torch.Tensor:
-        """The next `count_event` elements; fewer where the tensor ends."""
+        """Return the next `count` elements; fewer at the end of the tensor."""
         parts = [self._remainder]
         have = self._remainder.numel()
-        while have < count and (piece := next(self._blocks, None)) is not None:
-            parts.append(piece)
-            have += piece.numel()
+        while have < count and (block := next(self._blocks, None)) is not None:
+            parts.append(block)
+            have += block.numel()
         parts = [part for part in parts if part.numel()] or parts[:1]
         flat = torch.cat(parts) if len(parts) > 1 else parts[0]
         self._remainder = flat[count:]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from phi4audio_cli.cli import options
-from phi4audio_cli.cli.option_groups import LongFormOptions, expand_options
+from phi4audio_cli.cli.option_groups import TaskOptions, expand_options
 from phi4audio_cli.errors import UsageError
 
 Input = Annotated[
@@ -18,26 +18,29 @@ Input = Annotated[
 ]
 Question = Annotated[
     str | None,
-    typer.Argument(metavar="QUESTION", help="Without it, the question spoken in the audio."),
+    typer.Argument(
+        metavar="QUESTION",
+        help="Question to answer. Default: the question spoken in the recording.",
+    ),
 ]
 System = Annotated[
     str,
-    typer.Option("--system", metavar="TEXT", help="What the model is told before the question."),
+    typer.Option("--system", metavar="TEXT", help="System prompt, which precedes the question."),
 ]
 
 
 @expand_options
 def ask(
     recording: Input,
-    task_options: LongFormOptions,
+    task_options: TaskOptions,
     question: Question = None,
     system: System = "",
     max_minutes: options.MaxMinutes = 30.0,
 ) -> None:
     """Answer a question about a recording, or the question that is spoken in it.
 
-    Up to 30 minutes are heard at once; of a longer recording each part is asked, and one answer
-    made of theirs. It goes to standard output, and into talk.answer.txt and .json.
+    The model takes up to 30 minutes at once; for a longer recording it answers for each part and
+    combines the answers. The answer goes to standard output, and into talk.answer.txt and .json.
     """
     from phi4audio_cli.cli.task_command import run_task
     from phi4audio_cli.jobs.task_builders import ask_task

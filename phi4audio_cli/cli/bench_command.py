@@ -7,50 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.option_groups import BenchOptions, expand_options
 
 if TYPE_CHECKING:
     from phi4audio_cli.doctor.benchmark import BenchmarkResult
 
 Minutes = Annotated[
     float,
-    typer.Option("--minutes", metavar="MINUTES", min=0.1, max=600, help="How much audio."),
+    typer.Option(
+        "--minutes", metavar="MINUTES", min=0.1, max=600, help="Length of the audio to transcribe."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
+@expand_options
 def bench(
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    quantize: options.Quantize = None,
-    batch_size: options.BatchSize = None,
-    chunk_seconds: options.ChunkSeconds = None,
-    minutes: Minutes = 5.0,
-    offline: options.Offline = None,
-    config: options.Config = None,
-    as_json: AsJson = False,
+    bench_options: BenchOptions, minutes: Minutes = 5.0, as_json: options.AsJson = False
 ) -> None:
-    """Measure how fast a model is on this machine, and what memory it takes.
+    """Measure the speed and the memory of a model on this machine.
 
-    Bundled speech is transcribed again and again. Compare figures of a quiet machine only.
+    It transcribes bundled speech repeatedly. Compare only figures of an otherwise idle machine.
     """
     from phi4audio_cli.backend_loader import find_model
-    from phi4audio_cli.settings import load_settings
 
-    flags = {
-        "model": model,
-        "adapter": adapter,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-        "quantize": quantize,
-        "batch_size": batch_size,
-        "chunk_seconds": chunk_seconds,
-        "offline": offline,
-    }
-    settings = load_settings(flags, config=config)
+    settings = bench_options.load_settings()
     find_model(settings)  # before the import of torch, and outside of the load time
     from phi4audio_cli.doctor.benchmark import run_benchmark
 
@@ -68,7 +48,8 @@ def _to_json(result: BenchmarkResult) -> str:
 
 
 def _to_lines(result: BenchmarkResult) -> str:
-    from phi4audio_cli.cli.console import escape_control, format_duration
+    from phi4audio_cli.cli.console import escape_control
+    from phi4audio_cli.formatting import format_duration
 
     memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e9:.2f} GB"
     rows = {

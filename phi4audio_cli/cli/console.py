@@ -12,9 +12,9 @@ def print_message(text: str) -> None:
 
 
 def escape_control(text: str) -> str:
-    """Escape what would move the cursor, start a new line or can't be encoded.
+    """Escape characters that move the cursor, start a new line or can't be encoded.
 
-    A file may be called anything; a message stays one line and never steers the terminal.
+    The name of a file may contain any of them; a message stays one line of visible characters.
     """
     if text.isprintable():
         return text
@@ -24,18 +24,11 @@ def escape_control(text: str) -> str:
     )
 
 
-def format_duration(seconds: float) -> str:
-    """Say a length of time: `0:07`, `12:30`, `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def discard_stdout() -> None:
-    """Send the rest of standard output nowhere, after its reader went away.
+    """Discard the rest of standard output, after its reader closed the pipe.
 
-    The file descriptor itself is replaced, so that the interpreter's last flush is quiet too.
+    The file descriptor itself is replaced, so that the interpreter's last flush is silent, too.
     """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from phi4audio_cli.cli import options
+from phi4audio_cli.cli.option_groups import DoctorOptions, expand_options
 
 if TYPE_CHECKING:
     from phi4audio_cli.doctor.environment_checks import Check, CheckStatus
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
+@expand_options
+def doctor(doctor_options: DoctorOptions, as_json: options.AsJson = False) -> None:
+    """Check whether a job would run on this machine, and give a remedy for each problem.
 
-def doctor(
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    offline: options.Offline = None,
-    output_dir: options.OutputDir = None,
-    config: options.Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check whether a job would run here, and say what to do where it wouldn't.
-
-    Versions, decoding, finding speech, device, memory, and the model: whether it is here, whole,
-    and able to listen. Nothing is downloaded. The exit code is 0 where a job would run, else 3.
+    The checks cover versions, decoding, speech detection, device, memory, and the model: whether
+    it is on this machine, complete, and transcribes a test clip. Nothing is downloaded. The exit
+    code is 0 if a job would run, else 3.
     """
     from phi4audio_cli.doctor import run_checks
     from phi4audio_cli.errors import ExitCode
-    from phi4audio_cli.settings import load_settings
 
-    flags = {
-        "model": model,
-        "adapter": adapter,
-        "device": device,
-        "dtype": dtype,
-        "quantize": quantize,
-        "offline": offline,
-        "output_dir": output_dir,
-    }
-    checks = run_checks(load_settings(flags, config=config))
+    checks = run_checks(doctor_options.load_settings())
     found = list(checks) if as_json else list(_print_checks(checks))
     fine = all(check.status != "fail" for check in found)
     _print_verdict(found, fine, as_json)

@@ -13,8 +13,9 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli import options
-from phi4audio_cli.cli.console import format_duration
+from phi4audio_cli.cli.option_groups import EvaluateOptions, expand_options
 from phi4audio_cli.errors import ExitCode, UsageError
+from phi4audio_cli.formatting import format_duration
 
 if TYPE_CHECKING:
     from phi4audio_cli.cli.display import Display
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TaskName(StrEnum):
-    """What can be scored."""
+    """A task that can be scored."""
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
@@ -37,11 +38,11 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT",
-        help="Manifests (.jsonl with audio and reference), or recordings with talk.ref.txt "
-        "beside them; with --from, the JSON files of finished transcripts.",
+        help="Manifests (.jsonl with audio and reference), or recordings with talk.ref.txt in the "
+        "same folder; with --from, finished transcripts in JSON.",
     ),
 ]
-TaskChoice = Annotated[TaskName, typer.Option("--task", help="What to do and to score.")]
+TaskChoice = Annotated[TaskName, typer.Option("--task", help="Task to run and score.")]
 TargetLanguage = Annotated[
     str | None,
     typer.Option("--lang", "-L", metavar="LANGUAGE", help="Language of the translation."),
@@ -56,61 +57,33 @@ References = Annotated[
         "--references",
         metavar="PATH",
         help="With --from: the manifest, or the folder of the references. "
-        "Default: beside the transcripts.",
+        "Default: the folder of each transcript.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
+@expand_options
 def evaluate(
     inputs: Inputs,
+    evaluate_options: EvaluateOptions,
     task: TaskChoice = TaskName.TRANSCRIBE,
     lang: TargetLanguage = None,
     finished: FromTranscripts = False,
     references: References = None,
-    as_json: AsJson = False,
     recursive: options.Recursive = False,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    language: options.SpokenLanguage = None,
-    offline: options.Offline = None,
-    batch_size: options.BatchSize = None,
-    readers: options.Readers = None,
-    chunk_seconds: options.ChunkSeconds = None,
-    vad: options.Vad = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    attention: options.Attention = None,
-    quantize: options.Quantize = None,
-    config: options.Config = None,
+    as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Measure errors on your own recordings, against references.
 
-    Transcripts: word and character error rate, as they are and normalised. Translations: BLEU and
-    chrF. In total and by file, the worst first, with what differs: [-left out-], {+added+}.
+    Transcripts: word and character error rate, raw and normalized. Translations: BLEU and chrF.
+    In total and by file, the worst first, with the differences: [-left out-], {+added+}.
     """
     if finished:
         _print_report(_score_transcripts(inputs, references), as_json, {})
         return
-    from phi4audio_cli.settings import load_settings
-
-    flags = {
-        "model": model,
-        "adapter": adapter,
-        "language": language,
-        "offline": offline,
-        "batch_size": batch_size,
-        "readers": readers,
-        "chunk_seconds": chunk_seconds,
-        "vad": vad,
-        "device": device,
-        "dtype": dtype,
-        "attention": attention,
-        "quantize": quantize,
-    }
-    settings = load_settings(flags, config=config)
+    settings = evaluate_options.load_settings()
     target = _target_language(task, lang)
     _check_libraries(target)
     found = _load_references(inputs, target, recursive)
@@ -171,7 +144,7 @@ def _transcribe_and_score(
     verbose: bool,
 ) -> int:
     from phi4audio_cli.cli import local_run
-    from phi4audio_cli.cli.display import open_display
+    from phi4audio_cli.cli.live_display import open_display
     from phi4audio_cli.cli.run_stats import RunStats
     from phi4audio_cli.types import Job
 

@@ -1,4 +1,4 @@
-"""The formats a command line asks for, and the suffixes of a task's outputs."""
+"""The formats of a run and the suffixes of its output files."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ def resolve_formats(task: Task, settings: Settings, *, explicit: bool) -> Sequen
     """Return the formats to write.
 
     Args:
-        task: What the result is made by.
-        settings: Their formats may hold for all commands, and so not all be for this task.
-        explicit: Whether they were asked for on this very command line.
+        task: The task that makes the results.
+        settings: Of the run; formats from a file or the environment may be for other tasks.
+        explicit: Whether the command line gives the formats.
 
     Raises:
-        UsageError: One was asked for that can't hold the task's result.
+        UsageError: The command line gives a format that can't hold the result of the task.
     """
-    wanted, fitting = settings.formats, task.formats
-    if fitting is None:
-        return wanted
+    requested, supported = settings.formats, task.formats
+    if supported is None:
+        return requested
     if not explicit:
-        usual = wanted == Settings.model_fields["formats"].default
-        return fitting if usual else [name for name in wanted if name in fitting] or fitting
-    if ALL_FORMATS in wanted:
-        return fitting
-    for name in wanted:
-        if name not in fitting:
+        is_default = requested == Settings.model_fields["formats"].default
+        usable = [name for name in requested if name in supported]
+        return supported if is_default else usable or supported
+    if ALL_FORMATS in requested:
+        return supported
+    for name in requested:
+        if name not in supported:
             check_format(name)
-            raise UsageError(
-                task.format_error, f"--format {name}", f"it can be {', '.join(fitting)}"
-            )
-    return wanted
+            remedy = f"it can be {', '.join(supported)}"
+            raise UsageError(task.format_error, f"--format {name}", remedy)
+    return requested
 
 
 def output_suffixes(task: Task, formats: Sequence[str]) -> list[str]:
-    """Return the ends of a task's file names: a format, after a variant where there is one."""
+    """Return the suffixes of a task's files: a format, after a variant if the task has any."""
     return [f"{each}.{name}" if each else name for each in task.variants for name in formats]

@@ -6,53 +6,33 @@ from typing import Annotated
 
 import typer
 
-from phi4audio_cli.cli import options
+from phi4audio_cli.cli.option_groups import RenderOptions, expand_options
 
 Transcripts = Annotated[
     list[str],
-    typer.Argument(
-        metavar="JSON", help="Transcripts in JSON, files or URLs, as phi4audio writes them."
-    ),
+    typer.Argument(metavar="JSON", help="Transcripts in JSON that phi4audio wrote: files or URLs."),
 ]
 
 
-def render(
-    transcripts: Transcripts,
-    formats: options.Formats = None,
-    output_dir: options.OutputDir = None,
-    output_template: options.OutputTemplate = None,
-    max_line_width: options.MaxLineWidth = None,
-    max_lines: options.MaxLines = None,
-    max_cue_seconds: options.MaxCueSeconds = None,
-    highlight_words: options.HighlightWords = None,
-    config: options.Config = None,
-) -> None:
-    """Make any format again from transcripts in JSON, without the model.
+@expand_options
+def render(transcripts: Transcripts, render_options: RenderOptions) -> None:
+    """Write other formats from transcripts in JSON, without the model.
 
-    A transcript that can't be read is told, and the others are done. In --output-template {stem}
-    and {name} are the JSON file's.
+    A transcript that can't be read is reported, and the others are written. In --output-template,
+    {stem} and {name} are those of the JSON file.
     """
     from phi4audio_cli.cli.console import print_message
     from phi4audio_cli.errors import ExitCode, FileError, UsageError
     from phi4audio_cli.jobs.download import open_local_copy
     from phi4audio_cli.jobs.input_source import parse_input
-    from phi4audio_cli.jobs.output_paths import plan_jobs, write_outputs
-    from phi4audio_cli.settings import load_settings
-    from phi4audio_cli.storage import check_location
-    from phi4audio_cli.writers.transcript_reader import read_transcript
+    from phi4audio_cli.jobs.output_paths import plan_jobs
+    from phi4audio_cli.pipeline.output_writer import render_all
+    from phi4audio_cli.storage import check_location, write_all
+    from phi4audio_cli.writers.transcript_json import read_transcript
 
-    flags = {
-        "formats": formats,
-        "output_dir": output_dir,
-        "output_template": output_template,
-        "max_line_width": max_line_width,
-        "max_lines": max_lines,
-        "max_cue_seconds": max_cue_seconds,
-        "highlight_words": highlight_words,
-    }
-    settings = load_settings(flags, config=config)
-    # The JSON is there already; it is written again only where it was asked for.
-    wanted = [name for name in settings.formats if name != "json" or formats]
+    settings = render_options.load_settings()
+    # A transcript in JSON exists already; it is written again only if the user asks for it.
+    wanted = [name for name in settings.formats if name != "json" or render_options.formats]
     code = ExitCode.OK
     check_location(settings.output_dir)
     inputs = list(map(parse_input, transcripts))
@@ -64,7 +44,7 @@ def render(
             print_message(str(error))
             code = ExitCode.USAGE
             continue
-        write_outputs(job, transcript, metadata, settings.cue_style)
+        write_all(render_all(job, transcript, metadata, settings.cue_style))
         for path in job.outputs.values():
             typer.echo(path)
     raise typer.Exit(code)

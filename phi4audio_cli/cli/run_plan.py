@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from phi4audio_cli.cli.console import print_message
 from phi4audio_cli.cli.format_options import output_suffixes, resolve_formats
@@ -16,8 +15,9 @@ from phi4audio_cli.jobs.output_paths import plan_jobs
 from phi4audio_cli.jobs.run_report import Report, report_path
 from phi4audio_cli.jobs.shard import Shard
 from phi4audio_cli.jobs.task_factory import TaskFactory
-from phi4audio_cli.settings import Settings, load_settings
-from phi4audio_cli.storage import Location, check_location
+from phi4audio_cli.locations import Location
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.storage import check_location
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 
@@ -70,7 +70,7 @@ def plan_run(
     """
     _check_cluster_options(options)
     shard = Shard.parse(options.shard) if options.shard else None
-    settings = load_settings(_settings_of(options), config=options.config)
+    settings = options.load_settings()
     for location in (settings.output_dir, options.report_file):
         check_location(location, offline=settings.offline)
     inputs, missing = find_inputs(names, recursive=options.recursive, offline=settings.offline)
@@ -86,12 +86,6 @@ def plan_run(
     report = Report(jobs, type(tasks.default).__name__.lower(), settings.model, missing)
     path = _report_path(jobs, settings, options, shard)
     return RunPlan(options, settings, make_task, tasks, jobs, missing, report, path)
-
-
-def _settings_of(options: TaskOptions) -> Mapping[str, Any]:
-    """Return the settings among the options, by key; None where the option is not given."""
-    given = asdict(options)
-    return {key: given[key] for key in Settings.model_fields if key in given}
 
 
 def _report_path(

@@ -63,8 +63,7 @@ class RunStats:
 
     def _add_audio(self, index: int, chunk: Chunk, resumed: bool) -> None:
         chunks = self._chunk_seconds.setdefault(index, {})
-        # Of two channels, each is half of the recording.
-        seconds = chunk.seconds / 2 if chunk.speaker else chunk.seconds
+        seconds = chunk.recording_seconds
         if resumed and chunk.index not in chunks:
             self._resumed_seconds += seconds
         # Several requests may be about one chunk: it counts once.

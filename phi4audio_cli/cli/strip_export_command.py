@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import enum
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phi4audio_cli.cli.console import print_message
+from phi4audio_cli.cli import options
 from phi4audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
-    from phi4audio_cli.checkpoint.export import StageProgress
     from phi4audio_cli.checkpoint.export_plan import ExportPlan
-    from phi4audio_cli.checkpoint.hub import Download
+    from phi4audio_cli.cli.display import Display
 
 _SIZE_UNITS = {
     "": 1,
@@ -33,11 +30,11 @@ _SIZE_UNITS = {
 }
 _SAMPLE_SECONDS = 10
 _MEMORY_PER_WEIGHT_BYTE = 1.3
-"""Memory a comparison of answers needs, as a multiple of the weights."""
+"""Memory for a comparison of answers, as a multiple of the size of the weights."""
 
 
 class SpeechLora(enum.StrEnum):
-    """What becomes of the speech LoRA."""
+    """The treatment of the speech LoRA."""
 
     MERGE = "merge"
     KEEP = "keep"
@@ -45,7 +42,7 @@ class SpeechLora(enum.StrEnum):
 
 
 class ExportDtype(enum.StrEnum):
-    """Of the exported weights."""
+    """The number format of the exported weights."""
 
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
@@ -65,34 +62,45 @@ def strip_export(
             "--source",
             "-s",
             metavar="MODEL",
-            help="A folder, or a Hugging Face id with optional @revision.",
+            help="Folder, or Hugging Face id with optional @revision.",
         ),
     ] = "microsoft/Phi-4-multimodal-instruct",
     speech_lora: Annotated[
         SpeechLora,
         typer.Option(
             "--speech-lora",
-            help="merge: into the weights. keep: beside them, in peft's format. "
-            "drop: without it, the model won't understand audio.",
+            help="Treatment of the speech LoRA. merge: add it to the weights. keep: store it "
+            "separately, in peft's format. drop: leave it out; the export doesn't understand "
+            "audio.",
         ),
     ] = SpeechLora.MERGE,
     adapter: Annotated[
         Path | None,
-        typer.Option("--adapter", metavar="DIR", help="Another speech LoRA than the source's own."),
+        typer.Option(
+            "--adapter",
+            metavar="DIR",
+            help="Folder of a speech LoRA to use in place of the source's own.",
+        ),
     ] = None,
     dtype: Annotated[
         ExportDtype | None,
         typer.Option(
             "--dtype",
-            help="Of the weights. Default: bfloat16; with keep and drop as they are stored.",
+            help="Number format of the exported weights. Default: bfloat16; with keep and drop "
+            "that of the source.",
             show_default=False,
         ),
     ] = None,
     max_shard_size: Annotated[
-        str, typer.Option("--max-shard-size", metavar="SIZE", help="Of a file, as 5GB or 500MB.")
+        str,
+        typer.Option(
+            "--max-shard-size",
+            metavar="SIZE",
+            help="Largest size of a weight file, such as 5GB or 500MB.",
+        ),
     ] = "5GB",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and write nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, and write nothing.")
     ] = False,
     overwrite: Annotated[
         bool,
@@ -100,39 +108,41 @@ def strip_export(
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Read everything again and compare it."),
+        typer.Option(
+            "--verify/--no-verify", help="Read the export again, and compare it to the source."
+        ),
     ] = True,
-    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never access the network.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")
     ] = False,
 ) -> None:
-    """Write a checkpoint without vision that hears by itself.
+    """Write a checkpoint without vision that understands audio without an adapter.
 
-    The table of what was kept and saved goes to standard output, progress to standard error.
+    A table of the kept and the saved parameters goes to standard output, progress to standard
+    error.
     """
     shard_bytes = parse_size(max_shard_size)
-    with _open_progress(quiet=quiet) as (progress, download):
+    from phi4audio_cli.cli.live_display import open_display
+    from phi4audio_cli.cli.run_stats import RunStats
+
+    with open_display(RunStats(0), quiet=quiet, verbose=False) as display:
         from phi4audio_cli.checkpoint.hub import resolve_model
 
-        folder = resolve_model(source, offline=offline, on_download=download)
+        folder = resolve_model(source, offline=offline, on_download=display.on_download)
 
+        # The import of torch takes seconds: it comes after the errors of a wrong model name.
         from phi4audio_cli.checkpoint.export import ExportRequest, make_plan, run_export
 
         name = source if not Path(source).expanduser().is_dir() else folder.resolve().name
-        request = ExportRequest(
-            folder,
-            name,
-            speech_lora.value,
-            dtype.value if dtype else None,
-            adapter,
-            shard_bytes,
-        )
+        dtype_name = dtype.value if dtype else None
+        request = ExportRequest(folder, name, speech_lora.value, dtype_name, adapter, shard_bytes)
         plan = make_plan(request)
-        if speech_lora is SpeechLora.DROP:
-            print_message("the speech LoRA is dropped: the export will not understand audio")
+        drops_lora = speech_lora is SpeechLora.DROP
+        if drops_lora:
+            display.print_line("the speech LoRA is dropped: the export will not understand audio")
         if dry_run:
             table = plan.as_dict()
         else:
@@ -141,30 +151,29 @@ def strip_export(
                 out,
                 overwrite=overwrite,
                 verify_files=verify,
-                check=None
-                if speech_lora is SpeechLora.DROP
-                else _equivalence_check(plan, quiet=quiet),
-                progress=progress,
+                check=None if drops_lora else _equivalence_check(plan, display),
+                progress=display.on_bytes,
             )
     typer.echo(_to_json(table) if as_json else format_export(table))
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as `5GB`, `500 MB` or `2GiB`.
+    """Return the number of bytes of a size such as `5GB`, `500 MB` or `2GiB`.
 
     Raises:
-        UsageError: It isn't a size, or not above zero.
+        UsageError: The text is no number with a unit, or the size is zero.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     unit = _SIZE_UNITS.get(match[2].upper()) if match else None
     size = int(float(match[1]) * unit) if match and unit else 0
     if size < 1:
-        raise UsageError(f"{text!r} is no size", "--max-shard-size", "write it as 5GB or 500MB")
+        remedy = "write it as 5GB or 500MB"
+        raise UsageError(f"invalid size {text!r}", "--max-shard-size", remedy)
     return size
 
 
 def format_export(table: dict[str, Any]) -> str:
-    """The table of a plan or an export, for people."""
+    """Return the table of a plan or an export as text."""
     parameters, size, tensors = table["parameters"], table["bytes"], table["tensors"]
     lora = table["speech_lora_parameters"]
     lines = [
@@ -208,32 +217,32 @@ def _to_json(table: dict[str, Any]) -> str:
     return json.dumps(table, indent=2, ensure_ascii=False)
 
 
-def _equivalence_check(plan: ExportPlan, *, quiet: bool) -> Callable[[Path], dict[str, Any]]:
-    """A check that source and export answer alike on a sample recording."""
+def _equivalence_check(plan: ExportPlan, display: Display) -> Callable[[Path], dict[str, Any]]:
+    """Return a check that source and export give the same answer for a sample recording."""
 
     def check(folder: Path) -> dict[str, Any]:
         import dataclasses
 
         from phi4audio_cli.checkpoint.equivalence import build_inputs, compare_answers
 
-        place = _comparison_device(plan)
-        if place is None:
+        chosen = _comparison_device(plan)
+        if chosen is None:
             return {"answers_skipped": "not enough memory for the model"}
         sample = _load_sample()
         if sample is None:
             return {"answers_skipped": "no sample recording is installed"}
-        if not quiet:
-            print_message(f"comparing answers of source and export ({place[0]}, {place[1]})")
+        device, dtype = chosen
+        display.on_status(f"comparing answers of source and export ({device}, {dtype})")
         audio_token = plan.checkpoint.config["audio_config"].get("audio_token_id", 200011)
         inputs = build_inputs(folder, sample, audio_token)
-        found = compare_answers(plan.checkpoint, folder, inputs, *place)
-        return {"answers": dataclasses.asdict(found)}
+        comparison = compare_answers(plan.checkpoint, folder, inputs, device, dtype)
+        return {"answers": dataclasses.asdict(comparison)}
 
     return check
 
 
 def _comparison_device(plan: ExportPlan) -> tuple[str, torch.dtype] | None:
-    """Where one model after the other fits and in which dtype, the finest first."""
+    """Return a device with memory for one model and the most exact dtype; None: none has it."""
     import psutil
     import torch
 
@@ -248,7 +257,7 @@ def _comparison_device(plan: ExportPlan) -> tuple[str, torch.dtype] | None:
 
 
 def _load_sample() -> Any:
-    """The first seconds of a recording that ships with the project: mono, 16 kHz."""
+    """Return the first seconds of a bundled recording: mono, 16 kHz; None: none is installed."""
     import importlib.resources
 
     import soundfile
@@ -261,88 +270,3 @@ def _load_sample() -> Any:
         mono = samples.mean(1) if samples.ndim > 1 else samples
         return mono if rate == 16_000 else soxr.resample(mono, rate, 16_000)
     return None
-
-
-@contextmanager
-def _open_progress(
-    *, quiet: bool
-) -> Iterator[tuple[StageProgress, Callable[[Download, int], None]]]:
-    """Progress of bytes with the time left: bars in a terminal, lines elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True, quiet=quiet)
-    if quiet:
-        yield (lambda stage, done, total: None), (lambda download, done: None)
-    elif console.is_terminal and not console.is_dumb_terminal:
-        with _ProgressBars(console) as bars:
-            yield bars.progress, bars.download
-    else:
-        lines = _ProgressLines()
-        yield lines.progress, lines.download
-
-
-class _ProgressBars:
-    """A bar for each stage."""
-
-    def __init__(self, console: Any) -> None:
-        from rich import progress
-
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=console,
-        )
-        self._task_ids: dict[str, Any] = {}
-
-    def __enter__(self) -> _ProgressBars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Moves the bar of a stage."""
-        if stage not in self._task_ids:
-            self._task_ids[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._task_ids[stage], completed=done)
-
-    def download(self, download: Download, done: int) -> None:
-        """Announces a download and moves its bar."""
-        if done == 0:
-            print_message(_format_download(download))
-        self.progress("downloading", done, download.total_bytes)
-
-
-class _ProgressLines:
-    """A line for every tenth."""
-
-    def __init__(self) -> None:
-        self._next_tenth: dict[str, int] = {}
-        self._started: dict[str, float] = {}
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Says how far a stage is, with the time left."""
-        now = time.monotonic()
-        began = self._started.setdefault(stage, now)
-        tenth = 10 * done // max(total, 1)
-        if tenth < self._next_tenth.setdefault(stage, 1):
-            return
-        self._next_tenth[stage] = tenth + 1
-        left = (now - began) * (total - done) / max(done, 1)
-        print_message(f"{stage}: {done / 1e9:.2f} of {total / 1e9:.2f} GB, {left:.0f} s left")
-
-    def download(self, download: Download, done: int) -> None:
-        """Announces a download and says how far it is."""
-        if done == 0:
-            print_message(_format_download(download))
-        self.progress("downloading", done, download.total_bytes)
-
-
-def _format_download(download: Download) -> str:
-    return (
-        f"downloading {download.repo} ({download.total_bytes / 1e9:.2f} GB) into {download.folder}"
-    )

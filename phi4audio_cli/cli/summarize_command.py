@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from phi4audio_cli.cli import options
-from phi4audio_cli.cli.option_groups import LongFormOptions, expand_options
+from phi4audio_cli.cli.option_groups import TaskOptions, expand_options
 
 
 class StyleName(StrEnum):
-    """What a summary looks like."""
+    """The form of a summary."""
 
     PARAGRAPH = "paragraph"
     BULLETS = "bullets"
@@ -23,12 +23,14 @@ class StyleName(StrEnum):
 
 Style = Annotated[
     StyleName,
-    typer.Option(help="A paragraph, bullet points, points with their times, or one line."),
+    typer.Option(
+        "--style", help="A paragraph, bullet points, points with their times, or one line."
+    ),
 ]
 Instruction = Annotated[
     str | None,
     typer.Option(
-        "--prompt", metavar="TEXT", help="What to say to the model in place of the style's words."
+        "--prompt", metavar="TEXT", help="Prompt to use in place of the prompt of --style."
     ),
 ]
 SummaryLanguage = Annotated[
@@ -42,17 +44,17 @@ SummaryLanguage = Annotated[
 @expand_options
 def summarize(
     inputs: options.Inputs,
-    task_options: LongFormOptions,
+    task_options: TaskOptions,
     style: Style = StyleName.PARAGRAPH,
     prompt: Instruction = None,
     lang: SummaryLanguage = None,
     max_minutes: options.MaxMinutes = 30.0,
 ) -> None:
-    """Say what recordings are about.
+    """Summarize recordings.
 
-    Up to 30 minutes are heard at once; a longer recording is summarized in parts, cut at pauses,
-    and then as a whole from those. Summaries go to standard output, and into talk.summary.txt,
-    .md and .json.
+    The model takes up to 30 minutes at once; a longer recording is summarized in parts, cut at
+    pauses, and then as a whole from those. Summaries go to standard output, and into
+    talk.summary.txt, .md and .json.
     """
     from phi4audio_cli.cli.task_command import run_task
     from phi4audio_cli.jobs.task_builders import summarize_task

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from phi4audio_cli.cli.console import print_message
-from phi4audio_cli.cli.display import Display, open_display
+from phi4audio_cli.cli.display import Display
+from phi4audio_cli.cli.live_display import open_display
 from phi4audio_cli.cli.local_run import run_local
 from phi4audio_cli.cli.option_groups import TaskOptions
 from phi4audio_cli.cli.run_plan import RunPlan, plan_run
@@ -15,10 +16,9 @@ from phi4audio_cli.cli.run_stats import RunStats
 from phi4audio_cli.cli.signals import CancelToken
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.jobs.lock import lock_output_dirs
-from phi4audio_cli.jobs.output_paths import remove_temporary_files
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import error_reason
+from phi4audio_cli.storage import error_reason, remove_temporary_files
 from phi4audio_cli.tasks.task import Task
 
 

@@ -10,11 +10,10 @@ from phi4audio_cli.cli.option_groups import TranscribeOptions, expand_options
 
 @expand_options
 def transcribe(inputs: options.Inputs, task_options: TranscribeOptions) -> None:
-    """Write down what is said in recordings.
+    """Transcribe recordings.
 
-    Transcripts go to standard output in the order of the inputs, and into files.
-    Progress and messages go to standard error. What was done before is not done again: the same
-    command goes on where it stopped.
+    Transcripts go to standard output in the order of the inputs, and into files. Progress and
+    messages go to standard error. Run the same command again to continue an interrupted run.
     """
     from phi4audio_cli.cli.task_command import run_task
     from phi4audio_cli.jobs.task_builders import transcribe_task

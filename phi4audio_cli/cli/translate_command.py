@@ -21,17 +21,17 @@ Targets = Annotated[
         "--lang",
         "-L",
         metavar="LANGUAGES",
-        help="Language to translate into, by name or code; several with commas, or the option "
-        "again. Each gives files of its own: talk.fr.srt, talk.de.srt.",
+        help="Language to translate into, by name or code; for several, separate them by commas "
+        "or repeat the option. Each language has its own files: talk.fr.srt, talk.de.srt.",
     ),
 ]
 WithTranscript = Annotated[
     bool,
-    typer.Option("--with-transcript", help="Write what was said into the JSON, too."),
+    typer.Option("--with-transcript", help="Include the transcript in the JSON."),
 ]
 Bilingual = Annotated[
     bool,
-    typer.Option("--bilingual", help="Show what was said above each subtitle, too."),
+    typer.Option("--bilingual", help="Show the transcript above each subtitle, too."),
 ]
 
 
@@ -43,10 +43,10 @@ def translate(
     with_transcript: WithTranscript = False,
     bilingual: Bilingual = False,
 ) -> None:
-    """Write down in another language what is said in recordings.
+    """Translate the speech in recordings.
 
-    Translations go to standard output in the order of the inputs, and into files, as those of
-    transcribe. Decoding, cutting and hearing are done once for all languages.
+    Translations go to standard output in the order of the inputs, and into files, like those of
+    transcribe. Audio is decoded, cut and encoded once for all languages.
     """
     from phi4audio_cli.cli.task_command import run_task
     from phi4audio_cli.jobs.task_builders import find_target_languages, translate_task

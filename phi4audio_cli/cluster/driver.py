@@ -1,4 +1,4 @@
-"""The driver: hands jobs to workers, tells what comes of them, and copes with those that go."""
+"""The driver: assigns jobs to workers, yields their events, and requeues jobs of lost workers."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from phi4audio_cli.pipeline.output_writer import RecordingWritten, RunEvent
 from phi4audio_cli.types import ChunkDone, FileFailed, Job
 
 DRIVER_POLL_SECONDS = 0.5
-"""How often the driver looks whether to stop, and whether more workers are needed, in seconds."""
+"""Interval in seconds at which the driver checks for a stop and for missing workers."""
 
 MAX_START_FAILURES = 3
-"""Workers in a row that may go before they have loaded the model; then none will."""
+"""Workers in a row lost before they loaded the model, after which the run fails."""
 
 MAX_FAILURES_WITHOUT_PROGRESS = 8
-"""Workers that may go one after the other without an answer from any: the fault is everywhere."""
+"""Workers in a row lost without an answer from any, after which the run fails."""
 
 QUORUM_TIMEOUT_SECONDS = 30.0
-"""How long those that are ready wait for the others, so that what is wrong is told first."""
+"""Time for which ready workers wait for the others, so that start-up errors end the run early."""
 
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
-"""How long a worker that has nothing to do has to leave."""
+"""Time limit for idle workers to end."""
 
 
 class Driver:
-    """Does jobs on workers.
+    """Runs jobs on workers.
 
     Args:
         queue: The jobs.
-        pool: The workers.
-        limits: How many there are to be.
-        should_stop: Ends the run.
-        on_notice: Told in a line what a user should know.
-        on_first_load: Called when the first model is loaded.
-        wait_for_locks: Whether a recording that somebody holds is a dead worker's, and waited for.
-        now: A clock, in seconds.
+        pool: Runs the workers.
+        limits: Number of workers.
+        should_stop: Returns True to end the run.
+        on_notice: Called with a line for the user.
+        on_first_load: Called when the first worker has loaded its model.
+        wait_for_locks: Whether a locked recording is retried, for a dead worker may have locked it.
+        now: Returns the time in seconds.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Driver:
         self._capacity_reported = False
 
     def events(self) -> Generator[RunEvent]:
-        """Do all jobs; yield what becomes of them.
+        """Run all jobs and yield their events.
 
         Raises:
-            Phi4AudioError: No worker can do them.
+            Phi4AudioError: No worker can run them.
         """
         while not self._queue.finished and not self._should_stop():
             self.registry.scale(self._queue.num_waiting)
@@ -101,37 +101,37 @@ class Driver:
         yield from self._shutdown()
 
     def _shutdown(self) -> Iterator[RunEvent]:
-        """Let the workers finish their batches and go."""
+        """End the workers after their batches."""
         stopped = self._should_stop()
         self.registry.shutdown()
-        until = self._now() + SHUTDOWN_TIMEOUT_SECONDS
-        while self.registry.workers and (stopped or self._now() < until):
+        deadline = self._now() + SHUTDOWN_TIMEOUT_SECONDS
+        while self.registry.workers and (stopped or self._now() < deadline):
             for worker, reply in self._pool.poll(DRIVER_POLL_SECONDS):
                 yield from self._handle_reply(worker, reply)
             self._assign_jobs()
 
     def _report_missing_capacity(self) -> None:
-        """Say once that the cluster has no room for all workers yet."""
+        """Report once that the cluster has no resources for some workers."""
         if self._capacity_reported or self._now() - self._started_at < QUORUM_TIMEOUT_SECONDS:
             return
         self._capacity_reported = True
         if self.registry.num_starting:
             count = f"{self.registry.num_starting} of {len(self.registry.workers)} workers"
-            self._on_notice(f"{count} wait for room in the cluster (ray status shows who has it)")
+            self._on_notice(
+                f"{count} wait for resources of the cluster (ray status shows their use)"
+            )
 
     def _assign_jobs(self) -> None:
-        for hand in self.registry.awaiting_assignment(self._may_assign()):
-            leaving = hand.stopping
-            gift = (
-                Assignment(end_of_batch=True)
-                if leaving
-                else self._queue.lease(hand.name, self._lease_size(hand))
-            )
-            self.registry.send(hand, gift)
+        for worker in self.registry.awaiting_assignment(self._may_assign()):
+            if worker.stopping:
+                assignment = Assignment(end_of_batch=True)
+            else:
+                assignment = self._queue.lease(worker.name, self._lease_size(worker))
+            self.registry.send(worker, assignment)
 
     def _lease_size(self, worker: WorkerState) -> int:
-        # Towards the end few at a time, so that all finish together; to a full worker none, or
-        # each answer of a long recording would bring it another.
+        # Few at a time towards the end, so that all workers finish together. None to a worker at
+        # its capacity, or each answer of a long recording would bring another job.
         return min(
             worker.capacity, max(1, self._queue.num_waiting // (2 * len(self.registry.workers)))
         )
@@ -139,35 +139,35 @@ class Driver:
     def _may_assign(self) -> bool:
         return self._should_stop() or self.registry.quorum_ready(QUORUM_TIMEOUT_SECONDS)
 
-    def _handle_reply(self, worker: str, reply: Reply) -> Iterator[RunEvent]:
-        hand = self.registry.workers.get(worker)
-        if hand is None:
+    def _handle_reply(self, name: str, reply: Reply) -> Iterator[RunEvent]:
+        worker = self.registry.workers.get(name)
+        if worker is None:
             return
         match reply:
             case WorkerReady(model=model):
-                self._check_model(hand, model)
-                self.registry.mark_ready(hand, reply)
+                self._check_model(worker, model)
+                self.registry.mark_ready(worker, reply)
             case WorkerStatus():
-                for sent in reply.messages:
-                    yield from self._handle_message(hand, unpack(sent))
-                if worker in self.registry.workers:
-                    self.registry.update(hand, reply)
+                for message in reply.messages:
+                    yield from self._handle_message(worker, unpack(message))
+                if name in self.registry.workers:
+                    self.registry.update(worker, reply)
             case WorkerLost(error=error, died=died):
-                yield from self._handle_lost_worker(hand, error, died=died)
+                yield from self._handle_lost_worker(worker, error, died=died)
 
     def _check_model(self, worker: WorkerState, model: str) -> None:
         self._model = self._model or model
         if model != self._model:
             raise ModelError(
-                "this worker finds another model than the others under the same name",
+                "the model on this worker differs from the other workers' model",
                 worker.name,
-                "give all machines the same files",
+                "copy the same files to all machines",
             )
 
     def _handle_message(self, worker: WorkerState, message: WorkerMessage) -> Iterator[RunEvent]:
         match message:
             case Notice(text=text):
-                if text not in self._shown_notices:  # all workers say the same
+                if text not in self._shown_notices:  # all workers send the same notices
                     self._shown_notices.add(text)
                     self._on_notice(text)
             case ModelLoaded():
@@ -192,7 +192,8 @@ class Driver:
             case RecordingWritten():
                 self._failures_without_progress = 0
                 if self._queue.was_redelivered(job):
-                    event = replace(event, is_new=True)  # done in this run, by one that died since
+                    # A worker that was lost since has finished it in this run.
+                    event = replace(event, is_new=True)
                 self._queue.ack(worker.name, job)
             case FileFailed():
                 self._queue.ack(worker.name, job)
@@ -215,18 +216,18 @@ class Driver:
         self._start_failures += worker.loaded_at is None
         if self._is_fatal(worker, error, died):
             raise worker.attribute_error(error)
-        held = self._queue.num_leased(worker.name)
-        others = f"; its recordings ({held}) go to others" if held else ""
-        self._on_notice(f"{worker.name} is gone: {error}{others}")
-        # Before the model is there a recording is not even looked at.
-        died = died and worker.loaded_at is not None
-        for job in self._queue.requeue(worker.name, crashed=died):
+        count = self._queue.num_leased(worker.name)
+        requeued = f"; other workers get its recordings ({count})" if count else ""
+        self._on_notice(f"{worker.name} is lost: {error}{requeued}")
+        # A recording can't crash a worker before the model is loaded.
+        crashed = died and worker.loaded_at is not None
+        for job in self._queue.requeue(worker.name, crashed=crashed):
             what = f"{MAX_CRASHES} workers in a row ended with this recording: {error}"
-            remedy = "look at it with phi4audio transcribe, alone and without --cluster"
+            remedy = "try it with phi4audio transcribe, alone and without --cluster"
             yield FileFailed(job, FileError(what, display_name(job), remedy))
 
     def _is_fatal(self, worker: WorkerState, error: Exception, died: bool) -> bool:
-        """Return whether any further worker would go, too."""
+        """Return whether every further worker would be lost, too."""
         refused = isinstance(error, Phi4AudioError) and not died and worker.loaded_at is None
         if refused and not self._any_loaded:
             return True

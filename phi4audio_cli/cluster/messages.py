@@ -9,82 +9,81 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-import numpy as np
-
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.types import ChunkDone, Job
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker gets."""
+    """Jobs for a worker."""
 
     jobs: tuple[Job, ...] = ()
     redelivered: frozenset[int] = frozenset()
-    """Index of those that a worker had before which is gone."""
+    """Indexes of the jobs that a lost worker had before."""
     end_of_batch: bool = False
-    """Whether no more come until these are done."""
+    """Whether no more jobs follow until these are finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompactChunkDone:
-    """A `ChunkDone` on its way: samples, speech and words stay behind; the samples' number goes."""
+    """A `ChunkDone` without samples, speech spans and words, for transfer."""
 
     event: ChunkDone
-    sample_count: int
+    num_samples: int
+    """Number of the samples left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a user should know, in a line."""
+    """One line for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLoaded:
-    """The worker's model is there."""
+    """The worker has loaded its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The worker can't go on."""
+    """The worker has ended with an error."""
 
     error: Exception
 
 
 WorkerMessage: TypeAlias = RunEvent | Notice | ModelLoaded | WorkerFailed
-"""What a worker tells."""
+"""A message of a worker to the driver."""
 
 PackedMessage: TypeAlias = WorkerMessage | CompactChunkDone
-"""What is sent of it."""
+"""A message as it is transferred."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker is prepared, with no model loaded yet."""
+    """A worker is ready, but has not loaded its model yet."""
 
     model: str
     """The model's fingerprint."""
     host: str
-    """Its machine and process."""
+    """Machine and process of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What a worker answers when it is asked how it gets on."""
+    """The answer of a worker to each call of the driver."""
 
     messages: tuple[PackedMessage, ...]
     capacity: int
-    """Recordings it would take."""
+    """Number of further recordings it accepts."""
     idle: bool
-    """Whether it has nothing to do."""
+    """Whether it has no job."""
     closed: bool
-    """Whether it was told to stop, and has."""
+    """Whether it has stopped on request."""
 
 
 def pack(message: WorkerMessage) -> PackedMessage:
-    """Return what is sent of something a worker tells."""
+    """Return a message in the form for transfer."""
     if not isinstance(message, ChunkDone):
         return message
     chunk = message.generation.request.chunk
@@ -92,56 +91,56 @@ def pack(message: WorkerMessage) -> PackedMessage:
 
 
 def unpack(packed: PackedMessage) -> WorkerMessage:
-    """Return what a worker told. Of audio its length is left: it is silent, and takes no memory."""
+    """Return a transferred message. Chunks keep their length, but are silent."""
     return (
-        _without_audio(packed.event, packed.sample_count)
+        _without_audio(packed.event, packed.num_samples)
         if isinstance(packed, CompactChunkDone)
         else packed
     )
 
 
-def _without_audio(event: ChunkDone, sample_count: int) -> ChunkDone:
+def _without_audio(event: ChunkDone, num_samples: int) -> ChunkDone:
     request = event.generation.request
     if request.chunk is None:
         return event
-    silence = np.broadcast_to(np.float32(0), (sample_count,))
-    light = replace(request, chunk=replace(request.chunk, samples=silence, speech=()))
-    # Nobody looks at its words there; to take a hundred objects out of a message takes long.
-    return replace(event, generation=replace(event.generation, request=light, words=()))
+    chunk = replace(request.chunk.with_silence(num_samples), speech=())
+    compact = replace(request, chunk=chunk)
+    # The driver does not use the words, and unpickling a hundred objects is slow.
+    return replace(event, generation=replace(event.generation, request=compact, words=()))
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker is gone, or of no use."""
+    """A worker has ended, or can't be reached."""
 
     error: Exception
     died: bool
-    """Whether its own process did; else its machine is gone, or can't be reached."""
+    """Whether its process crashed; else its machine is lost or can't be reached."""
 
 
 Reply = WorkerReady | WorkerStatus | WorkerLost
-"""What comes of a call."""
+"""The result of a call to a worker."""
 
 
 class WorkerPool(Protocol):
-    """Workers, wherever they run. They are known by their names."""
+    """Workers in threads, processes or on other machines, identified by their names."""
 
     def start(self) -> str:
-        """Begin to start a worker, and return its name; `WorkerReady` comes when it is prepared."""
+        """Start a worker and return its name; `WorkerReady` follows."""
         ...
 
     def send(self, worker: str, assignment: Assignment) -> None:
-        """Hand a worker jobs; `Said` comes when it has news."""
+        """Send jobs to a worker; `WorkerStatus` follows when it has messages."""
         ...
 
     def poll(self, timeout_seconds: float) -> Iterator[tuple[str, Reply]]:
-        """Yield what came from workers, after some seconds at most."""
+        """Yield the replies of workers, after the timeout at the latest."""
         ...
 
     def stop(self, worker: str) -> None:
-        """Let a worker finish its batch, and begin nothing new."""
+        """Let a worker finish its batch, without new jobs."""
         ...
 
     def kill(self, worker: str) -> None:
-        """End a worker at once; nothing comes of it any more."""
+        """End a worker immediately; no further reply follows."""
         ...

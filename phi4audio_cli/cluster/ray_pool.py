@@ -26,18 +26,18 @@ from phi4audio_cli.cluster.worker_resources import Node, WorkerResources
 from phi4audio_cli.errors import ModelError, UsageError
 
 VERSION_CHECK_SECONDS = 60.0
-"""How long a machine may take to say its versions."""
+"""Time limit for a machine to report its versions."""
 
 MAX_CONCURRENT_CALLS = 3
-"""Calls a worker takes at the same time: one for news, one to stop, one to spare."""
+"""Concurrent calls of a worker: one to exchange messages, one to stop, one in reserve."""
 
 
 class RayPool:
-    """Workers that are actors, none of which outlives the driver.
+    """Workers that are Ray actors; they end with the driver.
 
     Args:
-        config: What they do.
-        resources: What each gets.
+        config: Configuration of each worker.
+        resources: Resources of each worker.
     """
 
     def __init__(self, config: WorkerConfig, resources: WorkerResources) -> None:
@@ -48,7 +48,7 @@ class RayPool:
         self._num_started = 0
 
     def start(self) -> str:
-        """Begin to start a worker."""
+        """Start a worker and return its name; `WorkerReady` follows."""
         self._num_started += 1
         name = f"worker {self._num_started}"
         kind = ray.remote(
@@ -59,11 +59,11 @@ class RayPool:
         return name
 
     def send(self, worker: str, assignment: Assignment) -> None:
-        """Hand a worker jobs."""
+        """Send jobs to a worker."""
         self._open_calls[self._actors[worker].exchange.remote(assignment)] = worker
 
     def poll(self, timeout_seconds: float) -> Iterator[tuple[str, Reply]]:
-        """Yield what came from workers."""
+        """Yield the replies of workers."""
         if not self._open_calls:
             time.sleep(timeout_seconds)
             return
@@ -74,11 +74,11 @@ class RayPool:
                 yield worker, _get_reply(call)
 
     def stop(self, worker: str) -> None:
-        """Let a worker finish its batch."""
+        """Let a worker finish its batch, without new jobs."""
         self._actors[worker].stop.remote()
 
     def kill(self, worker: str) -> None:
-        """End a worker at once."""
+        """End a worker immediately."""
         self._open_calls = {call: name for call, name in self._open_calls.items() if name != worker}
         if (actor := self._actors.pop(worker, None)) is not None:
             with suppress(RayError, ConnectionError):
@@ -96,7 +96,7 @@ def _get_reply(call: Any) -> Reply:
     except RayTaskError as error:  # raised by the worker's own code
         return WorkerLost(error.cause if isinstance(error.cause, Exception) else error, died=False)
     except ActorDiedError as error:
-        # Of a machine that went away in good order Ray says so, in these words only.
+        # Ray reports an orderly shutdown of a machine only by this text.
         return WorkerLost(_short_error(error), died="node has died" not in str(error))
     except OutOfMemoryError as error:
         return WorkerLost(_short_error(error), died=True)
@@ -106,17 +106,17 @@ def _get_reply(call: Any) -> Reply:
 
 
 def _short_error(error: RayError) -> Exception:
-    """Return Ray's reason without the advice that follows it."""
+    """Return the reason in an error of Ray, without the advice after it."""
     text = str(error)
     if "worker process has died" in text:
         return ModelError("its process died")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = next((line for line in lines if "because" in line or "unavailable" in line), lines[0])
-    return ModelError(said[:300])
+    reason = next((line for line in lines if "because" in line or "unavailable" in line), lines[0])
+    return ModelError(reason[:300])
 
 
 def cluster_nodes() -> list[Node]:
-    """Return the machines of the cluster that have anything to give."""
+    """Return the machines of the cluster that have cores or GPUs."""
     found = [Node.from_ray(entry) for entry in ray.nodes() if entry["Alive"]]
     return [node for node in found if node.cpus or node.gpus]
 
@@ -125,43 +125,43 @@ def check_versions(nodes: Sequence[Node], on_notice: NoticeCallback) -> list[Nod
     """Check that machines have the driver's versions, and return those that answer.
 
     Args:
-        nodes: Some of which may be gone, and Ray not know it yet.
-        on_notice: Told of those that don't answer.
+        nodes: Machines; Ray may list lost ones for a while.
+        on_notice: Called with a line for each machine that does not answer.
 
     Raises:
-        UsageError: One has other versions, or none answers.
+        UsageError: A machine has other versions, or none answers.
     """
-    mine = package_versions.installed_versions()
+    expected = package_versions.installed_versions()
     cloudpickle.register_pickle_by_value(package_versions)
     try:
         ask = ray.remote(num_cpus=0, max_retries=0)(package_versions.installed_versions)
-        places = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
-        answers = [ask.options(scheduling_strategy=place).remote() for place in places]
+        strategies = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
+        answers = [ask.options(scheduling_strategy=each).remote() for each in strategies]
     finally:
         cloudpickle.unregister_pickle_by_value(package_versions)
     if answers:
         ray.wait(answers, num_returns=len(answers), timeout=VERSION_CHECK_SECONDS)
-    there = []
+    available = []
     for node, answer in zip(nodes, answers, strict=True):
         try:
-            theirs: Mapping[str, str] = ray.get(answer, timeout=0)
+            actual: Mapping[str, str] = ray.get(answer, timeout=0)
         except RayError as error:
-            why = "no answer" if isinstance(error, GetTimeoutError) else _short_error(error)
-            on_notice(f"{node.name} ({node.id[:8]}) can't be used: {why}")
+            reason = "no answer" if isinstance(error, GetTimeoutError) else _short_error(error)
+            on_notice(f"{node.name} ({node.id[:8]}) can't be used: {reason}")
         else:
-            _check_same_versions(node.name, mine, theirs)
-            there.append(node)
-    if not there:
+            _check_same_versions(node.name, expected, actual)
+            available.append(node)
+    if not available:
         raise UsageError("no machine of the cluster answers", "--cluster", "look at ray status")
-    return there
+    return available
 
 
-def _check_same_versions(name: str, expected: Mapping[str, str], actual: Mapping[str, str]) -> None:
+def _check_same_versions(host: str, expected: Mapping[str, str], actual: Mapping[str, str]) -> None:
     differ = [
-        f"{what} {actual.get(what, 'none')}, not {expected[what]}"
-        for what in expected
-        if actual.get(what) != expected[what]
+        f"{name} {actual.get(name, 'none')}, not {expected[name]}"
+        for name in expected
+        if actual.get(name) != expected[name]
     ]
     if differ:
         remedy = "install the same versions on all machines"
-        raise UsageError(f"has {'; '.join(differ)}", name, remedy)
+        raise UsageError(f"has {'; '.join(differ)}", host, remedy)

@@ -1,8 +1,7 @@
-"""Checks that workers see the folders and recordings of the driver."""
+"""Checks that workers can access the folders and recordings of the driver."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 
 from phi4audio_cli.errors import OutputError, UsageError
 from phi4audio_cli.jobs.input_source import STDIN
-from phi4audio_cli.storage import Location, RemotePath, check_writable
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import check_writable, error_reason, temporary_name
 from phi4audio_cli.types import Job
 
 MAX_PROBED = 20
-"""Folders, and recordings, that are looked at: where one is shared the others are."""
+"""Maximum number of folders, and of recordings, that are checked."""
 
 SHARED_PATH_REMEDY = (
     "give a folder on a shared disk that all machines have under this name, or an s3 URL"
@@ -23,7 +23,7 @@ SHARED_PATH_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class SharedPathProbe:
-    """What a worker must find: a file that the driver has just written in each folder."""
+    """Paths that a worker must find, and a file written by the driver into each folder."""
 
     token: str
     folders: tuple[Location, ...]
@@ -32,25 +32,25 @@ class SharedPathProbe:
 
 @contextmanager
 def create_probe(folders: Iterable[Location], jobs: Iterable[Job]) -> Iterator[SharedPathProbe]:
-    """Leave a file in each folder for as long as workers look for it.
+    """Write a file into each folder, and remove it when the context ends.
 
     Raises:
-        UsageError: A recording that only the driver can read.
+        UsageError: A recording on the driver's standard input.
         OutputError: A folder that can't be written to.
     """
     if any(job.url == STDIN for job in jobs):
         raise UsageError(
             "workers can't read the driver's standard input", "-", "give a file, or a URL"
         )
-    token = _temporary_name()
-    some = tuple(dict.fromkeys(folders))[:MAX_PROBED]
+    token = temporary_name()  # a later run removes it after a crash
+    probed = tuple(dict.fromkeys(folders))[:MAX_PROBED]
     recordings = [job.source for job in jobs if job.url is None]
-    files = [folder / token for folder in some if isinstance(folder, Path)]
+    files = [folder / token for folder in probed if isinstance(folder, Path)]
     try:
         for file in files:
             _create_file(file)
         yield SharedPathProbe(
-            token, some, tuple(recordings[:: max(len(recordings) // MAX_PROBED, 1)])
+            token, probed, tuple(recordings[:: max(len(recordings) // MAX_PROBED, 1)])
         )
     finally:
         for file in files:
@@ -59,11 +59,11 @@ def create_probe(folders: Iterable[Location], jobs: Iterable[Job]) -> Iterator[S
 
 
 def verify_probe(probe: SharedPathProbe) -> None:
-    """Look, on a worker, for what the driver left.
+    """Check on a worker that it finds the paths of a probe.
 
     Raises:
-        OutputError: A folder is not there, not the driver's, or can't be written to.
-        UsageError: None of the recordings that were looked for is there.
+        OutputError: A folder is missing, not shared, or can't be written to.
+        UsageError: None of the recordings can be read.
     """
     for folder in probe.folders:
         if isinstance(folder, RemotePath):
@@ -73,19 +73,14 @@ def verify_probe(probe: SharedPathProbe) -> None:
             raise OutputError(
                 "workers don't see this folder of the driver", str(folder), SHARED_PATH_REMEDY
             )
-        mine = folder / _temporary_name()
-        _create_file(mine)
-        mine.unlink()
+        own_file = folder / temporary_name()
+        _create_file(own_file)
+        own_file.unlink()
     if probe.recordings and not any(map(_is_readable, probe.recordings)):
         where = str(probe.recordings[0])
         raise UsageError(
             "workers don't see this recording of the driver", where, SHARED_PATH_REMEDY
         )
-
-
-def _temporary_name() -> str:
-    """Return a name as outputs have until they are whole: what is left of a crash is cleaned up."""
-    return f".phi4audio-{secrets.token_hex(8)}.tmp"
 
 
 def _is_readable(path: Path) -> bool:
@@ -101,5 +96,5 @@ def _create_file(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(exist_ok=False)
     except OSError as error:
-        why = f"can't be written to: {error.strerror or error}"
-        raise OutputError(why, str(file.parent), SHARED_PATH_REMEDY) from error
+        what = f"can't be written to: {error_reason(error)}"
+        raise OutputError(what, str(file.parent), SHARED_PATH_REMEDY) from error

@@ -1,6 +1,6 @@
 """The work queue of the driver: leases, acknowledgements, and jobs of lost workers.
 
-It depends neither on Ray nor on the time, except through its clock.
+It does not depend on Ray, and on time only through its clock.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from phi4audio_cli.jobs.shard import recording_bytes
 from phi4audio_cli.types import Job
 
 MAX_CRASHES = 3
-"""Workers that may die with a recording in hand; after that it is taken for the cause."""
+"""Crashes of workers with the same recording, after which the recording fails."""
 
 MAX_LOSSES = 10
-"""Workers that may be lost with it for reasons of their machines' or the network's."""
+"""Losses of workers with the same recording through their machine or the network."""
 
 LONG_RECORDING_FACTOR = 8
-"""So many times the mean size is long."""
+"""A long recording has this many times the mean size."""
 
 LOCK_RETRY_SECONDS = 2.0
-"""Seconds until a recording is tried again whose lock somebody held."""
+"""Seconds before another attempt at a locked recording."""
 
 LOCK_TIMEOUT_SECONDS = 120.0
-"""Seconds a lock may outlive the worker that held it, on a shared disk whose server must notice."""
+"""Seconds for which the lock of a dead worker may persist on a network file system."""
 
 
 def long_recordings_first(
     jobs: Sequence[Job], size: Callable[[Job], int] = recording_bytes
 ) -> list[Job]:
-    """Put recordings first that are far longer than most, so that none is begun at the end.
+    """Return the jobs with very long recordings first, so that none starts near the end.
 
-    The others stay in order: what is printed in order need not be kept for long.
+    The others keep their order, so that transcripts printed in order are not held back for long.
 
     Args:
-        jobs: In the order of the inputs.
-        size: Of a job's recording, in bytes.
+        jobs: Jobs in the order of the inputs.
+        size: Returns the size of a job's recording in bytes.
     """
     sizes = {job.index: size(job) for job in jobs}
-    long = LONG_RECORDING_FACTOR * sum(sizes.values()) / max(len(sizes), 1)
-    return sorted(jobs, key=lambda job: sizes[job.index] <= long)
+    threshold = LONG_RECORDING_FACTOR * sum(sizes.values()) / max(len(sizes), 1)
+    return sorted(jobs, key=lambda job: sizes[job.index] <= threshold)
 
 
 class WorkQueue:
-    """Hands out jobs in their order, and takes them back from workers that are gone.
+    """Leases jobs to workers in order, and requeues the jobs of lost workers.
 
-    What a dead worker had in hand is done alone, one recording at a time, so that the one that
-    kills is told from those that were merely near it.
+    The jobs of a crashed worker are quarantined: a worker gets one of them at a time and no other
+    job, so that the recording that causes crashes is identified.
 
     Args:
-        jobs: All there is to do.
-        now: A clock, in seconds.
+        jobs: All jobs.
+        now: Returns the time in seconds.
     """
 
     def __init__(self, jobs: Iterable[Job], now: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +62,7 @@ class WorkQueue:
         self._locked: deque[tuple[float, Job]] = deque()
         self._leased: dict[str, dict[int, Job]] = {}
         self._exclusive_workers: set[str] = set()
-        """Workers that have a suspect."""
+        """Workers with a quarantined job."""
         self._crashes: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
         self._first_locked_at: dict[int, float] = {}
@@ -70,90 +70,90 @@ class WorkQueue:
 
     @property
     def num_waiting(self) -> int:
-        """Recordings that a worker could have now or soon."""
+        """Number of jobs that are not leased."""
         return len(self._waiting) + len(self._quarantined) + len(self._locked)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether no job is waiting or leased."""
         return not self.num_waiting and not any(self._leased.values())
 
     def num_leased(self, worker: str) -> int:
-        """Return how many recordings a worker has."""
+        """Return the number of jobs leased to a worker."""
         return len(self._leased.get(worker, ()))
 
     def was_redelivered(self, job: Job) -> bool:
-        """Return whether a recording was given to another worker before."""
+        """Return whether a job was leased to a lost worker before."""
         return bool(self._crashes[job.index] or self._losses[job.index])
 
     def lease(self, worker: str, capacity: int) -> Assignment:
-        """Return what a worker is to do next.
+        """Lease jobs to a worker.
 
         Args:
             worker: Its name.
-            capacity: Recordings it would take.
+            capacity: Number of jobs it accepts.
         """
-        held = self._leased.setdefault(worker, {})
-        if not held:
+        leased = self._leased.setdefault(worker, {})
+        if not leased:
             self._exclusive_workers.discard(worker)
         if worker in self._exclusive_workers:
             return Assignment(end_of_batch=True)
         self._requeue_locked()
         jobs: tuple[Job, ...]
-        if self._quarantined and not held:
+        if self._quarantined and not leased:
             self._exclusive_workers.add(worker)
             jobs = (self._quarantined.popleft(),)
         else:
             jobs = tuple(self._waiting.popleft() for _ in range(min(capacity, len(self._waiting))))
-        held.update({job.index: job for job in jobs})
-        again = frozenset(job.index for job in jobs if self.was_redelivered(job))
+        leased.update({job.index: job for job in jobs})
+        redelivered = frozenset(job.index for job in jobs if self.was_redelivered(job))
         return Assignment(
-            jobs, again, end_of_batch=worker in self._exclusive_workers or not self._waiting
+            jobs, redelivered, end_of_batch=worker in self._exclusive_workers or not self._waiting
         )
 
     def ack(self, worker: str, job: Job) -> None:
-        """Note that a recording is done, or has failed for good."""
+        """Acknowledge a job that is finished or has failed."""
         self._leased[worker].pop(job.index, None)
 
     def retry_later(self, worker: str, job: Job) -> bool:
-        """Put off a recording whose lock somebody holds.
+        """Requeue a job whose recording is locked.
 
         Returns:
-            False where it was held for too long: it is given up.
+            False if it was locked for too long; then it is not requeued.
         """
         now = self._now()
-        first = self._first_locked_at.setdefault(job.index, now)
+        first_locked_at = self._first_locked_at.setdefault(job.index, now)
         self.ack(worker, job)
-        if now - first >= LOCK_TIMEOUT_SECONDS:
+        if now - first_locked_at >= LOCK_TIMEOUT_SECONDS:
             return False
         self._locked.append((now + LOCK_RETRY_SECONDS, job))
         return True
 
     def requeue(self, worker: str, *, crashed: bool) -> list[Job]:
-        """Take back what a worker had that is gone.
+        """Requeue the jobs of a lost worker.
 
         Args:
             worker: Its name.
-            crashed: Whether its process did; else its machine is gone, or can't be reached.
+            crashed: Whether its process crashed; else its machine is lost or can't be reached.
 
         Returns:
-            Recordings that are given up: too many workers were lost with them.
+            Jobs that fail instead, because too many workers were lost with them.
         """
         self._exclusive_workers.discard(worker)
-        given_up = []
+        failed = []
         for job in self._leased.pop(worker, {}).values():
-            counts, most = (self._crashes, MAX_CRASHES) if crashed else (self._losses, MAX_LOSSES)
+            counts, limit = (self._crashes, MAX_CRASHES) if crashed else (self._losses, MAX_LOSSES)
             counts[job.index] += 1
-            if counts[job.index] >= most:
-                given_up.append(job)
+            if counts[job.index] >= limit:
+                failed.append(job)
             elif crashed:
                 self._quarantined.append(job)
             else:
                 self._waiting.appendleft(job)
-        return given_up
+        return failed
 
     def _requeue_locked(self) -> None:
         now = self._now()
         while self._locked and self._locked[0][0] <= now:
-            # Alone: whoever gets it looks anew at what others did.
+            # Quarantined jobs start a new batch, which reads their journals again.
             self._quarantined.append(self._locked.popleft()[1])

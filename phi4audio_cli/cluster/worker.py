@@ -40,14 +40,14 @@ from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 
 MAX_QUEUED_JOBS = 4
-"""Recordings a worker has lying ready, so that short ones don't wait for the driver."""
+"""Recordings queued on a worker, so that it does not wait for the driver between short ones."""
 
 
 class Mailbox:
-    """Passes jobs and news between two threads.
+    """Passes jobs and messages between the driver's calls and the session's thread.
 
-    The engine runs in rounds: it takes jobs as they come, and a round ends when the driver said
-    that no more come for now. So what it holds is answered, and nothing waits for ever.
+    The session runs in batches: it takes jobs as they come, and a batch ends when the driver has
+    marked its end. Then the session finishes all of its recordings, and none waits forever.
     """
 
     def __init__(self) -> None:
@@ -60,52 +60,53 @@ class Mailbox:
         self._stopped = False
         self._closed = False
 
-    # The driver's calls.
+    # Called by the driver.
 
     def put(self, jobs: Sequence[Job], *, end_of_batch: bool) -> None:
-        """Hand jobs in; `end_of_batch`: no more come until these are done."""
+        """Add jobs; `end_of_batch` if no more follow until these are finished."""
         with self._condition:
             self._jobs += jobs
             self._end_of_batch = end_of_batch
             self._condition.notify_all()
 
     def poll(self, timeout_seconds: float) -> WorkerStatus:
-        """Return what is new, as soon as there is anything, or nothing after some seconds."""
+        """Return new messages as soon as there are any, or none after the timeout."""
         with self._condition:
             self._condition.wait_for(
                 lambda: self._messages or self._wants_jobs or self._closed, timeout_seconds
             )
-            news, self._messages, self._wants_jobs = tuple(self._messages), [], False
+            messages, self._messages, self._wants_jobs = tuple(self._messages), [], False
+            capacity = max(MAX_QUEUED_JOBS - len(self._jobs), 0)
             idle = not self._working and not self._jobs
-            return WorkerStatus(news, max(MAX_QUEUED_JOBS - len(self._jobs), 0), idle, self._closed)
+            return WorkerStatus(messages, capacity, idle, self._closed)
 
     def stop(self) -> None:
-        """Give out no more jobs."""
+        """Drop the waiting jobs, and yield no more."""
         with self._condition:
             self._stopped = True
             self._jobs.clear()
             self._condition.notify_all()
 
-    # The engine's threads.
+    # Called by the session's threads.
 
     def stopped(self) -> bool:
-        """Whether to begin nothing new."""
+        """Return whether no further recording may start."""
         return self._stopped
 
     def job_batches(self) -> Iterator[Iterator[Job]]:
-        """Yield the jobs of one round after the other, until told to stop."""
+        """Yield the jobs of each batch, until `stop`."""
         while self._wait_for_jobs():
             yield self._next_batch()
             self._end_batch()
 
     def publish(self, message: PackedMessage) -> None:
-        """Hand news out."""
+        """Add a message for the driver."""
         with self._condition:
             self._messages.append(message)
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Note that the engine is gone."""
+        """Record that the session has ended."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -131,12 +132,12 @@ class Mailbox:
     def _end_batch(self) -> None:
         with self._condition:
             self._working = False
-            self._wants_jobs = True  # so that the driver hears of it at once
+            self._wants_jobs = True  # so that the driver is informed immediately
             self._condition.notify_all()
 
 
 WORKER_POLL_SECONDS = 1.0
-"""Longest time a call waits for news, in seconds."""
+"""Time limit in seconds for a call that waits for messages."""
 
 NoticeCallback = Callable[[str], None]
 """Receives one line that a user should know."""
@@ -144,26 +145,26 @@ NoticeCallback = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is to do; it can be pickled."""
+    """Configuration of a worker; it can be pickled."""
 
     settings: Settings
     make_task: Callable[[Settings], Task]
     fresh: bool = False
-    """Whether to forget what earlier runs did."""
+    """Whether to ignore the journals of earlier runs."""
     working_dir: str = ""
-    """The driver's current folder, where relative paths begin; empty: the worker's own."""
+    """The driver's current folder, for relative paths; empty for the worker's own."""
     num_threads: int | None = None
-    """Threads for the network; None: as many as there are cores."""
+    """Threads of the model; None for one per core."""
     probe: SharedPathProbe | None = None
-    """What the driver left for workers to find; None: they need not look."""
+    """Paths that the worker must find; None for no check."""
     backend: Backend | None = None
     """Answers in place of the model, in tests of the cluster; it is pickled."""
 
 
 class Worker:
-    """Does the jobs it is given, and tells what becomes of them.
+    """Runs jobs of the driver, and sends back their events.
 
-    Its engine runs in a thread. The calls are for the driver, and can be made at the same time.
+    The session runs in its own thread. The driver may call the methods concurrently.
     """
 
     def __init__(self, config: WorkerConfig) -> None:
@@ -178,41 +179,39 @@ class Worker:
         self._redelivered: set[int] = set()
 
     def prepare(self) -> WorkerReady:
-        """Make ready to work; no model is loaded yet.
+        """Check paths and find the model, without loading it.
 
         Raises:
-            ModelError: The model can't be found here.
-            OutputError, UsageError: The driver's folders or recordings are not here.
+            ModelError: The model is not on this machine.
+            OutputError, UsageError: The driver's folders or recordings are not on this machine.
         """
         if self._config.working_dir:
-            with suppress(OSError):  # not there: whoever needs it was told before
+            with suppress(OSError):  # a missing folder affects only relative paths
                 os.chdir(self._config.working_dir)
         if self._config.num_threads:
-            # Before torch is imported, which reads it.
+            # torch reads it on import.
             os.environ["OMP_NUM_THREADS"] = str(self._config.num_threads)
-        machine = socket.gethostname()
+        host = socket.gethostname()
         try:
             if self._config.probe is not None:
                 verify_probe(self._config.probe)
             model = self._session.fingerprint()
         except Phi4AudioError as error:
-            raise type(error)(
-                error.what, f"{error.where or ''} on {machine}", error.remedy
-            ) from error
+            raise type(error)(error.what, f"{error.where or ''} on {host}", error.remedy) from error
         threading.Thread(target=self._run, args=(model,), daemon=True).start()
-        return WorkerReady(model, f"{machine}, process {os.getpid()}")
+        return WorkerReady(model, f"{host}, process {os.getpid()}")
 
     def exchange(self, assignment: Assignment) -> WorkerStatus:
-        """Take jobs, and say what is new: as soon as there is something, or after a second."""
+        """Take jobs, and return new messages: as soon as there are any, or after a second."""
         self._redelivered |= assignment.redelivered
         self._mailbox.put(assignment.jobs, end_of_batch=assignment.end_of_batch)
         return self._mailbox.poll(WORKER_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Finish the running batch, and begin nothing new."""
+        """Finish the running batch, without new recordings."""
         self._mailbox.stop()
 
-    # In a thread of its own.
+    # In the session's thread.
 
     def _run(self, model: str) -> None:
         try:

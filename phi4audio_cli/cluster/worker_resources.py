@@ -13,17 +13,17 @@ from phi4audio_cli.errors import ModelError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class WorkerCount:
-    """How many workers are wanted."""
+    """Minimum and maximum number of workers."""
 
     minimum: int
     maximum: int
 
     @classmethod
     def parse(cls, text: str) -> WorkerCount:
-        """Read `4` or `2:16`.
+        """Parse `4` or `2:16`.
 
         Raises:
-            UsageError: It is something else.
+            UsageError: Any other text.
         """
         match = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", text.strip())
         if match:
@@ -31,7 +31,7 @@ class WorkerCount:
             if 1 <= least <= most:
                 return cls(least, most)
         raise UsageError(
-            f"{text!r} is no number of workers", "--workers", "write 4, or 2:16 for 2 to 16"
+            f"invalid number of workers {text!r}", "--workers", "write 4, or 2:16 for 2 to 16"
         )
 
 
@@ -46,29 +46,30 @@ class Node:
 
     @classmethod
     def from_ray(cls, entry: Mapping[str, Any]) -> Node:
-        """Read what Ray tells of a machine."""
-        has = entry.get("Resources", {})
+        """Return a machine from its entry in `ray.nodes()`."""
+        resources = entry.get("Resources", {})
         name = entry.get("NodeManagerHostname") or entry["NodeManagerAddress"]
-        return cls(entry["NodeID"], name, int(has.get("CPU", 0)), int(has.get("GPU", 0)))
+        cpus, gpus = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
+        return cls(entry["NodeID"], name, cpus, gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerResources:
-    """What each worker gets."""
+    """Resources of each worker."""
 
     uses_gpu: bool
     num_threads: int
-    """For the network, where it runs on the processor."""
+    """Threads of the model without a GPU."""
     num_readers: int | None
-    """Recordings it reads at once; None: as the settings say."""
+    """Recordings it reads at the same time; None for the setting."""
 
     @property
     def ray_options(self) -> dict[str, float]:
-        """What Ray sets aside for it."""
+        """Resources that Ray reserves for it."""
         return {"num_gpus": 1, "num_cpus": 1} if self.uses_gpu else {"num_cpus": self.num_threads}
 
     def max_workers_on(self, node: Node) -> int:
-        """Return how many such workers a machine has room for."""
+        """Return the number of such workers that fit on a machine."""
         if self.uses_gpu:
             return min(node.gpus, node.cpus)
         return node.cpus // self.num_threads
@@ -81,24 +82,25 @@ def allocate(
     *,
     cpu_default: int | None = None,
 ) -> tuple[WorkerCount, WorkerResources]:
-    """Decide how many workers there are, and what each gets.
+    """Return the number of workers, and the resources of each.
 
-    One worker a GPU. Without GPUs one a machine, and its cores are divided among its workers.
+    Each worker has one GPU. Without GPUs, each machine has one worker by default, and its workers
+    share its cores evenly.
 
     Args:
-        nodes: Of the cluster.
-        requested: What was asked for; None: the usual.
-        device: As in the settings.
-        cpu_default: Workers without GPUs, where nobody asks; None: one a machine.
+        nodes: Machines of the cluster.
+        requested: Number of workers requested by the user; None for the default.
+        device: The device setting.
+        cpu_default: Default number of workers without GPUs; None for one per machine.
 
     Raises:
-        ModelError: No GPU, where one was asked for.
-        UsageError: More workers than devices, or a device that Ray can't choose.
+        ModelError: No GPU, but the user requested it.
+        UsageError: More workers than devices, or a specific GPU.
     """
     kind, _, number = device.partition(":")
     if number:
-        remedy = "give --device cuda: every worker gets a GPU of its own"
-        raise UsageError("which GPU a worker has is for the cluster to say", "--device", remedy)
+        remedy = "give --device cuda: each worker gets its own GPU"
+        raise UsageError("the cluster assigns the GPU of each worker", "--device", remedy)
     gpus = sum(node.gpus for node in nodes)
     if kind == "cuda" and not gpus:
         raise ModelError("the cluster has no GPU", "--device cuda", "leave it out, or add machines")
@@ -122,9 +124,9 @@ def _allocate_cpus(
 ) -> tuple[WorkerCount, WorkerResources]:
     workers = requested or WorkerCount(default, default)
     for threads in range(max((node.cpus for node in nodes), default=0), 0, -1):
-        share = WorkerResources(False, threads, None)
-        if sum(map(share.max_workers_on, nodes)) >= workers.minimum >= 1:
-            return workers, share
+        resources = WorkerResources(False, threads, None)
+        if sum(map(resources.max_workers_on, nodes)) >= workers.minimum >= 1:
+            return workers, resources
     raise _too_many_workers_error(workers, f"{sum(node.cpus for node in nodes)} cores")
 
 

@@ -1,4 +1,4 @@
-"""The checks of `phi4audio doctor`, in the order in which they depend on each other."""
+"""The checks of `phi4audio doctor`, each after those it depends on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
-    """Look at everything a job with these settings needs; each check as it is made.
+    """Check everything that a job with these settings needs, without downloads.
 
-    Nothing is downloaded, and no check raises: what is wrong is what it says.
+    Yields:
+        Each check when it is finished; an error becomes a failed check.
     """
     from phi4audio_cli.doctor.environment_checks import check_output_dir, check_versions
 
@@ -25,11 +26,10 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         from phi4audio_cli.doctor.device_checks import check_device
         from phi4audio_cli.doctor.model_checks import check_model
     except ImportError as error:
-        yield Check("packages", "fail", f"can't be loaded: {error}", "install phi4audio again")
+        yield Check("packages", "fail", f"can't be imported: {error}", "install phi4audio again")
         return
     yield run_check("decoding", check_decoding)
     if settings.vad:
         yield run_check("speech", check_speech_detection)
-    found = run_check("device", lambda: check_device(settings))
-    yield found
+    yield run_check("device", lambda: check_device(settings))
     yield from check_model(settings)

@@ -17,11 +17,11 @@ from phi4audio_cli.types import WIDE_BAND, Samples
 
 TONE_SECONDS = 1
 TONE_TOLERANCE = 0.1
-"""Of the length, in seconds: AAC comes in frames."""
+"""Tolerance of the length in seconds, because AAC has frames, and lowest amplitude of the tone."""
 
 
 def check_decoding() -> Check:
-    """Write a second of tone in two containers, one for each decoder, and read it."""
+    """Write and read a tone of one second in two containers, one for each decoder."""
     with tempfile.TemporaryDirectory(prefix="phi4audio-") as folder:
         for path in (_write_wav(Path(folder)), _write_m4a(Path(folder))):
             samples, rate = decode_file(path)
@@ -29,20 +29,20 @@ def check_decoding() -> Check:
                 abs(len(samples) / rate - TONE_SECONDS) > TONE_TOLERANCE
                 or np.abs(samples).max() < TONE_TOLERANCE
             ):
-                raise AudioError(f"a tone in {path.suffix} is decoded as something else")
+                raise AudioError(f"a test tone in {path.suffix} is decoded wrong")
     return Check("decoding", "ok", "WAV by libsndfile, M4A by PyAV")
 
 
 def check_speech_detection() -> Check:
-    """Look for speech in a bundled recording."""
+    """Detect speech in a bundled recording."""
     samples, rate = bundled_sample("short")
-    heard = [odds for _, odds in SileroDetector().detect([samples], rate)]
-    share = float((np.concatenate(heard) > ONSET_THRESHOLD).mean())
+    probabilities = [block for _, block in SileroDetector().detect([samples], rate)]
+    share = float((np.concatenate(probabilities) > ONSET_THRESHOLD).mean())
     if share == 0:
         return Check(
-            "speech", "fail", "none is found in a recording of speech", "install silero-vad again"
+            "speech", "fail", "not detected in a recording of speech", "install silero-vad again"
         )
-    return Check("speech", "ok", f"found in {share:.0%} of a recording of it")
+    return Check("speech", "ok", f"detected in {share:.0%} of a recording of speech")
 
 
 def bundled_sample(name: str) -> tuple[Samples, int]:
@@ -52,7 +52,7 @@ def bundled_sample(name: str) -> tuple[Samples, int]:
 
 
 def bundled_reference(name: str) -> str:
-    """Return what is said in a bundled recording."""
+    """Return the transcript of a bundled recording."""
     path = files("phi4audio_cli") / "demo" / "samples" / f"{name}.ref.txt"
     return path.read_text(encoding="utf-8").strip()
 

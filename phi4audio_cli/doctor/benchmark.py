@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +11,12 @@ from typing import TYPE_CHECKING
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.backend_loader import load_backend
 from phi4audio_cli.doctor.audio_checks import bundled_sample
-from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.local import LocalBackend
-from phi4audio_cli.model.quantize import parameter_count, weight_bytes
+from phi4audio_cli.model.batch_decoder import BatchDecoder
+from phi4audio_cli.model.encoder_cache import EncoderCache
+from phi4audio_cli.model.inputs import ModelInput
+from phi4audio_cli.model.quantization import parameter_count, weight_bytes
+from phi4audio_cli.model.torch_backend import TorchBackend
+from phi4audio_cli.process_memory import peak_memory
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Request, RequestFailed, Samples
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     import torch
 
 TIMED_TOKENS = 96
-"""Written to measure the speed of one answer, whatever the model would say."""
+"""Length of the answer in the measurement of decoding; end tokens are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What was measured."""
+    """Result of the benchmark."""
 
     model: str
     device: str
@@ -38,29 +40,29 @@ class BenchmarkResult:
     weight_bytes: int
     load_seconds: float
     peak_memory: int | None
-    """Bytes: of the device where it counts them, else of the process; None: nobody says."""
+    """Bytes, of a CUDA device or else of the process; None: not known."""
     tokens_per_second: float
-    """Of one answer alone, once the model is warm and the audio is heard."""
+    """Of one answer alone, after warm-up, without the encoder and the prefill."""
     rtfx: float
-    """Seconds of audio a second, in batches: features and network, words not aligned."""
+    """Seconds of audio per second, in batches, with features and network, without alignment."""
     audio_seconds: float
     batch_size: int
 
 
 def run_benchmark(settings: Settings, minutes: float) -> BenchmarkResult:
-    """Load a model, and transcribe bundled speech repeatedly.
+    """Load a model and transcribe bundled speech, repeated to the given length.
 
     Args:
         settings: Model, device, dtype, batch size and others.
-        minutes: Amount of audio.
+        minutes: Length of the audio.
 
     Raises:
-        ModelError: It can't be loaded or run here.
+        ModelError: The checkpoint can't be loaded or run on this machine.
     """
     began = time.perf_counter()
     backend = load_backend(settings)
     loaded = time.perf_counter() - began
-    weights = list(backend.model.parameters())
+    weights = list(backend.network.parameters())
     requests = list(_benchmark_requests(settings.chunk_seconds, 60 * minutes))
     rate = _tokens_per_second(backend, requests[0])
     seconds = sum(request.chunk.seconds for request in requests if request.chunk)
@@ -69,19 +71,19 @@ def run_benchmark(settings: Settings, minutes: float) -> BenchmarkResult:
         device=str(weights[0].device),
         dtype=str(weights[0].dtype).removeprefix("torch."),
         quantize=settings.quantize,
-        parameters=parameter_count(backend.model),
-        weight_bytes=weight_bytes(backend.model),
+        parameters=parameter_count(backend.network),
+        weight_bytes=weight_bytes(backend.network),
         load_seconds=loaded,
         tokens_per_second=rate,
         rtfx=seconds / _time_answers(backend, requests),
         audio_seconds=seconds,
         batch_size=backend.batch_size,
-        peak_memory=_peak_memory(weights[0].device),
+        peak_memory=_peak_device_memory(weights[0].device),
     )
 
 
 def _benchmark_requests(chunk_seconds: float, seconds: float) -> Iterator[Request]:
-    """Ask for the transcript of so many seconds of speech, chunk by chunk."""
+    """Yield requests for the transcript of `seconds` of speech, chunk by chunk."""
     speech, rate = bundled_sample("interview")
     task = Transcribe("English", align="none")
     for chunk in chunk_at_silence(
@@ -97,22 +99,31 @@ def _repeat_samples(speech: Samples, length: int) -> Iterator[Samples]:
         yield speech[: length - start]
 
 
-def _tokens_per_second(backend: LocalBackend, request: Request) -> float:
-    """Write an answer of fixed length, and one of a single token to take off what comes before."""
+def _tokens_per_second(backend: TorchBackend, request: Request) -> float:
+    """Time an answer of fixed length, minus an answer of one token: encoder and prefill."""
     spent = {}
-    for tokens in (1, 1, TIMED_TOKENS):  # what happens once happens in the first
-        row = backend.inputs.prepare(replace(request, max_new_tokens=tokens))
+    for tokens in (1, 1, TIMED_TOKENS):  # the first one is the warm-up
+        model_input = backend.builder.build(replace(request, max_new_tokens=tokens))
         began = time.perf_counter()
-        generate(backend.model, [row], ())
+        _decode(backend, model_input)
         spent[tokens] = time.perf_counter() - began
     return (TIMED_TOKENS - 1) / max(spent[TIMED_TOKENS] - spent[1], 1e-9)
 
 
-def _time_answers(backend: LocalBackend, requests: list[Request]) -> float:
-    """Answer all requests.
+def _decode(backend: TorchBackend, model_input: ModelInput) -> None:
+    """Decode one prompt to the end of its token budget, whatever the tokens are."""
+    decoder = BatchDecoder(backend.network, stop_tokens=())
+    decoder.allocate(1, model_input.max_length)
+    [sequence] = decoder.prefill([(model_input, EncoderCache(backend.network, 1).get(model_input))])
+    while not sequence.done:
+        decoder.step()
+
+
+def _time_answers(backend: TorchBackend, requests: list[Request]) -> float:
+    """Answer all requests and return the seconds.
 
     Raises:
-        Exception: What kept one from being answered.
+        Exception: The error of a failed request.
     """
     began = time.perf_counter()
     for answer in backend.generate([*requests, None]):
@@ -121,14 +132,9 @@ def _time_answers(backend: LocalBackend, requests: list[Request]) -> float:
     return time.perf_counter() - began
 
 
-def _peak_memory(device: torch.device) -> int | None:
+def _peak_device_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory()

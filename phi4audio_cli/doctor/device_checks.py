@@ -6,7 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from phi4audio_cli.doctor.environment_checks import Check, format_bytes
+from phi4audio_cli.doctor.environment_checks import Check
+from phi4audio_cli.formatting import format_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_device(settings: Settings) -> Check:
-    """Name the device that would be used, and the others.
+    """Return the device of a job, and the other devices.
 
     Raises:
-        ModelError: The one that was asked for isn't there.
+        ModelError: The requested device is missing.
     """
     import torch
 
@@ -32,43 +33,50 @@ def check_device(settings: Settings) -> Check:
     if others:
         found += f" (also {', '.join(others)})"
     if chosen.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
-        remedy = "install PyTorch for your CUDA version, and look at the driver with nvidia-smi"
-        return Check("device", "warn", f"{found}; there is a GPU that torch can't use", remedy)
+        remedy = "install PyTorch for your CUDA version, and check the driver with nvidia-smi"
+        return Check("device", "warn", f"{found}; torch can't use the GPU of this machine", remedy)
     return Check("device", "ok", found)
 
 
 def check_memory(settings: Settings, checkpoint: Checkpoint) -> Check:
-    """Compare what the weights and one batch need with what is free.
+    """Compare the memory of the weights and one batch with the free memory.
 
     Raises:
-        ModelError: The weights don't fit, or dtype or attention can't be had.
+        ModelError: The weights don't fit, or the dtype is unknown.
     """
-    from phi4audio_cli.model.devices import choose_attention, choose_device, choose_dtype
-    from phi4audio_cli.model.load import build
-    from phi4audio_cli.model.need import FREE_SHARE, USUAL_TOKENS, Need, rows_that_fit
-    from phi4audio_cli.model.placement import free_memory, place, total_bytes
-    from phi4audio_cli.model.quantize import Quantization, wide_parameters
+    from phi4audio_cli.model.devices import choose_device, choose_dtype
+    from phi4audio_cli.model.loading import build
+    from phi4audio_cli.model.memory_estimate import (
+        BATCH_MEMORY_SHARE,
+        TRANSCRIPT_TOKENS,
+        BatchMemory,
+        auto_batch_size,
+    )
+    from phi4audio_cli.model.placement import free_memory, plan_placement, total_bytes
+    from phi4audio_cli.model.quantization import Quantization, float32_equivalent
 
     chosen = choose_device(settings.device)
-    parameters = wide_parameters(settings.quantize, checkpoint.config, checkpoint.audio_parameters)
+    parameters = float32_equivalent(
+        settings.quantize, checkpoint.config, checkpoint.audio_parameters
+    )
     dtype = choose_dtype(settings.dtype, chosen, parameters)
-    quantized = Quantization.of(settings.quantize, chosen, dtype)
-    model = build(checkpoint.config, choose_attention(settings.attention, chosen, dtype))
-    note = place(model, chosen, dtype, quantized).note()
-    weights = total_bytes(model, dtype, quantized)
+    quantization = Quantization.of(settings.quantize, chosen, dtype)
+    network = build(checkpoint.config)
+    notice = plan_placement(network, chosen, dtype, quantization).notice()
+    weights = total_bytes(network, dtype, quantization)
     wanted, free = settings.batch_size, free_memory(chosen)
-    rows = rows_that_fit(model, chosen, dtype, quantized) if wanted == "auto" else wanted
-    need = Need(model.config, dtype.itemsize, chosen.type == "cuda")
-    batch = need.peak(rows, settings.chunk_seconds, USUAL_TOKENS)
+    rows = auto_batch_size(network, chosen, dtype, quantization) if wanted == "auto" else wanted
+    estimate = BatchMemory(network.config, dtype.itemsize, chosen.type == "cuda")
+    batch = estimate.peak(rows, settings.chunk_seconds, TRANSCRIPT_TOKENS)
     found = (
         f"{format_bytes(weights)} of weights in {str(dtype).removeprefix('torch.')}, about "
         f"{format_bytes(batch)} for {rows} chunks at once"
     )
-    if note:
-        return Check("memory", "warn", f"{found}; {note}", "--dtype bfloat16, or a larger device")
+    if notice:
+        return Check("memory", "warn", f"{found}; {notice}", "--dtype bfloat16, or a larger device")
     if weights + batch > free:
-        fitting = need.most_rows(
-            FREE_SHARE * (free - weights), settings.chunk_seconds, USUAL_TOKENS
+        fitting = estimate.max_batch_size(
+            BATCH_MEMORY_SHARE * (free - weights), settings.chunk_seconds, TRANSCRIPT_TOKENS
         )
         return Check("memory", "warn", f"{found}: may not fit", f"--batch-size {fitting}")
     return Check("memory", "ok", found)

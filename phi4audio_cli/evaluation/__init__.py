@@ -1,1 +1,1 @@
-"""TODO."""
+"""Evaluation against references: error rates, BLEU and chrF, and their report."""

@@ -1,7 +1,7 @@
 """Word and character error rates, BLEU and chrF, and the text normalizer.
 
-The normalizer is small, so that a rate can be understood and repeated: no spelling variants, no
-numbers as words, no filler words. Other normalizers, such as Whisper's, give lower rates.
+The normalizer is small, so that others can repeat a rate: it does not unify spelling variants,
+numbers and filler words. Other normalizers, such as Whisper's, give lower rates.
 """
 
 from __future__ import annotations
@@ -14,12 +14,28 @@ from typing import Any
 
 from phi4audio_cli.errors import UsageError
 
+NORMALIZER_VERSION = "phi4audio-basic 1"
+"""Name and version; every change of the result of `normalize` needs a new version."""
+
+NORMALIZER_RULES = "Unicode NFKC, lower case, no punctuation or symbols, single spaces"
+
+APOSTROPHES = frozenset("'’ʼ")
+"""Apostrophes are removed (don't becomes "dont"); other punctuation becomes a space."""
+
+CONTEXT_WORDS = 3
+"""Words shown before and after a difference."""
+
+BLEU_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char"}
+"""sacrebleu's tokenizers by language code; its tokenizer for Japanese would need MeCab."""
+
+DEFAULT_TOKENIZER = "13a"
+
 
 def require(name: str) -> Any:
     """Import a library of the `eval` extra.
 
     Raises:
-        UsageError: It is not installed; the message says how to get it.
+        UsageError: The library is not installed; the remedy installs it.
     """
     try:
         return importlib.import_module(name)
@@ -28,17 +44,8 @@ def require(name: str) -> Any:
         raise UsageError(f"needs {name}, which is not installed", "eval", remedy) from error
 
 
-NORMALIZER_VERSION = "phi4audio-basic 1"
-"""Name and version; the version goes up with every change of what `normalize` returns."""
-
-NORMALIZER_RULES = "Unicode NFKC, lower case, no punctuation or symbols, single spaces"
-
-APOSTROPHES = frozenset("'’ʼ")
-"""Apostrophes join: don't is one word, as "dont"; all else that is dropped divides."""
-
-
 def normalize(text: str) -> str:
-    """Return a text by the rules above."""
+    """Return a text normalised by `NORMALIZER_RULES`."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join("".join(map(_normalize_character, folded)).split())
 
@@ -49,13 +56,9 @@ def _normalize_character(char: str) -> str:
     return " " if unicodedata.category(char)[0] in "PSZC" else char
 
 
-CONTEXT_WORDS = 3
-"""Words shown on either side of a difference."""
-
-
 @dataclass(frozen=True, slots=True)
 class EditCounts:
-    """How many words or characters differ."""
+    """Number of edits of words or characters, by kind."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -73,25 +76,25 @@ class EditCounts:
 
     @property
     def errors(self) -> int:
-        """All differences."""
+        """Number of all edits."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Errors by the reference's length; without a reference each one is a whole error."""
+        """Errors divided by the reference's length; all errors if the reference is empty."""
         return self.errors / self.reference_length if self.reference_length else float(self.errors)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechScore:
-    """One transcript against its reference."""
+    """Edits between one transcript and its reference."""
 
     words: EditCounts
     characters: EditCounts
     normalized_words: EditCounts
     normalized_characters: EditCounts
     differences: str
-    """The normalised text where it differs, as `mark` writes it."""
+    """The `inline_diff` of the normalised texts."""
 
     def __add__(self, other: SpeechScore) -> SpeechScore:
         return SpeechScore(
@@ -104,31 +107,31 @@ class SpeechScore:
 
 
 def score_speech(reference: str, hypothesis: str) -> SpeechScore:
-    """Count the errors of a transcript, as it is and normalised.
+    """Count the errors of a transcript, verbatim and normalised.
 
     Raises:
         UsageError: jiwer is not installed.
     """
-    normal_reference, normal_heard = normalize(reference), normalize(hypothesis)
+    normal_reference, normal_hypothesis = normalize(reference), normalize(hypothesis)
     return SpeechScore(
         words=count_edits(reference.split(), hypothesis.split()),
         characters=count_edits(
             list(_collapse_spaces(reference)), list(_collapse_spaces(hypothesis))
         ),
-        normalized_words=count_edits(normal_reference.split(), normal_heard.split()),
-        normalized_characters=count_edits(list(normal_reference), list(normal_heard)),
-        differences=inline_diff(normal_reference.split(), normal_heard.split()),
+        normalized_words=count_edits(normal_reference.split(), normal_hypothesis.split()),
+        normalized_characters=count_edits(list(normal_reference), list(normal_hypothesis)),
+        differences=inline_diff(normal_reference.split(), normal_hypothesis.split()),
     )
 
 
 def _collapse_spaces(text: str) -> str:
-    """Return a text with single spaces: line ends are no errors."""
+    """Return a text with single spaces, so that line breaks are not errors."""
     return " ".join(text.split())
 
 
 def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> EditCounts:
-    """Count with jiwer the fewest edits that make one sequence of the other."""
-    if not reference or not hypothesis:  # jiwer refuses an empty reference
+    """Count the fewest edits from one sequence to the other, with jiwer."""
+    if not reference or not hypothesis:  # jiwer rejects an empty reference
         return EditCounts(0, len(reference), len(hypothesis), len(reference))
     measured = _align_words(reference, hypothesis)
     return EditCounts(
@@ -137,7 +140,7 @@ def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> EditCoun
 
 
 class _PreTokenized:
-    """Hands jiwer sequences that are divided already: characters, spaces among them, are items."""
+    """A jiwer transform that returns given items, for example characters with spaces."""
 
     def __init__(self, items: Sequence[str]) -> None:
         self.items = list(items)
@@ -150,39 +153,42 @@ def _align_words(reference: Sequence[str], hypothesis: Sequence[str]):  # type: 
     jiwer = require("jiwer")
     return jiwer.process_words(
         ["reference"],
-        ["heard"],
+        ["hypothesis"],
         reference_transform=_PreTokenized(reference),
         hypothesis_transform=_PreTokenized(hypothesis),
     )
 
 
 def inline_diff(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
-    """Write where two texts differ: `one [-two-] {+too+} three`, far words as an ellipsis.
+    """Return the differences of two texts with their context: `one [-two-] {+too+} three`.
 
-    What stands in [-these-] is in the reference only, what in {+these+} was heard only.
+    `[-words-]` are only in the reference, `{+words+}` only in the hypothesis. Words far from a
+    difference are replaced by an ellipsis.
     """
-    pieces = list(_diff_parts(reference, hypothesis))
-    shown = [index for index, (_, differs) in enumerate(pieces) if differs]
+    parts = list(_diff_parts(reference, hypothesis))
+    different = [index for index, (_, differs) in enumerate(parts) if differs]
     near = {
-        each for index in shown for each in range(index - CONTEXT_WORDS, index + CONTEXT_WORDS + 1)
+        each
+        for index in different
+        for each in range(index - CONTEXT_WORDS, index + CONTEXT_WORDS + 1)
     }
-    return " ".join(_with_ellipses(pieces, near))
+    return " ".join(_with_ellipses(parts, near))
 
 
-def _with_ellipses(pieces: Sequence[tuple[str, bool]], near: Iterable[int]) -> Iterator[str]:
-    kept = sorted(index for index in near if 0 <= index < len(pieces))
+def _with_ellipses(parts: Sequence[tuple[str, bool]], near: Iterable[int]) -> Iterator[str]:
+    shown = sorted(index for index in near if 0 <= index < len(parts))
     expected = 0
-    for index in kept:
+    for index in shown:
         if index != expected:
             yield "…"
-        yield pieces[index][0]
+        yield parts[index][0]
         expected = index + 1
-    if kept and expected < len(pieces):
+    if shown and expected < len(parts):
         yield "…"
 
 
 def _diff_parts(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each word or difference, and whether it is one."""
+    """Yield each common word or difference, and whether it is a difference."""
     if not reference or not hypothesis:
         if reference:
             yield f"[-{' '.join(reference)}-]", True
@@ -199,15 +205,9 @@ def _diff_parts(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator
             yield " ".join(filter(None, both)), True
 
 
-BLEU_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char"}
-"""sacrebleu's names, by language code. Its own for Japanese needs MeCab; characters will do."""
-
-DEFAULT_TOKENIZER = "13a"
-
-
 @dataclass(frozen=True, slots=True)
 class TranslationScore:
-    """Translations against their references; both scores from 0 to 100."""
+    """Scores of translations against their references, from 0 to 100."""
 
     bleu: float
     chrf: float
@@ -218,18 +218,18 @@ class TranslationScore:
 def score_translations(
     references: Sequence[str], translations: Sequence[str], code: str
 ) -> TranslationScore:
-    """Score translations as one corpus; each text counts as one segment.
+    """Score translations as one corpus; each text is one segment.
 
     Args:
-        references: One for each translation, at least one.
+        references: One for each translation; at least one.
         translations: In the same order.
-        code: ISO 639-1 of their language.
+        code: ISO 639-1 code of their language.
 
     Raises:
         UsageError: sacrebleu is not installed.
     """
     metrics = require("sacrebleu.metrics")
-    # A single short text has no fourfold word sequences: effective order counts what there is.
+    # A single short text may have no 4-grams; effective order uses the n-grams that exist.
     alone = len(references) == 1
     bleu = metrics.BLEU(
         tokenize=BLEU_TOKENIZERS.get(code, DEFAULT_TOKENIZER), effective_order=alone

@@ -1,4 +1,4 @@
-"""The report of an evaluation: scores per file, worst first, and in total."""
+"""The report of an evaluation: total scores, and scores per file with the worst file first."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ RATE_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """One finished text and what it should be."""
+    """One text and its reference."""
 
     source: str
     reference: str
     text: str
     duration: float | None = None
-    """Seconds of audio."""
+    """Length of the recording in seconds."""
     seconds: float | None = None
-    """Time it took, other files running beside it; None for a text that was there already."""
+    """Wall-clock seconds, with other files in parallel; None for a text of an earlier run."""
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio done in a second."""
+        """Seconds of audio per second (real-time factor); None: not measured."""
         return self.duration / self.seconds if self.duration and self.seconds else None
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechReport:
-    """Transcripts against their references."""
+    """Scores of transcripts."""
 
     files: tuple[tuple[TextPair, SpeechScore], ...]
-    """The highest normalised word error rate first."""
+    """In descending order of the normalised word error rate."""
     total: SpeechScore
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report by keys; rates are shares of the reference's length."""
+        """Return the report as JSON data; rates are shares of the reference's length."""
         return {
             "normalizer": NORMALIZER_VERSION,
             "files": [_pair_json(pair) | _speech_json(score) for pair, score in self.files],
@@ -57,24 +57,19 @@ class SpeechReport:
         }
 
     def lines(self) -> Iterable[str]:
-        """Return the report as lines of text."""
-        total = self.total
-        yield f"WER {format_percent(total.words)}, CER {format_percent(total.characters)} as it is"
+        """Yield the report as lines of text."""
+        yield f"{_format_verbatim(self.total)} verbatim"
+        yield f"{_format_normalized(self.total)} ({NORMALIZER_VERSION}: {NORMALIZER_RULES})"
+        words = self.total.normalized_words
         yield (
-            f"WER {format_percent(total.normalized_words)}, CER {format_percent(total.normalized_characters)} normalised"
-            f" ({NORMALIZER_VERSION}: {NORMALIZER_RULES})"
-        )
-        words = total.normalized_words
-        yield (
-            f"{words.reference_length} words: {words.substitutions} replaced, {words.deletions} left out, "
-            f"{words.insertions} added"
+            f"{words.reference_length} words: {words.substitutions} substitutions, "
+            f"{words.deletions} deletions, {words.insertions} insertions"
         )
         for pair, score in self.files:
             yield ""
             yield (
-                f"{pair.source}: WER {format_percent(score.normalized_words)}, "
-                f"CER {format_percent(score.normalized_characters)} normalised, "
-                f"{format_percent(score.words)}, {format_percent(score.characters)} as it is{_format_rtfx(pair)}"
+                f"{pair.source}: {_format_normalized(score)}, "
+                f"{_format_verbatim(score)} verbatim{_format_rtfx(pair)}"
             )
             if score.differences:
                 yield f"  {score.differences}"
@@ -82,14 +77,14 @@ class SpeechReport:
 
 @dataclass(frozen=True, slots=True)
 class TranslationReport:
-    """Translations against their references."""
+    """Scores of translations."""
 
     files: tuple[tuple[TextPair, TranslationScore], ...]
-    """The lowest chrF first."""
+    """In ascending order of chrF."""
     total: TranslationScore
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report by keys; scores from 0 to 100."""
+        """Return the report as JSON data; scores from 0 to 100."""
         return {
             "files": [
                 _pair_json(pair) | _translation_json(score) | {"differences": _differences(pair)}
@@ -103,7 +98,7 @@ class TranslationReport:
         }
 
     def lines(self) -> Iterable[str]:
-        """Return the report as lines of text."""
+        """Yield the report as lines of text."""
         yield f"BLEU {self.total.bleu:.1f} ({self.total.bleu_signature})"
         yield f"chrF {self.total.chrf:.1f} ({self.total.chrf_signature})"
         for pair, score in self.files:
@@ -114,14 +109,14 @@ class TranslationReport:
 
 
 def report_speech(pairs: Sequence[TextPair]) -> SpeechReport:
-    """Score transcripts, at least one."""
+    """Score transcripts; at least one."""
     scored = [(pair, score_speech(pair.reference, pair.text)) for pair in pairs]
     worst_first = sorted(scored, key=lambda entry: entry[1].normalized_words.rate, reverse=True)
     return SpeechReport(tuple(worst_first), reduce(add, (score for _, score in scored)))
 
 
 def report_translations(pairs: Sequence[TextPair], code: str) -> TranslationReport:
-    """Score translations, at least one, into the language of a code."""
+    """Score translations into one language, by its ISO 639-1 code; at least one."""
     scored = [(pair, score_translations([pair.reference], [pair.text], code)) for pair in pairs]
     total = score_translations(
         [pair.reference for pair in pairs], [pair.text for pair in pairs], code
@@ -130,8 +125,17 @@ def report_translations(pairs: Sequence[TextPair], code: str) -> TranslationRepo
 
 
 def format_percent(edits: EditCounts) -> str:
-    """Say a rate."""
+    """Format a rate: `12.3 %`."""
     return f"{100 * edits.rate:.1f} %"
+
+
+def _format_verbatim(score: SpeechScore) -> str:
+    return f"WER {format_percent(score.words)}, CER {format_percent(score.characters)}"
+
+
+def _format_normalized(score: SpeechScore) -> str:
+    words, characters = score.normalized_words, score.normalized_characters
+    return f"WER {format_percent(words)}, CER {format_percent(characters)} normalised"
 
 
 def _differences(pair: TextPair) -> str:

@@ -1,4 +1,4 @@
-"""Finds the recordings that files, folders, patterns, URLs and manifests name."""
+"""Finds the recordings named by files, folders, patterns, URLs and manifests."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ from phi4audio_cli.jobs.input_source import (
     parse_input,
 )
 from phi4audio_cli.jobs.manifest import JSON_LINES_SUFFIXES, ManifestEntry, read_manifest
-from phi4audio_cli.storage import is_url, url_scheme
+from phi4audio_cli.locations import is_url, url_scheme
+from phi4audio_cli.storage import error_reason
 
 MEDIA_SUFFIXES = frozenset(
     """
     .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .au .avi .caf .dts .eac3 .flac .flv .m2ts .m4a .m4b
     .m4v .mka .mkv .mov .mp1 .mp2 .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus .ra .rf64 .rm .snd
     .spx .ts .tta .vob .voc .w64 .wav .wave .webm .wma .wmv .wv
-    """.split()  # noqa: SIM905 (one word a line would be longer than all of the rest)
+    """.split()  # noqa: SIM905 (one word per line would take half of this module)
 )
-"""File names in a folder that are taken for recordings end in one of these."""
+"""Extensions of the files in a folder that count as recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file that is there."""
+    """A regular file that exists."""
 
     path: Path
     is_link: bool
     root: Path | None = None
-    """The folder that was named, in which it was found."""
+    """The named folder in which it was found."""
 
 
 def find_files(path: Path, *, recursive: bool, suggest: bool) -> Iterator[FoundFile | UsageError]:
-    """Find the files a path means; each is looked at once.
+    """Find the files that a path names, with one stat call for each.
 
     Args:
-        path: Of a file or a folder; a pattern where there is neither.
-        recursive: Look into the folders of folders too.
-        suggest: Name the nearest where there is no such file; that reads a whole folder.
+        path: A file, a folder, or a pattern if neither exists.
+        recursive: Search subfolders too.
+        suggest: Suggest the most similar name for a missing file; this lists its whole folder.
 
     Yields:
-        Files, a folder's by name, and a problem for each that can't be used.
+        Files, sorted by name within a folder, and an error for each unusable one.
     """
     try:
         mode, is_link = _stat_mode(path)
@@ -72,7 +73,7 @@ def find_files(path: Path, *, recursive: bool, suggest: bool) -> Iterator[FoundF
 
 
 def _stat_mode(path: Path) -> tuple[int, bool]:
-    """Return the mode of what a path leads to, 0 for nothing, and whether over a link."""
+    """Return a file's mode (0 for a broken link), and whether the path is a link."""
     mode = path.lstat().st_mode
     if not stat.S_ISLNK(mode):
         return mode, False
@@ -86,22 +87,22 @@ def _require_regular_file(file: FoundFile, mode: int) -> FoundFile | UsageError:
     if stat.S_ISREG(mode):
         return file
     if stat.S_ISFIFO(mode):
-        return UsageError("is a pipe and no file", str(file.path), "give - and pipe into it")
-    what = "is no regular file" if mode else "is a link to nothing"
+        return UsageError("is a pipe, not a file", str(file.path), "give - and pipe into it")
+    what = "is not a regular file" if mode else "is a broken link"
     return UsageError(what, str(file.path), "give a file, a folder or a URL")
 
 
 def _files_in_folder(folder: Path, recursive: bool) -> Iterator[FoundFile | UsageError]:
     found: list[Path] = []
     errors: list[OSError] = []
-    for place, _, names in os.walk(folder, onerror=errors.append):
-        found += (Path(place, name) for name in names if _is_media(name))
+    for parent, _, names in os.walk(folder, onerror=errors.append):
+        found += (Path(parent, name) for name in names if _is_media(name))
         if not recursive:
             break
     yield from (_unreadable_file_error(Path(error.filename), error) for error in errors)
     yield from _check_files(sorted(found), folder)
     if not found and not errors:
-        remedy = "name the files themselves" if recursive else "--recursive looks in its folders"
+        remedy = "name the files themselves" if recursive else "add --recursive for subfolders"
         yield UsageError("no recordings in this folder", str(folder), remedy)
 
 
@@ -116,56 +117,57 @@ def _check_files(paths: list[Path], root: Path) -> Iterator[FoundFile | UsageErr
 
 
 def _is_media(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in MEDIA_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (a Path for every name takes long)
+    return os.path.splitext(name)[1].lower() in MEDIA_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (a Path for every name is slow)
 
 
 def _files_matching(pattern: str) -> Iterator[FoundFile | UsageError]:
-    # Path.glob takes no absolute patterns.
+    # Path.glob rejects absolute patterns.
     names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     paths = [path for path in map(Path, names) if not path.is_dir()]
     if not paths:
         yield UsageError("no file matches this pattern", pattern, "check the folder and the name")
     fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    # `talks/*` shouldn't mean the transcripts that lie there from the last run.
+    # `talks/*` should not include the transcripts of an earlier run.
     yield from _check_files([path for path in paths if _is_media(path.name)] or paths, Path(*fixed))
 
 
 def _missing_file_error(path: Path) -> UsageError:
     folder = path.parent
     if not folder.is_dir():
-        return UsageError("no such file, nor its folder", str(path), f"check the path {folder}")
+        return UsageError("no such file or folder", str(path), f"check the path {folder}")
     try:
-        there = sorted(each.name for each in folder.iterdir())
+        names = sorted(each.name for each in folder.iterdir())
     except OSError:
-        there = []
-    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
-    remedy = f"did you mean {folder / near[0]}?" if near else "check the name"
+        names = []
+    similar = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    remedy = f"did you mean {folder / similar[0]}?" if similar else "check the name"
     return UsageError("no such file", str(path), remedy)
 
 
 def _unreadable_file_error(path: Path, error: OSError | ValueError) -> UsageError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return UsageError("no such file", str(path), "check the name and its folder")
-    reason = getattr(error, "strerror", None) or error
-    return UsageError(f"can't be read: {reason}", str(path), "check the name and your permissions")
+    what = f"can't be read: {error_reason(error)}"
+    return UsageError(what, str(path), "check the name and your permissions")
 
 
 def find_inputs(
     names: Sequence[str], *, recursive: bool = False, offline: bool = False
 ) -> tuple[list[InputSource], list[UsageError]]:
-    """Find the recordings that are meant.
+    """Find the recordings named by the user.
 
     Args:
-        names: As the user wrote them: files, folders, patterns that the shell did not expand,
-            URLs, `-` for standard input, and lists as `@list.txt` or `@manifest.csv` (the `@` may
-            be left out before `.jsonl`). Paths in a list count from its folder. A file that is
-            called so itself is written `./-`; one called `@list.txt` goes before the list.
-        recursive: Look into the folders of folders too.
+        names: Files, folders, patterns that the shell did not expand, URLs, `-` for standard input,
+            and manifests as `@list.txt` or `@manifest.csv` (the `@` is optional before a name in
+            `.jsonl`). Paths in a manifest are relative to its folder. `./-` is a file of that name;
+            an existing file `@list.txt` takes precedence over the manifest.
+        recursive: Search subfolders too.
         offline: Refuse URLs.
 
     Returns:
-        The recordings in the order of the inputs (a folder's by name), none twice, and a problem
-        for each input, line or file that can't be used. Only lists are opened, nothing is fetched.
+        The recordings in the order of the inputs (sorted by name within a folder), without
+        duplicates, and an error for each unusable input, line or file. Only manifests are opened,
+        and nothing is downloaded.
     """
     finder = _InputFinder(recursive, offline)
     for each in names:
@@ -174,7 +176,7 @@ def find_inputs(
 
 
 class _InputFinder:
-    """Collects recordings, each once, and problems."""
+    """Collects recordings without duplicates, and errors."""
 
     def __init__(self, recursive: bool, offline: bool) -> None:
         self.found: dict[str, InputSource] = {}
@@ -185,13 +187,13 @@ class _InputFinder:
         self._scheme_errors: dict[str, UsageError | None] = {}
 
     def add(self, name: str) -> None:
-        """Take what the user wrote."""
+        """Add the recordings of one input."""
         if name == STDIN:
             self._add_stdin()
         elif is_url(name):
             self._add_url(name)
-        elif listed := _manifest_path(name):
-            self._add_manifest(listed)
+        elif manifest := _manifest_path(name):
+            self._add_manifest(manifest)
         else:
             self._add_path(Path(name))
 
@@ -212,14 +214,14 @@ class _InputFinder:
             self.found.setdefault(url, _with_manifest_fields(found, entry))
 
     def _check_scheme(self, url: str) -> None:
-        """Check each scheme once: to look for a package that is missing takes time.
+        """Check a URL's scheme, once for each scheme: the search for a missing package is slow.
 
         Raises:
-            UsageError: It can't be fetched.
+            UsageError: It can't be downloaded.
         """
         if self._offline:
             remedy = "leave out --offline, or download it first"
-            raise UsageError("is not fetched offline", display_url(url), remedy)
+            raise UsageError("can't be downloaded with --offline", display_url(url), remedy)
         scheme = url_scheme(url)
         if scheme not in self._scheme_errors:
             try:
@@ -245,7 +247,7 @@ class _InputFinder:
             self.problems.append(error)
         else:
             if not lines:
-                remedy = "write a path or URL a line"
+                remedy = "write one path or URL per line"
                 self.problems.append(UsageError("no recordings in this list", str(path), remedy))
 
     def _add_path(
@@ -259,15 +261,15 @@ class _InputFinder:
                 self.found.setdefault(self._file_key(each), _with_manifest_fields(found, entry))
 
     def _file_key(self, file: FoundFile) -> str:
-        # A link is another name of what it leads to.
+        # A link and its target are the same recording.
         return (
             os.path.realpath(file.path) if file.is_link else self._resolver.resolve_file(file.path)
         )
 
 
 def _manifest_path(name: str) -> Path | None:
-    """Return the list that is meant, if one is."""
-    # `*.wav`, expanded by the shell, may give a recording whose name begins with @.
+    """Return the path of the manifest that a name means; None if it means no manifest."""
+    # A pattern expanded by the shell may give a recording whose name begins with @.
     if name.startswith("@") and not os.path.lexists(name):
         return Path(name[1:]).expanduser()
     return Path(name) if name.lower().endswith(JSON_LINES_SUFFIXES) else None
@@ -279,14 +281,14 @@ def _named_root(folder: Path, entry: ManifestEntry) -> Path | None:
 
 
 def _with_manifest_fields(found: InputSource, entry: ManifestEntry | None) -> InputSource:
-    """Add what a list says of a recording."""
+    """Add the manifest's fields to a recording."""
     if entry is None:
         return found
     return replace(found, language=entry.language, reference=entry.reference)
 
 
 def _with_manifest_line(problem: UsageError, entry: ManifestEntry | None) -> UsageError:
-    """Say in which line of a list a problem lies."""
+    """Add the manifest's line to an error."""
     if entry is None:
         return problem
     return UsageError(f"{problem.what}: {problem.where}", entry.where, problem.remedy)

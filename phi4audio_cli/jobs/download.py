@@ -9,40 +9,44 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from phi4audio_cli.errors import FileError, Phi4AudioError, UsageError
+from phi4audio_cli.errors import FileError, Phi4AudioError
 from phi4audio_cli.jobs.input_source import STDIN, display_url
-from phi4audio_cli.storage import url_scheme
+from phi4audio_cli.locations import url_scheme
+from phi4audio_cli.storage import require_filesystem
 from phi4audio_cli.types import Job
 
 RETRY_DELAYS = (1.0, 5.0)
-"""Seconds before a download is tried again; after the last one it has failed."""
+"""Seconds before each retry of a download; after the last one it has failed."""
 
 READ_TIMEOUT_SECONDS = 60.0
-"""Seconds after which a server that sends nothing is given up."""
+"""Seconds without data after which a download fails."""
+
+FetchRecording: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
+"""Opens a local copy of a recording, which exists until the context ends."""
 
 _MAX_SUFFIX_BYTES = 16
 
 
 @contextmanager
 def open_local_copy(job: Job) -> Iterator[Path]:
-    """Give the file of a job's recording for as long as it is needed.
+    """Open the file of a job's recording, downloaded first if it is remote.
 
     A URL is downloaded into a temporary file with its extension, which is deleted afterwards. The
-    copy has the time of change of what it is a copy of, where the server knows that.
-    Standard input is written into one when it is first asked for; that one stays until the process
-    ends, for it can't be read twice. Call this in the process that has the standard input.
+    copy has the modification time of the original, if the server gives it.
+    Standard input is saved on the first call and kept until the process ends, for it can't be read
+    twice. Call this in the process that has the standard input.
 
     Yields:
-        The file. Errors raised while it is in use name the URL in its place.
+        The file. Errors raised during its use name the URL in its place.
 
     Raises:
-        FileError: It can't be downloaded, or there is no room for it.
+        FileError: It can't be downloaded, or the disk is full.
     """
     if job.url is None:
         yield job.source
@@ -58,27 +62,18 @@ def open_local_copy(job: Job) -> Iterator[Path]:
 
 
 def check_readable_scheme(url: str) -> None:
-    """Check that what is needed to fetch a URL is installed; nothing is fetched.
+    """Check that the packages for a URL are installed, without downloading it.
 
     Raises:
-        UsageError: A package is missing, or no such scheme is known.
+        UsageError: A missing package, or an unknown scheme.
     """
-    scheme = url_scheme(url)
-    try:
-        import fsspec
-
-        fsspec.get_filesystem_class(scheme)
-    except ImportError as error:
-        remedy = "pip install 'phi4audio[remote]'"
-        raise UsageError(f"{scheme}:// needs more packages", display_url(url), remedy) from error
-    except ValueError as error:
-        remedy = "give a file, or an http, https, s3 or gs URL"
-        raise UsageError(f"{scheme}:// is not known", display_url(url), remedy) from error
+    remedy = "give a file, or an http, https, s3 or gs URL"
+    require_filesystem(url_scheme(url), display_url(url), remedy)
 
 
 @contextmanager
 def _errors_name_url(url: str, path: Path) -> Iterator[Path]:
-    """Let errors about a temporary file name what the user knows."""
+    """Replace the temporary file by the URL in errors raised within the context."""
     try:
         yield path
     except Phi4AudioError as error:
@@ -98,14 +93,14 @@ def _temporary_download(url: str, suffix: str) -> Iterator[Path]:
 
 
 def _temporary_file(suffix: str = "") -> Path:
-    """Make an empty file that is ours to delete.
+    """Create an empty temporary file.
 
     Raises:
-        FileError: There is no room, or no folder, for it.
+        FileError: The disk is full, or the folder is missing.
     """
-    kept = suffix if len(os.fsencode(suffix)) <= _MAX_SUFFIX_BYTES else ""
+    suffix = suffix if len(os.fsencode(suffix)) <= _MAX_SUFFIX_BYTES else ""
     try:
-        handle, name = tempfile.mkstemp(prefix="phi4audio-", suffix=kept)
+        handle, name = tempfile.mkstemp(prefix="phi4audio-", suffix=suffix)
     except OSError as error:
         raise _temporary_file_error(error) from error
     os.close(handle)
@@ -113,15 +108,15 @@ def _temporary_file(suffix: str = "") -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    """Fetch a URL into a file; what may pass is tried again.
+    """Download a URL into a file, with retries after errors that may be transient.
 
     Raises:
-        FileError: It failed for good.
+        FileError: A permanent error, or no retry is left.
     """
     for pause in RETRY_DELAYS:
         try:
             return _download_once(url, path)
-        except Exception as error:  # every file system has exceptions of its own
+        except Exception as error:  # every file system has its own exceptions
             if _is_permanent(error):
                 raise _download_error(url, error) from error
             time.sleep(pause)
@@ -134,26 +129,26 @@ def _download(url: str, path: Path) -> None:
 def _download_once(url: str, path: Path) -> None:
     from fsspec.core import url_to_fs
 
-    system, place = url_to_fs(url, **_filesystem_options(url))
-    # Looked at before: what is replaced meanwhile has another time than its copy, and is seen.
-    modified = _modified_time(system, place)
-    system.get_file(place, str(path))
+    system, remote_path = url_to_fs(url, **_filesystem_options(url))
+    # Before the download: a file replaced meanwhile then differs in time from its copy.
+    modified = _modified_time(system, remote_path)
+    system.get_file(remote_path, str(path))
     if modified is not None:
         os.utime(path, (modified, modified))
 
 
 def remote_stat(url: str) -> tuple[int, int] | None:
-    """Return size and time of change (whole seconds) of what lies behind a URL.
+    """Return the size and modification time (whole seconds) of a remote file.
 
     Returns:
-        None where nobody knows.
+        None if either is unknown.
     """
     from fsspec.core import url_to_fs
 
     try:
-        system, place = url_to_fs(url, **_filesystem_options(url))
-        size, modified = system.size(place), _modified_time(system, place)
-    except Exception:  # every file system has exceptions of its own
+        system, remote_path = url_to_fs(url, **_filesystem_options(url))
+        size, modified = system.size(remote_path), _modified_time(system, remote_path)
+    except Exception:  # every file system has its own exceptions
         return None
     return None if size is None or modified is None else (size, modified)
 
@@ -161,7 +156,7 @@ def remote_stat(url: str) -> tuple[int, int] | None:
 def _modified_time(system: Any, path: str) -> int | None:
     try:
         return int(system.modified(path).timestamp())
-    except Exception:  # http servers, for example, are not asked by fsspec
+    except Exception:  # fsspec does not ask http servers, for example
         return None
 
 
@@ -170,18 +165,18 @@ def _filesystem_options(url: str) -> dict[str, Any]:
         return {}
     import aiohttp
 
-    # aiohttp's own limit, five minutes for a whole file, is too short for a film.
+    # aiohttp's default limit, five minutes for a whole file, is too short for a film.
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=READ_TIMEOUT_SECONDS, sock_read=READ_TIMEOUT_SECONDS
     )
-    # Signed URLs must stay as they are written; those with spaces and accents can't.
+    # Signed URLs must stay unchanged; URLs with spaces and accents must be encoded.
     encoded = url.isascii() and not any(char.isspace() for char in url)
-    # trust_env: proxies as the environment names them.
+    # trust_env: use the proxies of the environment.
     return {"client_kwargs": {"timeout": timeout, "trust_env": True}, "encoded": encoded}
 
 
 def _is_permanent(error: Exception) -> bool:
-    """Return whether trying again is of no use: it isn't there, isn't ours, or the disk is full."""
+    """Return whether a retry is useless: missing file, no permission, or a full disk."""
     if isinstance(error, FileNotFoundError | PermissionError):
         return True
     status = getattr(error, "status", 0)
@@ -197,24 +192,25 @@ def _download_error(url: str, error: Exception) -> FileError:
     if _is_disk_full(error):
         return _temporary_file_error(error)
     if isinstance(error, FileNotFoundError):
-        return FileError("there is no such file", display_url(url), "check the URL")
-    # Messages repeat the URL, and with it what is secret in it.
-    said = str(error).replace(url, display_url(url)) or "no answer"
-    what = f"can't be downloaded: {type(error).__name__}: {said}"
-    return FileError(what, display_url(url), "check the URL, your rights there, and the network")
+        return FileError("no such file", display_url(url), "check the URL")
+    # Messages repeat the URL, with its secrets.
+    reason = str(error).replace(url, display_url(url)) or "no answer"
+    what = f"can't be downloaded: {type(error).__name__}: {reason}"
+    remedy = "check the URL, your permissions there, and the network"
+    return FileError(what, display_url(url), remedy)
 
 
 def _temporary_file_error(error: Exception) -> FileError:
     return FileError(
         f"no temporary file can be written: {error}",
         tempfile.gettempdir(),
-        "make room there, or set TMPDIR to a folder that has it",
+        "free space there, or set TMPDIR to another folder",
     )
 
 
 @cache
 def _save_stdin() -> Path:
-    """Write standard input into a file that stays until the process ends."""
+    """Save standard input in a file that exists until the process ends."""
     path = _temporary_file()
     atexit.register(path.unlink, missing_ok=True)
     try:

@@ -1,28 +1,27 @@
-"""Fingerprints of what answers depend on: the recording, the model, the task and the settings."""
+"""Fingerprints of everything answers depend on: recording, model, task and settings."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from phi4audio_cli import __version__
 from phi4audio_cli.errors import Phi4AudioError
-from phi4audio_cli.jobs.download import remote_stat
+from phi4audio_cli.jobs.download import FetchRecording, remote_stat
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Job
 
 IRRELEVANT_SETTINGS = frozenset(
     {
-        "adapter",  # its files count, not their folder
+        "adapter",  # its files count, not its folder
         "batch_size",
         "device",
         "formats",
         "highlight_words",
-        "language",  # the task holds it, and so it does the prompts
+        "language",  # a part of the task, like the prompts
         "max_cue_seconds",
         "max_line_width",
         "max_lines",
@@ -35,20 +34,20 @@ IRRELEVANT_SETTINGS = frozenset(
         "readers",
     }
 )
-"""Settings that change no answer: where things are, how fast, what outputs look like."""
+"""Settings that change no answer: locations, speed, and the style of outputs."""
 
 MAX_WHOLE_FILE_BYTES = 32 << 20
-"""Files of a model up to this size are read whole, bytes; of larger ones, samples are."""
+"""Files of a model up to this size (bytes) are read completely, larger ones in samples."""
 
 SAMPLE_COUNT, SAMPLE_BYTES = 64, 1 << 16
-"""How many samples of a large file, evenly spread, and their size in bytes."""
+"""Number of evenly spaced samples of a large file, and their size in bytes."""
 
 CHECKPOINT_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
-"""What belongs to a checkpoint: configuration, weights, tokenizer."""
+"""Extensions of the files of a checkpoint: configuration, weights, tokenizer."""
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
+    """Return the SHA-256 digest of a file's content.
 
     Raises:
         OSError: It can't be read.
@@ -58,13 +57,13 @@ def file_digest(path: Path) -> str:
 
 
 def model_fingerprint(*folders: Path | None) -> str:
-    """Return what tells a model from others without reading gigabytes.
+    """Return a fingerprint of a model without reading gigabytes.
 
-    Small files count whole; of weights the size, the header and evenly spread samples count, so
-    that a model trained further is another one.
+    Small files count completely; weights count by their size, header and evenly spaced samples, so
+    that further training changes the fingerprint.
 
     Args:
-        folders: Of the checkpoint, and of the adapter in use where there is one.
+        folders: Folders of the checkpoint and, if in use, of the adapter.
 
     Raises:
         OSError: A file can't be read.
@@ -82,7 +81,7 @@ def model_fingerprint(*folders: Path | None) -> str:
 
 
 def _checkpoint_files(folder: Path) -> Iterator[Path]:
-    for pattern in ("*", "*/*"):  # an adapter may lie in a folder of the checkpoint
+    for pattern in ("*", "*/*"):  # an adapter may be in a subfolder
         for path in folder.glob(pattern):
             if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
                 yield path
@@ -98,39 +97,36 @@ def _read_sampled(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def answer_identity(task: Task, settings: Settings, model: str) -> dict[str, Any]:
-    """Return what answers depend on besides the recording, as JSON holds it.
+    """Return everything answers depend on except the recording, as JSON data.
 
     Args:
-        task: Its class and all that it was made with count, prompts among it.
-        settings: All but those that change nothing count.
+        task: Its class and all of its attributes count, including prompts.
+        settings: All but `IRRELEVANT_SETTINGS` count.
         model: Fingerprint of the model.
     """
-    made_with: Mapping[str, Any] = vars(task)
+    attributes: Mapping[str, Any] = vars(task)
     return {
         "phi4audio": __version__,
         "model": model,
         "task": type(task).__name__,
-        "made with": {name: repr(value) for name, value in sorted(made_with.items())},
+        "made with": {name: repr(value) for name, value in sorted(attributes.items())},
         "settings": settings.model_dump(mode="json", exclude=set(IRRELEVANT_SETTINGS)),
     }
 
 
-FetchRecording: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
-"""Gives the file of a recording for as long as it is needed."""
-
 SourceStat: TypeAlias = tuple[int, int]
-"""Size and time of change of a recording that was fetched."""
+"""Size in bytes and modification time (whole seconds) of a downloaded recording."""
 
 
 def source_stat(job: Job, copy: Path) -> SourceStat | None:
-    """Return what tells later, without fetching it again, that a recording has not changed.
+    """Return the size and time by which a later run sees, without a download, that it is unchanged.
 
     Args:
         job: The recording.
-        copy: What was fetched, with the time of change of its original.
+        copy: Its downloaded copy, with the modification time of the original.
 
     Returns:
-        None for a recording that lies here.
+        None for a local recording.
     """
     if job.url is None:
         return None
@@ -141,21 +137,21 @@ def source_stat(job: Job, copy: Path) -> SourceStat | None:
 def is_unchanged(
     job: Job, fetch: FetchRecording, header: Mapping[str, Any], done: Mapping[str, Any]
 ) -> bool:
-    """Return whether a recording has not changed since it was done.
+    """Return whether a recording is unchanged since it was finished.
 
     Args:
         job: The recording.
-        fetch: Gives its file, where its bytes must be compared.
-        header: Of its journal.
-        done: The journal's last entry.
+        fetch: Opens its file, if its bytes must be compared.
+        header: Header of its journal.
+        done: Last entry of its journal.
     """
     original = done.get("original")
     if job.url and original and remote_stat(job.url) == tuple(original):
         return True
     try:
-        # What has changed elsewhere is fetched again when its turn comes: to keep it until then
-        # would fill the disk, for all recordings are looked through before the first is done.
+        # A changed remote recording is downloaded again when its turn comes: all recordings are
+        # checked before the first is transcribed, and keeping the copies would fill the disk.
         with fetch(job) as source:
             return bool(file_digest(source) == header["input"])
     except (OSError, Phi4AudioError):
-        return False  # it will fail again where failures are told
+        return False  # the run fails on it again, and reports the error

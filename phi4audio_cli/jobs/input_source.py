@@ -9,66 +9,64 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from phi4audio_cli.errors import UsageError
-from phi4audio_cli.storage import Location, RemotePath, is_url, redact_url, url_scheme
+from phi4audio_cli.locations import Location, RemotePath, is_url, redact_url, url_scheme
 from phi4audio_cli.types import Job
 
 STDIN = "-"
-"""Stands for standard input where a URL could stand."""
+"""Stands for standard input in place of a URL."""
 
 _INVALID_NAME_CHARS = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 @dataclass(frozen=True, slots=True)
 class InputSource:
-    """One recording the user named, in whatever way."""
+    """One recording, named by the user or found for a name."""
 
     path: Path
-    """The file. What is fetched first has its name alone here: nothing lies there."""
+    """The file. A recording to download has only its name here."""
     name: str
-    """What its outputs are named after, with its extension."""
+    """File name with extension; outputs are named after it."""
     url: str | None = None
-    """Where it is fetched from when its turn comes; `STDIN` for standard input."""
+    """URL to download it from when its turn comes; `STDIN` for standard input."""
     language: str | None = None
-    """English name of its spoken language, where a manifest says it."""
+    """English name of its spoken language, if a manifest gives it."""
     reference: str | None = None
-    """What is said in it, where a manifest says it."""
+    """Reference transcript, if a manifest gives it."""
     root: Path | None = None
-    """The folder the user named, in which it was found; None: the recording itself was named."""
+    """The named folder in which it was found; None if the user named the recording itself."""
 
 
 def parse_input(name: str) -> InputSource:
-    """Return the one recording or transcript that a path or URL names; nothing is looked up.
+    """Return the one recording or transcript that a path or URL names, without accessing it.
 
     Raises:
-        UsageError: A URL that names no host.
+        UsageError: A URL without a host.
     """
     if not is_url(name):
         return InputSource(Path(name), Path(name).name)
-    end = split_url(name)[1]
-    return InputSource(Path(end), end, url=name)
+    file_name = split_url(name)[1]
+    return InputSource(Path(file_name), file_name, url=name)
 
 
 def split_url(url: str) -> tuple[PurePosixPath, str]:
-    """Return a URL's host and folders as a folder's name, and the name of its file.
+    """Return the host and folders of a URL as a relative path, and the name of its file.
 
-    Queries are left out: they hold signatures that change from day to day.
+    Queries are left out: they contain signatures that change from day to day.
 
     Raises:
-        UsageError: It names no host, or none that could be.
+        UsageError: An invalid URL, or one without a host.
     """
-    place = url.partition("://")[2]
-    parts = place.split("/")
+    parts = url.partition("://")[2].split("/")
     if url_scheme(url) in ("http", "https"):
         try:
             split = urlsplit(url)
         except ValueError as error:
-            raise UsageError(
-                f"no URL: {error}", display_url(url), "check how it is written"
-            ) from error
+            what = f"invalid URL: {error}"
+            raise UsageError(what, display_url(url), "check its spelling") from error
         parts = [split.hostname or "", *map(unquote, split.path.split("/"))]
     names = [_INVALID_NAME_CHARS.sub("_", part) for part in parts if part not in ("", ".", "..")]
     if not names or not parts[0]:
-        raise UsageError("this URL names no host", display_url(url), "check how it is written")
+        raise UsageError("this URL names no host", display_url(url), "check its spelling")
     return PurePosixPath(*names[:-1]), names[-1]
 
 
@@ -78,18 +76,18 @@ def display_url(url: str) -> str:
 
 
 def display_name(job: Job) -> str:
-    """Return what the user called a job's recording, for messages and reports."""
+    """Return the user's name for a job's recording, for messages and reports."""
     return display_url(job.url) if job.url else str(job.source)
 
 
 class PathResolver:
-    """The one name of each file; a folder is looked up once, however many files it has."""
+    """Canonical paths of files; each folder is resolved once, however many files it contains."""
 
     def __init__(self) -> None:
         self._resolved_folders: dict[str, str] = {}
 
     def resolve_folder(self, path: Location | str) -> str:
-        """Return a folder's one name; it need not be there."""
+        """Return the canonical path of a folder, which need not exist."""
         if isinstance(path, RemotePath):
             return str(path)
         name = os.fspath(path)
@@ -98,7 +96,10 @@ class PathResolver:
         return self._resolved_folders[name]
 
     def resolve_file(self, path: Location) -> str:
-        """Return the one name of a file that need not be there; a link stays one."""
+        """Return the path of a file, which need not exist, in its canonical folder.
+
+        A file that is a link stays a link.
+        """
         if isinstance(path, RemotePath):
             return str(path)
         folder, name = os.path.split(path)

@@ -1,187 +1,98 @@
 """Journals: the answers and the result of one recording, stored so that a run can resume.
 
-Lines are only appended. Each line is a CRC-32 checksum (eight hexadecimal digits), a space and a
-JSON object with one entry: first the `header`, which says what the answers depend on; then one
-`answer` per request; then `done`, with the result. Lines after a torn or damaged one are ignored.
-JSON writes floats with all their digits, so numbers are restored exactly.
+Entries are only appended. A local journal is a locked file; a remote one is uploaded as a whole.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 import time
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
-from pydantic import TypeAdapter
-
-from phi4audio_cli.jobs.lock import try_lock
-from phi4audio_cli.storage import STATE_DIR, Location, RemotePath, read_bytes, write_atomic
-from phi4audio_cli.types import (
-    Answer,
-    Generation,
-    Job,
-    Request,
-    Result,
-    Summary,
-    Transcript,
-    Translations,
-    Word,
-)
+from phi4audio_cli.file_lock import try_lock
+from phi4audio_cli.jobs.journal_entries import JournalEntries, encode_line
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import STATE_DIR, read_bytes, short_digest, write_atomic
+from phi4audio_cli.types import Job
 
 MAX_JOURNAL_NAME_BYTES = 200
-"""Bytes of a journal's name; file systems take 255."""
+"""Maximum length of a journal's name without extension; file systems allow 255 bytes in all."""
+
+SYNC_SECONDS = 1.0
+"""Work lost at most by a power cut; a crash of the program loses none."""
+
+UPLOAD_DELAY_SECONDS = 10.0
+"""Age of an answer when it is uploaded: work lost at most by a killed process."""
+
+_DIGEST_LENGTH = 16
+
+
+class Journal(Protocol):
+    """A journal that is open for writing."""
+
+    @property
+    def entries(self) -> JournalEntries:
+        """The entries found when it was opened; none after `reset`."""
+        ...
+
+    def reset(self, header: Mapping[str, Any]) -> None:
+        """Remove all entries, and write a new header.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        ...
+
+    def append(self, kind: str, entry: Mapping[str, Any]) -> None:
+        """Add an entry.
+
+        Raises:
+            OSError: It, or an earlier one, can't be written; no further entry may be added.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the journal for other jobs."""
+        ...
 
 
 def journal_path(job: Job, task: str) -> Location:
-    """Return where a recording's journal lies: beside its first output, in a folder of ours."""
+    """Return the location of a recording's journal, in the folder of its first output."""
     key, path = next(iter(job.outputs.items()))
     if path.name.endswith(f".{key}"):
         stem = path.name.removesuffix(f".{key}")
-    else:  # a name that the user made; it need not tell recordings apart without its format
-        place = job.url or os.path.abspath(job.source)  # noqa: PTH100
-        stem = f"{job.source.name}-{_hash_of_text(place)}"
+    else:  # from a template; without its format, the name may be that of several recordings
+        source = job.url or os.path.abspath(job.source)  # noqa: PTH100
+        stem = f"{job.source.name}-{short_digest(source, _DIGEST_LENGTH)}"
     variants = dict.fromkeys(name.rpartition(".")[0] for name in job.outputs)
     parts = [stem, "+".join(filter(None, variants)), task.lower()]
     name = ".".join(filter(None, parts))
     if len(os.fsencode(name)) > MAX_JOURNAL_NAME_BYTES:
         start = os.fsdecode(os.fsencode(name)[: MAX_JOURNAL_NAME_BYTES - 20])
-        name = f"{start}-{_hash_of_text(name)}"
+        name = f"{start}-{short_digest(name, _DIGEST_LENGTH)}"
     return path.parent / STATE_DIR / f"{name}.journal"
 
 
-def _hash_of_text(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+def open_journal(location: Location) -> Journal | None:
+    """Open a recording's journal, or create one.
 
-
-RESULT_TYPES: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (Transcript, Translations, Summary, Answer)
-}
-
-
-def request_key(request: Request) -> str:
-    """Return what two requests of one recording have in common when their answers must be equal."""
-    chunk = request.chunk
-    heard = chunk and [chunk.start, chunk.stop, chunk.sample_rate, chunk.speaker]
-    asked = [
-        heard,
-        request.prompt,
-        request.system,
-        request.label,
-        request.attempt,
-        request.max_new_tokens,
-        request.align,
-        request.repetition_penalty,
-    ]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
-
-
-def answer_to_json(answer: Generation) -> dict[str, Any]:
-    """Return an answer as JSON can hold it, with its request's key in place of the request."""
-    return {
-        "key": request_key(answer.request),
-        "text": answer.text,
-        "tokens": answer.tokens,
-        "logprobs": answer.logprobs,
-        "finish": answer.finish,
-        "words": [[each.word, each.start, each.end, each.probability] for each in answer.words],
-    }
-
-
-def answer_from_json(entry: Mapping[str, Any], request: Request) -> Generation:
-    """Return the answer to a request from its plain data.
+    Returns:
+        None if another job has locked it. Remote journals have no locks.
 
     Raises:
-        KeyError, TypeError: It is none.
+        OSError: It can't be read or written.
     """
-    return Generation(
-        request,
-        text=entry["text"],
-        tokens=tuple(entry["tokens"]),
-        logprobs=tuple(entry["logprobs"]),
-        finish=entry["finish"],
-        words=tuple(Word(*each) for each in entry["words"]),
-    )
+    if isinstance(location, Path):
+        return LocalJournal.open_exclusive(location)
+    return RemoteJournal.open(location)
 
 
-def result_to_json(result: Result) -> dict[str, Any]:
-    """Return a result as JSON can hold it."""
-    return {"kind": type(result).__name__, "value": asdict(result)}
-
-
-def result_from_json(entry: Mapping[str, Any]) -> Result:
-    """Return a result from its plain data.
-
-    Raises:
-        KeyError: It is of no kind that is known.
-        ValueError: It is not what its kind must be.
-    """
-    result: Result = _type_adapter(entry["kind"]).validate_python(entry["value"])
-    return result
-
-
-def round_trip_result(result: Result) -> Result:
-    """Return a result as a journal gives it back, so that what is written of both is the same."""
-    return result_from_json(json.loads(json.dumps(result_to_json(result))))
-
-
-@cache
-def _type_adapter(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(RESULT_TYPES[kind])
-
-
-SYNC_SECONDS = 1.0
-"""How much work a power cut may cost; a crash of the program costs none."""
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntries:
-    """What can be believed of a journal."""
-
-    contents: Sequence[bytes]
-    """The JSON of each line, not parsed yet."""
-    valid_bytes: int
-    """Bytes of those lines in the file."""
-
-    @classmethod
-    def parse(cls, data: bytes) -> JournalEntries:
-        """Read lines until one is torn or damaged."""
-        lines: list[bytes] = []
-        length = 0
-        for line in data.splitlines(keepends=True):
-            content = _verified_content(line)
-            if content is None:
-                break
-            lines.append(content)
-            length += len(line)
-        return cls(lines, length)
-
-    @property
-    def header(self) -> Mapping[str, Any] | None:
-        """What the answers depend on; None where there is no journal."""
-        return _parse_entry(self.contents[0], "header") if self.contents else None
-
-    @property
-    def done(self) -> Mapping[str, Any] | None:
-        """The result; None where the recording is not finished."""
-        return _parse_entry(self.contents[-1], "done") if self.contents else None
-
-    def answers(self) -> dict[str, Mapping[str, Any]]:
-        """Return the answers by their requests' keys."""
-        found = (_parse_entry(line, "answer") for line in self.contents)
-        return {entry["key"]: entry for entry in found if entry}
-
-
-class Journal:
-    """A journal that belongs to this process as long as it is open. Made by `claim`."""
+class LocalJournal:
+    """A journal in a file that is locked while it is open."""
 
     def __init__(self, file: BinaryIO, entries: JournalEntries) -> None:
         self._file = file
@@ -189,11 +100,11 @@ class Journal:
         self.entries = entries
 
     @classmethod
-    def open_exclusive(cls, path: Path) -> Journal | None:
-        """Open a recording's journal, or begin one; cut off what can't be believed.
+    def open_exclusive(cls, path: Path) -> LocalJournal | None:
+        """Open and lock a journal, or create one; a damaged end is cut off.
 
         Returns:
-            None where another job has it.
+            None if another job has locked it.
 
         Raises:
             OSError: It can't be read or written.
@@ -205,29 +116,21 @@ class Journal:
                 file.close()
                 return None
             file.seek(0)
-            pages = JournalEntries.parse(file.read())
-            file.truncate(pages.valid_bytes)
+            entries = JournalEntries.parse(file.read())
+            file.truncate(entries.valid_bytes)
         except BaseException:
             file.close()
             raise
-        return cls(file, pages)
+        return cls(file, entries)
 
     def reset(self, header: Mapping[str, Any]) -> None:
-        """Forget all, and begin with another header.
-
-        Raises:
-            OSError: It can't be written.
-        """
+        """Remove all entries, and write a new header."""
         self._file.truncate(0)
-        self.entries = JournalEntries((), 0)
+        self.entries = JournalEntries()
         self.append("header", header)
 
     def append(self, kind: str, entry: Mapping[str, Any]) -> None:
-        """Add a line. It outlives the process at once, and a power cut after a second.
-
-        Raises:
-            OSError: It can't be written; nothing may be added then.
-        """
+        """Add an entry. It survives the process at once, and a power cut after a second."""
         self._file.write(encode_line(kind, entry))
         self._file.flush()
         if kind == "done" or time.monotonic() - self._synced_at >= SYNC_SECONDS:
@@ -235,46 +138,15 @@ class Journal:
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
-        """Let go of it; others may claim it."""
-        try:
+        """Close and unlock the file."""
+        with suppress(OSError):  # `append` has raised it already
             self._file.close()
-        except OSError:  # what was not written was told when it was to be
-            return
-
-
-def encode_line(kind: str, entry: Mapping[str, Any]) -> bytes:
-    """Return an entry as journals hold it."""
-    content = json.dumps({kind: entry}).encode()
-    return b"%08x %s\n" % (zlib.crc32(content), content)
-
-
-def read_journal(location: Location) -> JournalEntries:
-    """Read a journal without claiming it; it is empty where there is none, or it can't be read."""
-    try:
-        return JournalEntries.parse(read_bytes(location))
-    except OSError:
-        return JournalEntries((), 0)
-
-
-def _verified_content(line: bytes) -> bytes | None:
-    checksum, _, content = line.removesuffix(b"\n").partition(b" ")
-    whole = line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(content)
-    return content if whole else None
-
-
-def _parse_entry(line: bytes, kind: str) -> Mapping[str, Any] | None:
-    entry: Any = json.loads(line).get(kind)
-    return entry if isinstance(entry, dict) else None
-
-
-UPLOAD_DELAY_SECONDS = 10.0
-"""How old an answer gets before it is put: so much work a kill may cost."""
 
 
 class RemoteJournal:
-    """A journal that is put as a whole. Made by `claim`.
+    """A journal that is uploaded as a whole.
 
-    Two jobs may have the same one: the last put stays, and each put is a journal in itself.
+    Two jobs may have the same one open: the last upload remains, and each is a valid journal.
     """
 
     def __init__(self, location: RemotePath, data: bytes) -> None:
@@ -289,28 +161,25 @@ class RemoteJournal:
 
     @classmethod
     def open(cls, location: RemotePath) -> RemoteJournal:
-        """Read a recording's journal, or begin one; what can't be believed is left out.
+        """Read a journal, or create one; a damaged end is left out.
 
         Raises:
             OSError: It can't be read.
         """
         try:
             return cls(location, read_bytes(location))
-        except (FileNotFoundError, PermissionError):  # who may not list is refused what isn't there
+        except (FileNotFoundError, PermissionError):
+            # S3 refuses missing files, instead of not finding them, without permission to list.
             return cls(location, b"")
 
     def reset(self, header: Mapping[str, Any]) -> None:
-        """Forget all, and begin with another header; it is put with the first answer."""
-        self.entries = JournalEntries((), 0)
+        """Remove all entries, and set a new header, which is uploaded with the first answer."""
+        self.entries = JournalEntries()
         with self._state_lock:
             self._buffer = bytearray(encode_line("header", header))
 
     def append(self, kind: str, entry: Mapping[str, Any]) -> None:
-        """Add a line. It is put soon; `done_indexes` at once.
-
-        Raises:
-            OSError: It, or one before it, can't be put.
-        """
+        """Add an entry. An answer is uploaded after a delay, `done` immediately."""
         line = encode_line(kind, entry)
         with self._state_lock:
             if self._upload_error:
@@ -325,8 +194,8 @@ class RemoteJournal:
             self._upload()
 
     def close(self) -> None:
-        """Let go of it; what isn't put yet is put now, if it can be."""
-        with suppress(OSError):  # what can't be put is asked again
+        """Upload the remaining entries, if possible."""
+        with suppress(OSError):  # the next run repeats the requests of missing answers
             self._upload()
 
     def _upload_from_timer(self) -> None:
@@ -336,7 +205,7 @@ class RemoteJournal:
             self._upload_error = error
 
     def _upload(self) -> None:
-        with self._upload_lock:  # an older state must not come after a newer one
+        with self._upload_lock:  # an older state must not replace a newer one
             with self._state_lock:
                 if self._timer is not None:
                     self._timer.cancel()
@@ -347,5 +216,5 @@ class RemoteJournal:
                 try:
                     write_atomic(self._location, data)
                 except BaseException:
-                    self._dirty = True  # closing it tries once more
+                    self._dirty = True  # `close` tries once more
                     raise

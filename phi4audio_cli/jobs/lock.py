@@ -1,4 +1,4 @@
-"""Who works where: one job an output folder, and one job a recording."""
+"""Locks of output folders: one job per folder, or several jobs that lock single recordings."""
 
 from __future__ import annotations
 
@@ -11,35 +11,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-import portalocker
-from portalocker import LockFlags
-
 from phi4audio_cli.errors import FileError, OutputError, UsageError
-from phi4audio_cli.storage import STATE_DIR as STATE_DIR
-from phi4audio_cli.storage import Location, RemotePath, check_writable
+from phi4audio_cli.file_lock import try_lock
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import STATE_DIR, WRITE_REMEDY, check_writable, error_reason
 
 MAX_LOCKED_FOLDERS = 200
-"""Folders that are locked as a whole; in further ones each recording's own lock must do."""
+"""Folders locked as a whole; in further folders only the locks of single recordings count."""
 
 
 class RecordingLockedError(FileError):
-    """Another job works on this recording, or has done it meanwhile."""
-
-
-def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
-    """Lock an open file for this process, without waiting; a dead process holds no lock.
-
-    Returns:
-        False where another holds it. Where the file system knows no locks, it is taken as locked.
-    """
-    kind = LockFlags.SHARED if shared else LockFlags.EXCLUSIVE
-    try:
-        portalocker.lock(file, kind | LockFlags.NON_BLOCKING)
-    except portalocker.AlreadyLocked:
-        return False
-    except portalocker.LockException:
-        return True
-    return True
+    """Another job works on this recording, or has finished it since this job started."""
 
 
 @contextmanager
@@ -49,35 +31,36 @@ def lock_output_dirs(
     shared: bool,
     when_exclusive: Callable[[], object] = lambda: None,
 ) -> Iterator[None]:
-    """Hold output folders for this job.
+    """Lock output folders for this job.
 
-    Jobs that share a folder leave it to the locks of single recordings who does which. A job that
-    shares nothing refuses where any other job works; others may join it with `shared`.
+    Jobs with `shared` may use a folder at the same time; the locks of single recordings divide
+    the work among them. A job without it refuses a folder in which any other job works.
 
-    Behind a URL there are no locks. Jobs that meet there do the same twice, and break nothing: each
-    file appears whole, and says the same. A note is written there, which shows that it can be.
+    Remote folders have no locks. Jobs that share one may do a recording twice, without harm: each
+    file appears complete, and both write the same content. A small file is written there, to check
+    that the folder is writable.
 
     Args:
-        folders: Of the outputs. They are made where they are missing.
-        shared: Whether others may work there too.
-        when_exclusive: Called while no other job can be in them.
+        folders: Folders of the outputs; missing local ones are created.
+        shared: Whether other jobs may use them too.
+        when_exclusive: Called while no other job can use them.
 
     Raises:
-        UsageError: Another job works there.
-        OutputError: The folder can't be written to.
+        UsageError: Another job works in a folder.
+        OutputError: A folder can't be written to.
     """
-    here: dict[Path, None] = {}
+    local: dict[Path, None] = {}
     for folder in folders:
         if isinstance(folder, RemotePath):
             check_writable(folder)
         else:
-            here[folder.resolve()] = None
-    places = list(here)[:MAX_LOCKED_FOLDERS]
-    with ExitStack() as held:
-        for folder in places:
-            _lock_folder(folder, held, shared)
+            local[folder.resolve()] = None
+    to_lock = list(local)[:MAX_LOCKED_FOLDERS]
+    with ExitStack() as locks:
+        for folder in to_lock:
+            _lock_folder(folder, locks, shared)
         if not shared:
-            _check_not_shared(places)
+            _check_not_shared(to_lock)
             when_exclusive()
         yield
 
@@ -87,7 +70,7 @@ def _lock_folder(folder: Path, stack: ExitStack, shared: bool) -> None:
     if not try_lock(file, shared=shared):
         raise _folder_locked_error(folder, _lock_owner(file))
     if not shared:
-        with contextlib.suppress(OSError):  # the lock holds, whether or not it says who holds it
+        with contextlib.suppress(OSError):  # the lock counts even without the name of its owner
             file.truncate(0)
             file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
 
@@ -100,21 +83,18 @@ def _check_not_shared(folders: Iterable[Path]) -> None:
 
 
 def _open_lock_file(folder: Path, name: str) -> IO[bytes]:
-    home = folder / STATE_DIR
+    state_dir = folder / STATE_DIR
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: closing it has nothing to write, and so can't fail on a full disk.
-        return (home / name).open("a+b", buffering=0)
+        state_dir.mkdir(parents=True, exist_ok=True)
+        # Unbuffered: closing has nothing to write, and can't fail on a full disk.
+        return (state_dir / name).open("a+b", buffering=0)
     except OSError as error:
-        raise OutputError(
-            f"can't be written to: {error.strerror or error}",
-            str(home),
-            "check the space and the permissions there, or give another --output-dir",
-        ) from error
+        what = f"can't be written to: {error_reason(error)}"
+        raise OutputError(what, str(state_dir), WRITE_REMEDY) from error
 
 
 def _lock_owner(file: IO[bytes]) -> str:
-    """Say who holds a lock; Windows doesn't let others read it."""
+    """Return the owner of a lock; Windows lets no other process read it."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         file.seek(0)
         entry = json.loads(file.read())

@@ -1,4 +1,4 @@
-"""Lists of recordings in files: a path or URL a line, JSON lines, CSV and TSV."""
+"""Manifests: lists of recordings as plain text, JSON lines, CSV and TSV."""
 
 from __future__ import annotations
 
@@ -14,39 +14,68 @@ from typing import Any
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import find_audio_language
+from phi4audio_cli.storage import error_reason
 
 PATH_KEYS = ("path", "audio_filepath", "audio", "file")
-"""What manifests call the recording, in order of preference."""
+"""Names of the column with the recording's path, in order of preference."""
 
 REFERENCE_KEYS = ("reference", "text")
-"""What manifests call what is said in it."""
+"""Names of the column with the reference transcript, in order of preference."""
 
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
-"""Manifests that are known as such by their names."""
+"""File names that are read as manifests without a leading @."""
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One row of a manifest, of any columns."""
+
+    where: str
+    """The manifest and the line, for messages."""
+    cells: Mapping[str, Any]
+
+    def first_value(self, keys: Sequence[str]) -> Any:
+        """Return the value of the first of several columns that has one; None if none has."""
+        return next((self.cells[key] for key in keys if self.cells.get(key) is not None), None)
+
+    def column_names(self) -> str:
+        """Return the names of its columns, for messages."""
+        return ", ".join(map(str, self.cells)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One line of a list."""
+    """One recording of a manifest."""
 
     path: str
-    """A path, counted from the list's folder, or a URL."""
+    """A path relative to the manifest's folder, or a URL."""
     where: str
-    """The list and the line, for messages."""
+    """The manifest and the line, for messages."""
     language: str | None = None
     """English name of the spoken language."""
     reference: str | None = None
 
 
 def read_manifest(path: Path) -> Iterator[ManifestEntry | UsageError]:
-    """Read a list of recordings; a line that can't be used is a problem, and the others go on.
+    """Read a manifest; an invalid line gives an error, and the next lines are still read.
 
-    `.jsonl`, `.ndjson` and `.json` hold one JSON object a line, `.csv` and `.tsv` a table with a
-    header. They name `path`, and `language` and `bundled_reference` where they know them; other columns
-    have no meaning. Any other file holds a path or URL a line; blank lines and those that begin
-    with # are left out.
+    `.jsonl`, `.ndjson` and `.json` contain one JSON object per line, `.csv` and `.tsv` a table
+    with a header. Their columns are `path`, and optionally `language` and `reference`; other
+    columns are ignored. Any other file contains one path or URL per line; blank lines and lines
+    that begin with # are skipped.
+
+    Raises:
+        UsageError: The file can't be read, or a table has no column of paths.
+    """
+    return (row if isinstance(row, UsageError) else _to_entry(row) for row in read_rows(path))
+
+
+def read_rows(path: Path) -> Iterator[ManifestRow | UsageError]:
+    """Read the rows of a manifest; an invalid line gives an error.
+
+    A list of plain paths gives rows with the column `path`.
 
     Raises:
         UsageError: The file can't be read, or a table has no column of paths.
@@ -60,20 +89,29 @@ def read_manifest(path: Path) -> Iterator[ManifestEntry | UsageError]:
     return _parse_lines(text, path)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text contains no undecodable bytes of its manifest."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
-        # Windows' shell redirects into UTF-16. Names that are no UTF-8 come through as they are.
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if wide else "utf-8-sig", errors="surrogateescape")
+        # Windows redirects output into UTF-16. Names in another encoding keep their bytes.
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors="surrogateescape")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"this list can't be read: {reason}", str(path), "check it") from error
+        what = f"this list can't be read: {error_reason(error)}"
+        raise UsageError(what, str(path), "check its name, its permissions and its text") from error
 
 
 def _numbered_lines(text: str, path: Path) -> Iterator[tuple[str, str]]:
-    """Yield lines that are not blank, and where they stand."""
-    # Not splitlines: names and JSON may hold what else it takes for a line's end.
+    """Yield the lines that are not blank, each with its location for messages."""
+    # Not splitlines: file names and JSON may contain its other line separators.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield line.removesuffix("\r"), _line_location(path, number)
@@ -83,56 +121,56 @@ def _line_location(path: Path, number: int) -> str:
     return f"{path}, line {number}"
 
 
-def _parse_lines(text: str, path: Path) -> Iterator[ManifestEntry]:
+def _parse_lines(text: str, path: Path) -> Iterator[ManifestRow]:
     for line, where in _numbered_lines(text, path):
         if not line.lstrip().startswith("#"):
-            yield ManifestEntry(line, where)
+            yield ManifestRow(where, {PATH_KEYS[0]: line})
 
 
-def _parse_json_lines(text: str, path: Path) -> Iterator[ManifestEntry | UsageError]:
+def _parse_json_lines(text: str, path: Path) -> Iterator[ManifestRow | UsageError]:
     for line, where in _numbered_lines(text, path):
         try:
-            row: Any = json.loads(line)
+            cells: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield UsageError(f"no JSON: {error}", where, "write one JSON object a line")
+            yield UsageError(f"invalid JSON: {error}", where, "write one JSON object per line")
             continue
-        if isinstance(row, dict):
-            yield _make_entry(row, where)
+        if isinstance(cells, dict):
+            yield ManifestRow(where, cells)
         else:
-            yield UsageError("no JSON object", where, 'write {"path": ...}')
+            yield UsageError("not a JSON object", where, 'write {"path": ...}')
 
 
-def _parse_table(text: str, path: Path, delimiter: str) -> Iterator[ManifestEntry | UsageError]:
+def _parse_table(text: str, path: Path, delimiter: str) -> Iterator[ManifestRow | UsageError]:
     lines = list(io.StringIO(text, newline=""))
     if lines and delimiter == "," and lines[0].count(";") > lines[0].count(","):
-        delimiter = ";"  # spreadsheets in half of Europe
+        delimiter = ";"  # spreadsheets in many European locales
     rows = _csv_rows(lines, path, delimiter)
     _, header = next(rows, ("", []))
     names = [] if isinstance(header, UsageError) else [cell.strip().lower() for cell in header]
     if not set(names) & set(PATH_KEYS):
         remedy = f"begin with a header that has a column {PATH_KEYS[0]}"
         raise UsageError(f"no column of paths among {', '.join(names)}", str(path), remedy)
-    return _table_entries(rows, names)
+    return _table_rows(rows, names)
 
 
-def _table_entries(
+def _table_rows(
     rows: Iterator[tuple[str, list[str] | UsageError]], names: Sequence[str]
-) -> Iterator[ManifestEntry | UsageError]:
+) -> Iterator[ManifestRow | UsageError]:
     for where, row in rows:
         if isinstance(row, UsageError):
             yield row
         elif len(row) > len(names):
-            problem = f"{len(row)} cells under a header of {len(names)}"
-            yield UsageError(problem, where, 'put "quotes" around texts with commas')
+            what = f"{len(row)} cells under a header of {len(names)}"
+            yield UsageError(what, where, 'put "quotes" around texts with commas')
         elif any(cell.strip() for cell in row):
             cells = zip(names, row, strict=False)
-            yield _make_entry({name: cell for name, cell in cells if cell.strip()}, where)
+            yield ManifestRow(where, {name: cell for name, cell in cells if cell.strip()})
 
 
 def _csv_rows(
     lines: Sequence[str], path: Path, delimiter: str
 ) -> Iterator[tuple[str, list[str] | UsageError]]:
-    """Yield rows and where they begin; after a bad line the next one begins anew."""
+    """Yield each row and the location of its first line; reading restarts after a bad line."""
     start = 0
     while start < len(lines):
         rest = (lines[index] for index in range(start, len(lines)))
@@ -149,26 +187,21 @@ def _csv_rows(
             start += done + 1
 
 
-def _make_entry(row: Mapping[str, Any], where: str) -> ManifestEntry | UsageError:
-    path, reference, language = (
-        _first_present(row, keys) for keys in (PATH_KEYS, REFERENCE_KEYS, ("language",))
-    )
+def _to_entry(row: ManifestRow) -> ManifestEntry | UsageError:
+    path, reference = row.first_value(PATH_KEYS), row.first_value(REFERENCE_KEYS)
+    language = row.first_value(("language",))
     if not isinstance(path, str) or not path:
-        has = ", ".join(map(str, row)) or "none"
-        return UsageError("no path of a recording", where, f'it needs "path"; it has {has}')
+        remedy = f'it needs "path"; its columns are {row.column_names()}'
+        return UsageError("no path of a recording", row.where, remedy)
     if not isinstance(reference, str | None) or not isinstance(language, str | None):
-        return UsageError("language and reference must be texts", where, "correct this line")
+        return UsageError("language and reference must be texts", row.where, "correct this line")
+    if not is_utf8(reference or ""):
+        return UsageError("the reference is not UTF-8", row.where, "save the file as UTF-8")
     try:
-        (reference or "").encode()
-        return ManifestEntry(path, where, _language_name(language) if language else None, reference)
-    except UnicodeEncodeError:
-        return UsageError("the reference is no UTF-8", where, "save the file as UTF-8")
+        name = _language_name(language) if language else None
     except UsageError as error:
-        return UsageError(f"{error.what}: {language}", where, error.remedy)
-
-
-def _first_present(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((row[key] for key in keys if row.get(key) is not None), None)
+        return UsageError(f"{error.what}: {language}", row.where, error.remedy)
+    return ManifestEntry(path, row.where, name, reference)
 
 
 @lru_cache(maxsize=256)

@@ -1,9 +1,9 @@
-"""Recordings and finished texts with what they should say."""
+"""References for evaluation: recordings, or finished texts, with their reference texts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,24 @@ from typing import Any
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.discover import find_inputs
 from phi4audio_cli.jobs.input_source import InputSource, display_url
+from phi4audio_cli.jobs.manifest import (
+    JSON_LINES_SUFFIXES,
+    REFERENCE_KEYS,
+    ManifestRow,
+    is_utf8,
+    read_rows,
+)
 
 RECORDING_KEYS = ("audio", "audio_filepath", "path")
-"""What manifests call the recording: ours, NeMo's, and the plain word."""
+"""Names of the column with the recording's path, in order of preference."""
 
-MANIFEST_SUFFIXES = (".jsonl", ".ndjson")
+TRANSLATION_KEYS = ("translation", "reference")
+"""Names of the column with the reference translation, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A recording and what is said in it, or its translation."""
+    """A recording with its reference transcript or translation."""
 
     source: Path
     text: str
@@ -28,7 +36,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A text that phi4audio wrote, from its JSON."""
+    """A transcript or translation written by phi4audio, read from its JSON."""
 
     path: Path
     source: str
@@ -46,18 +54,18 @@ def find_references(
 
     Args:
         inputs: Manifests (JSON lines), recordings, folders and lists of recordings. The reference
-            of talk.wav stands in the list or lies beside it as talk.ref.txt, that of its French
+            of talk.wav is in the list or next to it as talk.ref.txt, that of its French
             translation as talk.fr.ref.txt.
-        language_code: Of the language of translations; None for transcripts.
-        recursive: Look into the folders of folders too.
+        language_code: Language of the translations; None for transcripts.
+        recursive: Search subfolders too.
 
     Raises:
-        UsageError: An input that isn't there, a line that can't be used, or no reference.
+        UsageError: A missing input, an invalid line, or a missing reference.
     """
     found: list[Reference] = []
     for each in inputs:
         path = Path(each)
-        if path.suffix.lower() in MANIFEST_SUFFIXES:
+        if _is_manifest(path):
             found += read_reference_manifest(path, language_code=language_code)
             continue
         recordings, problems = find_inputs([each], recursive=recursive)
@@ -68,15 +76,19 @@ def find_references(
     return found
 
 
+def _is_manifest(path: Path) -> bool:
+    return path.suffix.lower() in JSON_LINES_SUFFIXES
+
+
 def _find_reference(recording: InputSource, language_code: str | None) -> Reference:
-    """Take the reference that a list gives, else the one that lies beside the recording.
+    """Return the reference given by a list, else the one in the file next to the recording.
 
     Raises:
-        UsageError: There is none, or the recording isn't on this machine.
+        UsageError: No reference, or a remote recording.
     """
     if recording.url:
-        remedy = "download it first, and put its reference beside it"
-        raise UsageError("only files can be scored", display_url(recording.url), remedy)
+        remedy = "download it first, with its reference next to it"
+        raise UsageError("only local files can be scored", display_url(recording.url), remedy)
     source = recording.path
     if language_code is None and recording.reference is not None:
         return Reference(source, recording.reference)
@@ -84,51 +96,37 @@ def _find_reference(recording: InputSource, language_code: str | None) -> Refere
 
 
 def read_reference_manifest(path: Path, *, language_code: str | None = None) -> list[Reference]:
-    """Read a manifest: one JSON object a line, with `audio_seconds` and `bundled_reference` (or NeMo's names).
+    """Read a manifest: one JSON object per line, with `audio` and `reference` (or NeMo's names).
 
     Raises:
-        UsageError: It can't be read, or a line can't be used.
+        UsageError: The file can't be read, or a line is invalid.
     """
-    try:
-        # Not splitlines: a text in JSON may hold U+2028 and others that it takes for line ends.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"can't be read: {error}", str(path), "give JSON lines, UTF-8") from error
-    found = [
-        _parse_row(line, path, number, language_code)
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    found = []
+    for row in read_rows(path):
+        if isinstance(row, UsageError):
+            raise row
+        found.append(_to_reference(row, path.parent, language_code))
     if not found:
-        raise UsageError("no recordings in this manifest", str(path), "one JSON object a line")
+        raise UsageError("no recordings in this manifest", str(path), "one JSON object per line")
     return found
 
 
-def _parse_row(line: str, path: Path, number: int, language_code: str | None) -> Reference:
-    where = f"{path}, line {number}"
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"no JSON: {error}", where, "write one JSON object a line") from error
-    wanted = ("translation", "reference") if language_code else ("reference", "text")
-    if not isinstance(row, dict):
-        raise UsageError("no JSON object", where, 'write {"audio": ..., "reference": ...}')
-    audio, text = _first_value(row, RECORDING_KEYS), _first_value(row, wanted)
+def _to_reference(row: ManifestRow, folder: Path, language_code: str | None) -> Reference:
+    text_keys = TRANSLATION_KEYS if language_code else REFERENCE_KEYS
+    audio, text = row.first_value(RECORDING_KEYS), row.first_value(text_keys)
     if not isinstance(audio, str) or not isinstance(text, str):
-        keys = f'"audio" and "{wanted[0]}"'
-        raise UsageError(f"lacks {keys}, both texts", where, f"it has {', '.join(row) or 'none'}")
-    return Reference(path.parent / audio, text)
-
-
-def _first_value(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((row[key] for key in keys if key in row), None)
+        what = f'needs "audio" and "{text_keys[0]}", both texts'
+        raise UsageError(what, row.where, f"its columns are {row.column_names()}")
+    if not is_utf8(text):
+        raise UsageError("the reference is not UTF-8", row.where, "save the file as UTF-8")
+    return Reference(folder / audio, text)
 
 
 def _read_reference_file(recording: Path, stem: str, language_code: str | None) -> str:
-    """Read the reference that lies beside a file.
+    """Read the reference in the file next to a recording.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No such file.
     """
     path = recording.parent / (
         f"{stem}.{language_code}.ref.txt" if language_code else f"{stem}.ref.txt"
@@ -137,17 +135,17 @@ def _read_reference_file(recording: Path, stem: str, language_code: str | None) 
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"no reference: {path.name} can't be read beside it ({type(error).__name__})",
+            f"no reference: {path.name} next to it can't be read ({type(error).__name__})",
             str(recording),
-            f"write what it should say into {path.name}, or give a manifest",
+            f"write the correct text into {path.name}, or give a manifest",
         ) from error
 
 
 def read_hypothesis(path: Path) -> Hypothesis:
-    """Read a transcript's or translation's JSON.
+    """Read the JSON of a transcript or translation.
 
     Raises:
-        UsageError: It is none.
+        UsageError: Any other content.
     """
     try:
         entries: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -162,7 +160,7 @@ def read_hypothesis(path: Path) -> Hypothesis:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"no transcript of phi4audio: {type(error).__name__}: {error}",
+            f"not a transcript of phi4audio: {type(error).__name__}: {error}",
             str(path),
             "give the JSON files that transcribe or translate wrote",
         ) from error
@@ -172,24 +170,24 @@ class ReferenceFinder:
     """Finds the reference of a finished text.
 
     Args:
-        location: A manifest, or the folder of the references or recordings; None: beside the JSON.
+        location: A manifest, or the folder of the references or recordings; None for the folder of
+            the JSON.
     """
 
     def __init__(self, location: Path | None) -> None:
-        self._location = location
-        is_manifest = location is not None and location.suffix.lower() in MANIFEST_SUFFIXES
-        self._manifest = location if is_manifest else None
+        self._folder = location
+        self._manifest = location if location is not None and _is_manifest(location) else None
         self._references_by_language: dict[str | None, dict[str, str]] = {}
 
     def find(self, hypothesis: Hypothesis) -> str:
-        """Return what a finished text should say.
+        """Return the reference of a finished text.
 
         Raises:
-            UsageError: There is no reference for it.
+            UsageError: No reference.
         """
         code = hypothesis.language if hypothesis.task == "translate" else None
         if self._manifest is None:
-            folder = self._location or hypothesis.path.parent
+            folder = self._folder or hypothesis.path.parent
             return _read_reference_file(
                 folder / hypothesis.path.name, Path(hypothesis.source).stem, code
             )
@@ -207,7 +205,11 @@ class ReferenceFinder:
 
 
 def find_hypotheses(inputs: Sequence[str]) -> Iterator[Hypothesis]:
-    """Read finished texts from JSON files and folders of them; what isn't one is an error."""
+    """Read finished texts from JSON files and folders of them.
+
+    Raises:
+        UsageError: A JSON file with any other content.
+    """
     for each in inputs:
         path = Path(each)
         yield from map(read_hypothesis, sorted(path.glob("*.json")) if path.is_dir() else [path])

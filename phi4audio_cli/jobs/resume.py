@@ -8,20 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from phi4audio_cli.jobs.fingerprint import (
-    FetchRecording,
-    SourceStat,
-    file_digest,
-    is_unchanged,
-    source_stat,
-)
-from phi4audio_cli.jobs.journal import (
-    Journal,
-    JournalEntries,
-    RemoteJournal,
+from phi4audio_cli.jobs.download import FetchRecording
+from phi4audio_cli.jobs.fingerprint import SourceStat, file_digest, is_unchanged, source_stat
+from phi4audio_cli.jobs.journal import Journal, journal_path, open_journal
+from phi4audio_cli.jobs.journal_entries import (
     answer_from_json,
     answer_to_json,
-    journal_path,
     read_journal,
     request_key,
     result_from_json,
@@ -29,16 +21,17 @@ from phi4audio_cli.jobs.journal import (
     round_trip_result,
 )
 from phi4audio_cli.jobs.lock import RecordingLockedError
-from phi4audio_cli.storage import ListingCache, error_reason
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import error_reason, list_remote_names
 from phi4audio_cli.types import Generation, Job, Request, Result
 
 Identity: TypeAlias = Mapping[str, Any]
-"""What a recording's answers depend on besides its bytes."""
+"""Everything a recording's answers depend on except its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRecording:
-    """What an earlier run made of a recording."""
+    """The result of an earlier run for a recording."""
 
     result: Result
     warnings: tuple[str, ...]
@@ -46,25 +39,25 @@ class FinishedRecording:
 
 @dataclass(frozen=True, slots=True)
 class _OpenJournal:
-    """An open journal, and the answers that were in it."""
+    """An open journal, and the answers found in it."""
 
-    journal: Journal | RemoteJournal
+    journal: Journal
     answers: Mapping[str, Mapping[str, Any]]
     source_stat: SourceStat | None = None
-    """Size and time of change of a recording that was fetched, by its copy."""
+    """Size and modification time of the copy of a downloaded recording."""
 
 
 class ResumeStore:
-    """Remembers for the engine (it is a `Memory`), one journal a recording.
+    """Stores the answers and results of a run (it is an `AnswerStore`), one journal per recording.
 
-    A journal that doesn't fit is begun anew. One that can't be written costs the memory only: the
-    recording is done all the same.
+    A journal of other settings, or of another recording, starts over. Without a writable journal
+    the recording is transcribed all the same, but can't be resumed.
 
     Args:
-        identity_of: What a recording's answers depend on besides its bytes.
-        fetch: Gives a recording's file.
-        fresh: Whether to forget what earlier runs left.
-        on_notice: Told in a line what a user should know.
+        identity_of: Returns everything a recording's answers depend on except its bytes.
+        fetch: Opens a recording's file.
+        fresh: Whether to ignore the journals of earlier runs.
+        on_notice: Called with a line for the user.
     """
 
     def __init__(
@@ -73,7 +66,7 @@ class ResumeStore:
         fetch: FetchRecording,
         *,
         fresh: bool = False,
-        on_notice: Callable[[str], None] = lambda note: None,
+        on_notice: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._identity_of = identity_of
         self._fetch = fetch
@@ -87,109 +80,98 @@ class ResumeStore:
         self._notice_given = False
 
     def trust(self, job: Job) -> None:
-        """Forget nothing of a recording: what is there was left in this run."""
+        """Use a recording's journal even with `fresh`: this run has written it."""
         self._trusted.add(job.index)
 
     def load_finished(self, job: Job) -> FinishedRecording | None:
-        """Return what an earlier run made of a recording; None where it is not finished."""
+        """Return the result of an earlier run for a recording; None if it is not finished."""
         if self._ignores_journal(job):
             return None
         identity = self._identity_of(job)
-        place = journal_path(job, identity["task"])
-        may_be_there = job.index in self._trusted or self._listings.may_exist(place)
-        pages = read_journal(place) if may_be_there else JournalEntries((), 0)
-        if pages.header is None or pages.done is None:
+        location = journal_path(job, identity["task"])
+        if job.index not in self._trusted and not self._listings.may_exist(location):
             return None
-        if pages.header != {**identity, "input": pages.header.get("input")}:
+        entries = read_journal(location)
+        header, done = entries.header, entries.done
+        if header is None or done is None or header != {**identity, "input": header.get("input")}:
             return None
-        return (
-            _parse_finished(pages)
-            if is_unchanged(job, self._fetch, pages.header, pages.done)
-            else None
-        )
+        return _parse_finished(done) if is_unchanged(job, self._fetch, header, done) else None
 
-    # For the engine.
+    # Called by the pipeline.
 
     def open_recording(self, job: Job, source: Path) -> None:
-        """Claim a recording and read what is known of it.
+        """Open a recording's journal, and read the answers in it.
 
         Raises:
-            ClaimedError: Another job works on it, or finished it since this one began.
+            RecordingLockedError: Another job works on it, or has finished it since this one began.
         """
         try:
             header = {**self._identity_of(job), "input": file_digest(source)}
         except OSError:
-            return  # opening it says why, in better words
+            return  # the reader opens it next, and raises a clearer error
         try:
-            volume = replace(self._open_journal(job, header), source_stat=source_stat(job, source))
+            opened = replace(self._open_journal(job, header), source_stat=source_stat(job, source))
         except OSError as error:
             self._notify_unwritable(error)
             return
         with self._close_lock:
-            self._open_journals[job.index] = volume
-            if self._closed:  # the run was ended, and the thread that reads ahead not told yet
+            self._open_journals[job.index] = opened
+            if self._closed:  # the run has ended, but the read-ahead thread has not stopped yet
                 self.release(job)
 
     def lookup(self, request: Request) -> Generation | None:
-        """Return what was answered to a request in an earlier run."""
-        volume = self._open_journals.get(request.job)
-        if volume is None or not volume.answers:
+        """Return the answer of an earlier run to a request; None if there is none."""
+        opened = self._open_journals.get(request.job)
+        if opened is None or not opened.answers:
             return None
-        entry = volume.answers.get(request_key(request))
+        entry = opened.answers.get(request_key(request))
         return answer_from_json(entry, request) if entry else None
 
     def store(self, answer: Generation) -> None:
-        """Keep an answer."""
+        """Store an answer."""
         self._append(answer.request.job, "answer", lambda: answer_to_json(answer))
 
-    # For who takes the engine's events.
+    # Called by the output writer.
 
     def finish(self, job: Job, result: Result, warnings: Sequence[str]) -> Result:
-        """Keep a result and close the journal; return the result as it will be found again."""
+        """Store a result and close the journal; return the result as a later run restores it."""
         entry = {**result_to_json(result), "warnings": list(warnings)}
-        volume = self._open_journals.get(job.index)
-        if volume and volume.source_stat:
-            entry["original"] = volume.source_stat
+        opened = self._open_journals.get(job.index)
+        if opened and opened.source_stat:
+            entry["original"] = opened.source_stat
         self._append(job.index, "done", lambda: entry)
         self.release(job)
         return round_trip_result(result)
 
     def release(self, job: Job) -> None:
-        """Close the journal of a recording that comes to nothing now."""
-        if volume := self._open_journals.pop(job.index, None):
-            volume.journal.close()
+        """Close the journal of a recording."""
+        if opened := self._open_journals.pop(job.index, None):
+            opened.journal.close()
 
     def close(self) -> None:
-        """Close the journals of all recordings under way; none is opened any more."""
+        """Close all journals; later calls of `open_recording` open none."""
         with self._close_lock:
             self._closed = True
-            for volume in self._open_journals.values():
-                volume.journal.close()
+            for opened in self._open_journals.values():
+                opened.journal.close()
             self._open_journals.clear()
 
     def _open_journal(self, job: Job, header: Identity) -> _OpenJournal:
-        place = journal_path(job, header["task"])
-        journal: Journal | RemoteJournal | None = (
-            Journal.open_exclusive(place) if isinstance(place, Path) else RemoteJournal.open(place)
-        )
+        journal = open_journal(journal_path(job, header["task"]))
         if journal is None:
             raise RecordingLockedError("another job works on it", str(job.source))
         try:
-            return self._load_journal(job, journal, header)
+            return self._load_answers(job, journal, header)
         except BaseException:
             journal.close()
             raise
 
-    def _load_journal(
-        self, job: Job, journal: Journal | RemoteJournal, header: Identity
-    ) -> _OpenJournal:
-        pages = journal.entries
-        if self._ignores_journal(job) or pages.header != header:
-            journal.reset(header)
-            return _OpenJournal(journal, {})
-        if _parse_finished(pages) is not None:
-            raise RecordingLockedError("another job has done it meanwhile", str(job.source))
-        if pages.done is not None:  # of another shape than results have now
+    def _load_answers(self, job: Job, journal: Journal, header: Identity) -> _OpenJournal:
+        done = journal.entries.done
+        usable = not self._ignores_journal(job) and journal.entries.header == header
+        if usable and done is not None and _parse_finished(done) is not None:
+            raise RecordingLockedError("another job has finished it meanwhile", str(job.source))
+        if not usable or done is not None:  # `done` of another structure
             journal.reset(header)
         return _OpenJournal(journal, journal.entries.answers())
 
@@ -197,30 +179,48 @@ class ResumeStore:
         return self._fresh and job.index not in self._trusted
 
     def _append(self, index: int, kind: str, entry: Callable[[], Mapping[str, Any]]) -> None:
-        volume = self._open_journals.get(index)
-        if volume is None:
+        opened = self._open_journals.get(index)
+        if opened is None:
             return
         try:
-            volume.journal.append(kind, entry())
+            opened.journal.append(kind, entry())
         except OSError as error:
-            # A line may be torn now, and nothing behind it would be believed.
+            # The last line may be torn, and lines after it would be ignored.
             self._open_journals.pop(index).journal.close()
             self._notify_unwritable(error)
 
     def _notify_unwritable(self, error: OSError) -> None:
         if not self._notice_given:
             self._notice_given = True
-            why = error_reason(error)
             self._on_notice(
-                f"no journal can be kept ({why}): what is cut off now starts over later"
+                f"no journal can be written ({error_reason(error)}): "
+                "an interrupted recording will start over"
             )
 
 
-def _parse_finished(pages: JournalEntries) -> FinishedRecording | None:
-    done = pages.done
-    if done is None:
-        return None
+def _parse_finished(done: Mapping[str, Any]) -> FinishedRecording | None:
     try:
         return FinishedRecording(result_from_json(done), tuple(done["warnings"]))
-    except (KeyError, ValueError):  # another shape; versions tell most of them apart
+    except (KeyError, ValueError):  # another structure; the version in the header tells most apart
         return None
+
+
+class ListingCache:
+    """Names of the files in remote folders; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._names_by_folder: dict[RemotePath, set[str] | None] = {}
+        self._lock = threading.Lock()
+
+    def may_exist(self, location: Location) -> bool:
+        """Return whether a file may exist; always True for a local one."""
+        if not isinstance(location, RemotePath):
+            return True
+        with self._lock:
+            if location.parent not in self._names_by_folder:
+                try:
+                    self._names_by_folder[location.parent] = list_remote_names(location.parent)
+                except OSError:
+                    self._names_by_folder[location.parent] = None
+            names = self._names_by_folder[location.parent]
+        return names is None or location.name in names

@@ -1,4 +1,4 @@
-"""The report of a run: the status of every recording, as a table's rows and as JSON."""
+"""The report of a run: the status of every recording, as rows of a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any, Literal, get_args
 from phi4audio_cli import __version__
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.jobs.input_source import display_name
-from phi4audio_cli.jobs.lock import STATE_DIR
-from phi4audio_cli.jobs.output_paths import encode_text
-from phi4audio_cli.storage import Location, RemotePath, write_atomic
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.storage import STATE_DIR, encode_text, write_atomic
 from phi4audio_cli.types import Job
 
 SCHEMA_VERSION = "1"
 
 RecordingStatus = Literal["done", "skipped", "warnings", "failed", "interrupted"]
-"""`warnings`: done, but something should be looked over; `skipped`: nothing was to be done."""
+"""`warnings`: done, but its result needs a check; `skipped`: done by an earlier run."""
 
 
 @dataclass(slots=True)
@@ -33,25 +32,25 @@ class ReportEntry:
     """Length of its audio."""
     started_at: float | None = None
     elapsed_seconds: float | None = None
-    """Seconds from its opening to its outputs; others were worked on meanwhile."""
+    """Seconds from its opening to its outputs; other recordings were in progress meanwhile."""
     retries: int = 0
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
     @property
     def source(self) -> str:
-        """What the user called it."""
+        """Its name for the user."""
         return display_name(self.job)
 
     @property
     def message(self) -> str:
-        """What a user should know of it, in one line; empty: nothing."""
+        """Its error, or its warnings in one line; empty if there are none."""
         return self.error or "; ".join(self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the report says of it."""
-        there = self.status in ("done", "skipped", "warnings")
-        outputs = [str(path) for path in self.job.outputs.values()] if there else []
+        """Return its entry in the report."""
+        complete = self.status in ("done", "skipped", "warnings")
+        outputs = [str(path) for path in self.job.outputs.values()] if complete else []
         return {
             "source": self.source,
             "status": self.status,
@@ -70,15 +69,14 @@ class ReportEntry:
 
 @dataclass(slots=True)
 class Report:
-    """Collects what becomes of recordings.
+    """Collects the status of each recording.
 
     Attributes:
-        task: What was done.
-        model: As the user named it.
-        missing: What is wrong with inputs that are no recordings: files that aren't there, lines
-            of lists that can't be used.
-        workers: What each did, where there was a cluster.
-        now: A clock, in seconds.
+        task: Name of the task.
+        model: The model as the user named it.
+        missing: Errors of inputs without a recording: missing files, invalid lines of manifests.
+        workers: Statistics of each worker of a cluster.
+        clock: Returns the time in seconds.
     """
 
     jobs: Sequence[Job]
@@ -95,11 +93,11 @@ class Report:
         self.started_at = self.clock()
 
     def mark_started(self, job: Job) -> None:
-        """Note that a recording was opened."""
+        """Record that a recording was opened."""
         self.entries[job.index].started_at = self.clock()
 
     def count_retry(self, job: Job) -> None:
-        """Note that something was asked again."""
+        """Count one more request for a chunk of a recording."""
         self.entries[job.index].retries += 1
 
     def set_status(
@@ -111,7 +109,7 @@ class Report:
         warnings: Sequence[str] = (),
         error: str | None = None,
     ) -> None:
-        """Note what became of a recording."""
+        """Record the status of a recording."""
         entry = self.entries[job.index]
         entry.status, entry.seconds, entry.error = status, seconds, error
         entry.warnings = tuple(warnings)
@@ -119,23 +117,24 @@ class Report:
             entry.elapsed_seconds = self.clock() - entry.started_at
 
     def problems(self) -> list[ReportEntry]:
-        """Return the recordings that failed, then those to look over."""
+        """Return the recordings that failed, then those with warnings."""
         found = [each for each in self.entries.values() if each.status == "failed" or each.warnings]
         return sorted(found, key=lambda each: each.status != "failed")
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return the whole report."""
         entries = self.entries.values()
         count = Counter(each.status for each in entries)
         elapsed = self.clock() - self.started_at
-        worked = sum(each.seconds or 0.0 for each in entries if each.elapsed_seconds is not None)
+        timed = [each for each in entries if each.elapsed_seconds is not None]
+        transcribed = sum(each.seconds or 0.0 for each in timed)
         totals: dict[str, Any] = {"files": len(entries)}
         totals |= {status: count[status] for status in get_args(RecordingStatus)}
         totals["missing"] = len(self.missing)
         totals["retries"] = sum(each.retries for each in entries)
         totals["seconds"] = _rounded(sum(each.seconds or 0.0 for each in entries))
         totals["elapsed"] = _rounded(elapsed)
-        totals["rtfx"] = _rounded(worked / elapsed if worked and elapsed else None)
+        totals["rtfx"] = _rounded(transcribed / elapsed if transcribed and elapsed else None)
         return {
             "schema_version": SCHEMA_VERSION,
             "phi4audio": __version__,
@@ -148,7 +147,7 @@ class Report:
         }
 
     def write(self, path: Location) -> None:
-        """Write it as JSON; it appears complete, or not at all.
+        """Write it as JSON, atomically.
 
         Raises:
             OSError: It can't be written.
@@ -165,16 +164,16 @@ def report_path(
     *,
     suffix: str = "",
 ) -> Location | None:
-    """Return where the report goes; None: nowhere.
+    """Return the location of the report; None if there is none.
 
     Args:
-        jobs: None of their outputs may be it.
-        output_dir: It lies there where nothing else was asked for.
-        requested: What the user wants.
-        suffix: Tells it from the reports that other jobs write there.
+        jobs: The report may replace none of their recordings and outputs.
+        output_dir: Its folder, unless the user requested a file.
+        requested: The file requested by the user.
+        suffix: Distinguishes it from the reports of other jobs in the same folder.
 
     Raises:
-        UsageError: The one asked for is a recording or an output.
+        UsageError: The requested file is a recording or an output.
     """
     taken = {_path_key(path) for job in jobs for path in (job.source, *job.outputs.values())}
     if requested is not None:
@@ -185,8 +184,8 @@ def report_path(
         return requested
     if output_dir is None:
         return None
-    usual = output_dir / f"report-{suffix}.json" if suffix else output_dir / "report.json"
-    return usual if _path_key(usual) not in taken else output_dir / STATE_DIR / usual.name
+    default = output_dir / (f"report-{suffix}.json" if suffix else "report.json")
+    return default if _path_key(default) not in taken else output_dir / STATE_DIR / default.name
 
 
 def _path_key(path: Location) -> str:

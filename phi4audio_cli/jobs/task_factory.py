@@ -12,14 +12,14 @@ from phi4audio_cli.types import Job
 
 
 class TaskFactory:
-    """The tasks of a run, one for each language that a manifest names.
+    """The tasks of a run, one per language given by a manifest.
 
     Args:
-        settings: Of the run.
+        settings: Settings of the run.
         make: Builds a task from settings.
 
     Attributes:
-        usual: The task of recordings whose language no manifest names.
+        default: The task of recordings whose language no manifest gives.
     """
 
     def __init__(self, settings: Settings, make: Callable[[Settings], Task]) -> None:
@@ -33,14 +33,14 @@ class TaskFactory:
         }
 
     def for_job(self, job: Job) -> Task:
-        """Return a recording's task."""
+        """Return the task of a recording."""
         if job.language not in self._tasks_by_language:
             changed = self._settings.model_copy(update={"language": job.language})
             self._tasks_by_language[job.language] = self._make(changed)
         return self._tasks_by_language[job.language]
 
     def identity_of(self, job: Job, model: str) -> dict[str, Any]:
-        """Return what a recording's answers depend on besides its bytes.
+        """Return everything a recording's answers depend on except its bytes.
 
         Args:
             job: The recording.

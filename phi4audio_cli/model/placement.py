@@ -1,4 +1,4 @@
-"""What lies where: all weights on the device, or some decoder layers on the CPU beside it."""
+"""Placement of the weights: all on the device, or some decoder layers in the CPU's memory."""
 
 from __future__ import annotations
 
@@ -8,99 +8,90 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from accelerate import dispatch_model
 from torch import nn
 
 from phi4audio_cli.errors import ModelError
-from phi4audio_cli.model.quantize import Quantization
+from phi4audio_cli.model.quantization import Quantization
+from phi4audio_cli.network.offload import OffloadedLayer
+from phi4audio_cli.network.phi4 import Phi4Audio
 
 RESERVED_SHARE = 0.15
-"""Share of a device's free memory left for activations and the key/value cache."""
-
-ON_DEVICE = (
-    "model.embed_tokens",
-    "model.embed_tokens_extend",
-    "model.norm",
-    "model.rotary_emb",
-    "lm_head",
-)
-"""Everything but the decoder's layers."""
+"""Share of a device's free memory that is left for activations and the KV cache."""
 
 LAYER = re.compile(r"model\.layers\.(\d+)\.")
+"""Names of the tensors of a decoder layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """The device of each tensor.
 
-    The decoder's layers are the bulk and alike, so only they are ever moved away, last first.
+    Most of the weights are in the decoder's layers, which all have the same size, so only layers
+    are offloaded, the last ones first.
     """
 
     device: torch.device
-    layers: int
-    layers_on_device: int
+    num_layers: int
+    num_on_device: int
+    """Layers on the device."""
 
     @property
-    def split(self) -> bool:
-        """Whether some layers lie on the CPU."""
-        return self.layers_on_device < self.layers
+    def offloads(self) -> bool:
+        """Whether some layers are in the CPU's memory."""
+        return self.num_on_device < self.num_layers
 
     def device_of(self, name: str) -> torch.device:
-        """Where a tensor lies."""
+        """Return the device of a tensor."""
         layer = LAYER.match(name)
-        if layer and int(layer.group(1)) >= self.layers_on_device:
+        if layer and int(layer.group(1)) >= self.num_on_device:
             return torch.device("cpu")
         return self.device
 
-    def dispatch(self, model: nn.Module) -> None:
-        """Have accelerate bring the layers on the CPU to the device when their turn comes."""
-        if not self.split:
-            return
-        places: dict[str, str | torch.device] = dict.fromkeys(ON_DEVICE, self.device)
-        for index in range(self.layers):
-            name = f"model.layers.{index}"
-            places[name] = self.device_of(f"{name}.") if index < self.layers_on_device else "cpu"
-        dispatch_model(model, places, main_device=self.device, force_hooks=True)
+    def offload(self, network: Phi4Audio) -> None:
+        """Have each layer on the CPU copy its weights to the device whenever it runs."""
+        layers = network.model.layers
+        for index in range(self.num_on_device, self.num_layers):
+            layers[index] = OffloadedLayer(layers[index], self.device)
 
-    def note(self) -> str | None:
-        """One line for the user where not everything fits the device."""
-        if not self.split:
+    def notice(self) -> str | None:
+        """Return one line for the user where not everything fits the device."""
+        if not self.offloads:
             return None
-        away = self.layers - self.layers_on_device
+        away = self.num_layers - self.num_on_device
         return (
-            f"the weights don't fit {self.device}: {away} of {self.layers} decoder layers stay"
+            f"the weights don't fit {self.device}: {away} of {self.num_layers} decoder layers stay"
             " in the CPU's memory, which is slower"
         )
 
 
-def place(
-    model: nn.Module,
+def plan_placement(
+    network: nn.Module,
     device: torch.device,
     dtype: torch.dtype,
-    quantized: Quantization | None = None,
+    quantization: Quantization | None = None,
 ) -> Placement:
-    """Decide where the weights of a network on the meta device will lie.
+    """Choose the device of each weight of a network on the meta device.
 
     Raises:
         ModelError: They don't fit this machine, or quantized ones don't fit the device.
     """
-    sizes = _sizes(model, dtype, quantized)
-    placement = plan(sizes, device, free_memory(device), free_memory(None))
-    if quantized and placement.split:
-        # Packed for one kind of device: a layer of the CPU's can't pass through a GPU.
+    sizes = _sizes(network, dtype, quantization)
+    placement = split_layers(sizes, device, free_memory(device), free_memory(None))
+    if quantization and placement.offloads:
+        # Quantized layers are packed for one kind of device, so they can't be copied to another.
         remedy = "free some, or leave out --quantize: then layers can stay in the CPU's memory"
-        _refuse(sum(sizes), free_memory(device), str(device), remedy)
+        raise _too_large(sum(sizes), free_memory(device), str(device), remedy)
     return placement
 
 
-def plan(
+def split_layers(
     sizes: list[int], device: torch.device, free_on_device: int, free_on_cpu: int
 ) -> Placement:
-    """Decide by numbers.
+    """Choose how many layers are on the device.
 
     Args:
-        sizes: Bytes of each decoder layer, and last the bytes of all else.
-        device: Where the network runs.
+        sizes: Bytes of each decoder layer, and last the bytes of everything else.
+        device: Device of the network.
         free_on_device: Bytes.
         free_on_cpu: Bytes.
 
@@ -109,50 +100,50 @@ def plan(
     """
     *layers, rest = sizes
     if device.type != "cuda":
-        _demand(sum(sizes), free_on_device, f"the {device.type}'s memory")
+        _require(sum(sizes), free_on_device, f"the {device.type}'s memory")
         return Placement(device, len(layers), len(layers))
     room = int(free_on_device * (1 - RESERVED_SHARE)) - rest
-    # One more layer must fit than lie there: a layer of the CPU's passes through.
     if sum(layers) <= room:
         return Placement(device, len(layers), len(layers))
+    # One layer less than fits: an offloaded layer needs the room while it runs.
     count = max(0, room // max(layers) - 1)
-    _demand(rest + max(layers), int(free_on_device * (1 - RESERVED_SHARE)), f"{device}")
-    _demand(sum(layers[count:]), free_on_cpu, "the CPU's memory")
+    _require(rest + max(layers), int(free_on_device * (1 - RESERVED_SHARE)), f"{device}")
+    _require(sum(layers[count:]), free_on_cpu, "the CPU's memory")
     return Placement(device, len(layers), count)
 
 
-def _demand(needed: int, free: int, where: str) -> None:
-    if needed > free:
-        remedy = "free some memory, take --dtype bfloat16, --quantize int8, or another --device"
-        _refuse(needed, free, where, remedy)
-
-
-def _refuse(needed: int, free: int, where: str, remedy: str) -> None:
-    raise ModelError(
-        f"the weights need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free", where, remedy
-    )
-
-
-def total_bytes(model: nn.Module, dtype: torch.dtype, quantized: Quantization | None) -> int:
-    """Return the bytes that the weights of a network will take."""
-    return sum(_sizes(model, dtype, quantized))
-
-
-def _sizes(model: nn.Module, dtype: torch.dtype, quantized: Quantization | None) -> list[int]:
-    """Bytes of each decoder layer, and last of all else; a shared weight counts once."""
-    each: dict[str, int] = defaultdict(int)
-    for name, weight in model.named_parameters():
-        layer = LAYER.match(name)
-        size = weight.numel() * dtype.itemsize
-        if quantized:
-            size = quantized.bytes_of(name, weight.shape, dtype)
-        each[layer.group(1) if layer else ""] += size
-    rest = each.pop("", 0)
-    return [*each.values(), rest]
+def total_bytes(network: nn.Module, dtype: torch.dtype, quantization: Quantization | None) -> int:
+    """Return the bytes that the weights of a network take on its device."""
+    return sum(_sizes(network, dtype, quantization))
 
 
 def free_memory(device: torch.device | None) -> int:
-    """Return the free bytes of a GPU's memory, or of the machine's for all else."""
+    """Return the free bytes of a GPU, or of the machine for any other device."""
     if device is not None and device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def _sizes(network: nn.Module, dtype: torch.dtype, quantization: Quantization | None) -> list[int]:
+    """Return the bytes of each decoder layer, and last of the rest; tied weights count once."""
+    sizes: dict[str, int] = defaultdict(int)
+    for name, weight in network.named_parameters():
+        layer = LAYER.match(name)
+        size = weight.numel() * dtype.itemsize
+        if quantization:
+            size = quantization.bytes_of(name, weight.shape, dtype)
+        sizes[layer.group(1) if layer else ""] += size
+    rest = sizes.pop("", 0)
+    return [*sizes.values(), rest]
+
+
+def _require(needed: int, free: int, where: str) -> None:
+    if needed > free:
+        remedy = "free some memory, take --dtype bfloat16, --quantize int8, or another --device"
+        raise _too_large(needed, free, where, remedy)
+
+
+def _too_large(needed: int, free: int, where: str, remedy: str) -> ModelError:
+    return ModelError(
+        f"the weights need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free", where, remedy
+    )

@@ -15,6 +15,7 @@ from phi4audio_cli.audio.reader import (
     Reading,
     ReadRequest,
 )
+from phi4audio_cli.jobs.download import FetchRecording
 from phi4audio_cli.pipeline.answer_store import AnswerStore
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Channel, Chunk, Job, Request
@@ -27,9 +28,6 @@ ChannelSpec: TypeAlias = tuple[Channel, str | None]
 
 TaskForJob: TypeAlias = Callable[[Job], Task]
 """Returns the task of a recording."""
-
-FetchRecording: TypeAlias = Callable[[Job], AbstractContextManager[Path]]
-"""Gives the file of a recording for as long as it is needed."""
 
 
 def use_local_file(job: Job) -> AbstractContextManager[Path]:

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     ChunkDone,
@@ -205,6 +203,5 @@ def _drop_samples(answer: Generation) -> Generation:
     chunk = answer.request.chunk
     if chunk is None:
         return answer
-    silence = np.broadcast_to(np.float32(0), chunk.samples.shape)
-    light = replace(answer.request, chunk=replace(chunk, samples=silence))
-    return replace(answer, request=light)
+    silent = chunk.with_silence(len(chunk.samples))
+    return replace(answer, request=replace(answer.request, chunk=silent))

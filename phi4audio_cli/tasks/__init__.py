@@ -1,1 +1,1 @@
-"""What is asked of the model, and how its answers become one result."""
+"""Tasks: requests to the model about chunks of audio, and the result made from the answers."""

@@ -10,22 +10,22 @@ from phi4audio_cli.types import Answer, Generation
 
 SPOKEN_QUESTION = "the one that is spoken in the recording"
 ANSWER_TOKENS = 768
-"""Budget of an answer."""
+"""Token budget of an answer."""
 
 
 class Ask(LongFormTask):
     """Answer a question about a recording.
 
     Args:
-        question: None answers the question that is spoken in the audio.
-        system: What the model is told before the user's turn.
-        minutes: Longest stretch heard at once, at most 30.
-        prompts: What is said to the model.
+        question: None: the model answers the question that is spoken in the audio.
+        system: The system prompt.
+        minutes: Longest part, at most 30.
+        prompts: The prompts of the model.
     """
 
     variants = ("answer",)
     formats = ("txt", "json")
-    format_error = "an answer is about the whole recording: it has no times to show it at"
+    format_error = "an answer is about the whole recording and has no times"
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class Ask(LongFormTask):
 
     @property
     def prompt(self) -> str:
-        """The question itself; nothing for a spoken one, as the model was trained."""
+        """The question; empty for a spoken question, as in the model's training."""
         return self.question or ""
 
     def joining_prompt(self, parts: str) -> str:
-        """Return the instruction to make one answer of several."""
+        """Return the prompt that joins several answers."""
         question = self.question or SPOKEN_QUESTION
         return fill_placeholders(self._prompts.join_answers, question=question, parts=parts)
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Answer:
-        """Return the one answer, and those about the parts."""
+        """Return the answer with the answers about the parts."""
         parts = self.parts(answers)
         return Answer(
             text=self.joined_text(answers),

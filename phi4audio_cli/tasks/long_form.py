@@ -1,7 +1,7 @@
 """One text about a whole recording, by map-reduce over parts of up to 30 minutes.
 
-The model answers about each part. Its text side then joins the part texts, in groups that fit the
-prompt, level by level until one text is left.
+The model answers about each part. Text-only requests then join the part texts, in groups that fit
+the prompt, level by level until one text is left.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.tasks.chunk_answers import chunk_of, rounded_logprob
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import Chunk, FinishReason, Generation, Part, Request
 
 MAX_PART_MINUTES = 30.0
-"""The model was trained to hear up to 30 minutes at once (22,500 audio tokens)."""
+"""Longest audio of one prompt in the model's training (22,500 audio tokens)."""
 
 MAX_GROUP_CHARACTERS = 12_000
-"""About 3,000 tokens, so that the model reads them before LongRoPE's switch."""
+"""About 3,000 tokens, so that the prompt stays below the switch of LongRoPE."""
 
 PART_LABEL = "part"
 
@@ -26,13 +27,13 @@ class LongFormTask(Task):
     """A task whose result is one text.
 
     Args:
-        minutes: Longest stretch heard at once, at most 30.
+        minutes: Longest part, at most 30.
         max_new_tokens: Budget of every answer.
-        system: What the model is told before the user's turn.
+        system: The system prompt.
     """
 
     keep_pauses = True
-    format_error = "its text belongs to the whole recording, so there are no times to show it at"
+    format_error = "its text is about the whole recording and has no times"
 
     def __init__(
         self, minutes: float = MAX_PART_MINUTES, *, max_new_tokens: int, system: str = ""
@@ -44,18 +45,18 @@ class LongFormTask(Task):
     @property
     @abstractmethod
     def prompt(self) -> str:
-        """What is said after each part of the audio."""
+        """The prompt after the audio of each part."""
 
     @abstractmethod
     def joining_prompt(self, parts: str) -> str:
-        """Return what is said to make one text of those about the parts."""
+        """Return the prompt that joins the texts about the parts."""
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Ask about one part."""
+        """Return the request about one part."""
         yield Request(job, chunk, self.prompt, self.max_new_tokens, PART_LABEL, self.system)
 
     def follow_up(self, answers: Sequence[Generation]) -> Sequence[Request]:
-        """Ask for one text about each group of parts, and about those, until one is left."""
+        """Return requests that join each group of texts; none when one text is left."""
         level, parts = self._join_state(answers)
         if len(parts) < 2:
             return ()
@@ -74,21 +75,21 @@ class LongFormTask(Task):
         ]
 
     def parts(self, answers: Sequence[Generation]) -> tuple[Part, ...]:
-        """Return what was said of each part, those with nothing said left out."""
-        of_parts = (answer for answer in answers if answer.request.label == PART_LABEL)
-        return tuple(_part_from_answer(answer) for answer in of_parts if answer.text)
+        """Return the parts with a text."""
+        about_parts = (answer for answer in answers if answer.request.label == PART_LABEL)
+        return tuple(_part_from_answer(answer) for answer in about_parts if answer.text)
 
     def joined_text(self, answers: Sequence[Generation]) -> str:
-        """Return the one text that is left; the parts' texts where nothing came of joining."""
+        """Return the joined text; the texts of the parts if the joined answer is empty."""
         _, parts = self._join_state(answers)
         return "\n".join(part.text for part in parts or self.parts(answers))
 
     def finish_reason(self, answers: Sequence[Generation]) -> FinishReason:
-        """Return whether the budget of any answer ran out."""
+        """Return `length` if the token budget of any answer ran out."""
         return "length" if any(answer.finish == "length" for answer in answers) else "stop"
 
     def _join_state(self, answers: Sequence[Generation]) -> tuple[int, Sequence[Part]]:
-        """Return how often texts were joined so far, and the texts that are left."""
+        """Return the number of joined levels, and the texts that are left."""
         level: int = 0
         parts: Sequence[Part] = self.parts(answers)
         while joins := [each for each in answers if each.request.label == _join_label(level + 1)]:
@@ -98,31 +99,24 @@ class LongFormTask(Task):
 
 
 def group_parts(parts: Iterable[Part]) -> list[list[Part]]:
-    """Group neighbours that can be read at once: two at least, so that joining comes to an end."""
-    found: list[list[Part]] = []
+    """Group neighbours that fit one prompt; at least two, so that the number of texts falls."""
+    groups: list[list[Part]] = []
     size = 0
     for part in parts:
         size += len(part.text)
-        if not found or (size > MAX_GROUP_CHARACTERS and len(found[-1]) > 1):
-            found.append([])
+        if not groups or (size > MAX_GROUP_CHARACTERS and len(groups[-1]) > 1):
+            groups.append([])
             size = len(part.text)
-        found[-1].append(part)
-    return found
+        groups[-1].append(part)
+    return groups
 
 
 def format_parts(parts: Iterable[Part]) -> str:
-    """Return texts with their times, as the model reads them."""
+    """Return texts with their times, as they are put into the prompt."""
     return "\n\n".join(
         f"{format_timestamp(part.start)} to {format_timestamp(part.end)}:\n{part.text}"
         for part in parts
     )
-
-
-def format_timestamp(seconds: float) -> str:
-    """Say a time in a recording: `0:07`, `12:30`, `1:02:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _join_label(level: int) -> str:
@@ -140,9 +134,11 @@ def _part_from_answer(answer: Generation) -> Part:
     )
 
 
-def _replace_groups(found: Iterable[Sequence[Part]], joins: Iterator[Generation]) -> Iterator[Part]:
-    """Put the joined text in place of each group; a group of one stands for itself."""
-    for group in found:
+def _replace_groups(
+    groups: Iterable[Sequence[Part]], joins: Iterator[Generation]
+) -> Iterator[Part]:
+    """Yield the joined text of each group; a group of one part is not joined."""
+    for group in groups:
         if len(group) == 1:
             yield group[0]
         elif text := next(joins).text:

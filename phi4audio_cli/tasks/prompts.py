@@ -1,7 +1,7 @@
-"""Every word that is said to the model, in one place; a configuration file can change each.
+"""All prompts of the model; a configuration file can replace each of them.
 
-Those for speech recognition and translation are the ones of the published model card (what the
-model was trained on); change them only with a reason.
+The prompts for speech recognition and translation are those of the published model card, on which
+the model was trained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from phi4audio_cli.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The instructions; names in braces are filled in."""
+    """Prompt templates; names in braces are placeholders."""
 
     transcribe: str = "Transcribe the audio clip into text."
     transcribe_language: str = "Transcribe the {language} audio clip into text."
@@ -58,13 +58,13 @@ class Prompts:
 
     @classmethod
     def with_overrides(cls, texts: Mapping[str, str]) -> Prompts:
-        """Return the defaults with some texts replaced.
+        """Return the default prompts with some of them replaced.
 
         Args:
-            texts: By the name of a field.
+            texts: Prompts by the name of a field.
 
         Raises:
-            UsageError: No such prompt, or one that leaves out what has to be filled in.
+            UsageError: A name is unknown, or a prompt lacks a placeholder.
         """
         defaults = {each.name: str(each.default) for each in fields(cls)}
         for name, text in texts.items():
@@ -79,8 +79,8 @@ class Prompts:
 
 
 def fill_placeholders(template: str, **values: str) -> str:
-    """Put values in the places of their names in braces; other braces stay as they are."""
-    # In one go: what was filled in is never searched itself, and users write braces, too.
+    """Replace names in braces by values; other braces stay."""
+    # One pass, because the values come from users and may have braces.
     names = "|".join(map(re.escape, values))
     return re.sub("{(" + names + ")}", lambda found: values[found[1]], template)
 
@@ -93,4 +93,6 @@ def _placeholders(template: str) -> list[str]:
 def _unknown_prompt_error(name: str, known: list[str]) -> UsageError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return UsageError("no such prompt", f"prompts.{name}", f"{hint}known are {', '.join(known)}")
+    return UsageError(
+        "unknown prompt", f"prompts.{name}", f"{hint}the prompts are {', '.join(known)}"
+    )

@@ -1,17 +1,17 @@
-"""Defects of answers, and the warnings about a result.
+"""Defects of answers, and quality warnings about a result.
 
-Text alone proves little: people repeat themselves or say that they cannot hear. A suspected defect is
-a reason to retry; the answers about the halves of the chunk confirm or refute it (`tasks.retry`).
-A used-up token budget or an impossible speech rate is proof.
+Text alone is weak evidence: people repeat themselves, or say that they cannot hear. A suspected
+defect leads to a retry, and the answers about the halves of the chunk confirm or refute it
+(`tasks.retry`). An exhausted token budget or an impossible speech rate is proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.tasks.chunk_answers import chunk_of
-from phi4audio_cli.tasks.long_form import format_timestamp
 from phi4audio_cli.text.degenerate import is_prompt_echo, is_refusal, is_repetitive
 from phi4audio_cli.text.language_detection import foreign_share, is_wrong_script, scripts_of
 from phi4audio_cli.text.words import count_words
@@ -27,72 +27,76 @@ from phi4audio_cli.types import (
 )
 
 MIN_SPEECH_SECONDS = 1.0
-"""Seconds of speech without text that are worth a question; shorter ones may be a cough."""
+"""An empty answer about less speech is not a defect: the sound may be a cough."""
 
 MAX_WORDS_PER_SECOND = 8.0
-"""Nobody says more for longer than a moment; fast talkers reach 5."""
-
-MAX_FOREIGN_SHARE = 0.2
-"""Share of a recording's letters in other scripts, up to which these are not one of its languages.
-"""
+"""Upper limit of human speech for longer than a moment; fast speakers reach 5."""
 
 SPEECH_EDGE_SECONDS = 0.5
-"""What a detector misses at the edges of speech."""
+"""Speech that a detector misses at the edges."""
+
+MAX_FOREIGN_SHARE = 0.2
+"""With a larger share of letters in other scripts, a recording has several languages."""
+
+MAX_UNCOVERED_SHARE = 0.05
+"""Share of speech without text that needs no warning: detectors also mark noise as speech."""
+
+MAX_LISTED_SEGMENTS = 5
+"""Doubtful segments that a warning names; the JSON output has all of them."""
 
 
-def suspected_defects(answer: Generation, language: str | None) -> tuple[str, ...]:
-    """Return why an answer should be looked at again.
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """An answer with its defects.
+
+    A defect is one of `empty`, `refusal`, `echo` (of the prompt), `script`, `loop`, `rate` (more
+    words than a speaker can say) and `length` (the token budget ran out), in this order.
+    """
+
+    answer: Generation
+    suspected: tuple[str, ...]
+    """Reasons to retry."""
+    confirmed: tuple[str, ...]
+    """The suspected defects without a `loop` that may be real speech: repetition counts only if the
+    token budget ran out or no speaker can be so fast."""
+
+
+def assess(answer: Generation, language: str | None) -> Assessment:
+    """Look for defects in an answer about a chunk.
 
     Args:
         answer: About a chunk.
-        language: English name of the language it must be in; None: any the model hears.
-
-    Returns:
-        Some of `empty`, `error_message`, `echo`, `script`, `loop`, `rate` (more words than can be said)
-        and `length` (the token budget ran out), in this order.
+        language: English name of the expected language; None: any language of the model.
     """
     text, chunk = answer.text, chunk_of(answer)
-    loops = is_repetitive(text)
-    found = {
+    exhausted = answer.finish == "length"
+    loop = is_repetitive(text)
+    checks = {
         "empty": not text and speech_seconds(chunk) >= MIN_SPEECH_SECONDS,
         "refusal": is_refusal(text),
         "echo": is_prompt_echo(text, answer.request.prompt),
         "script": is_wrong_script(text, language),
-        "loop": loops,
-        "rate": not loops and _exceeds_speech_rate(text, chunk.seconds),
-        "length": answer.finish == "length",
+        "loop": loop,
+        "rate": not loop and _exceeds_speech_rate(text, chunk.seconds),
+        "length": exhausted,
     }
-    return tuple(name for name, holds in found.items() if holds)
-
-
-def confirmed_defects(answer: Generation, language: str | None) -> tuple[str, ...]:
-    """Return what is wrong with an answer for sure; like `suspected_defects`, but repeating is no fault.
-
-    It is where the budget ran out, or nobody could repeat so fast.
-    """
-    found = suspected_defects(answer, language)
-    if "loop" in found and not is_confirmed_loop(answer):
-        return tuple(name for name in found if name != "loop")
-    return found
-
-
-def is_confirmed_loop(answer: Generation) -> bool:
-    """Whether a text that repeats can't have been said: it has no end, or no time."""
-    chunk = chunk_of(answer)
-    seconds = speech_seconds(chunk) or chunk.seconds
-    return answer.finish == "length" or _exceeds_speech_rate(answer.text, seconds)
+    suspected = tuple(name for name, holds in checks.items() if holds)
+    if loop and not exhausted:
+        loop = _exceeds_speech_rate(text, speech_seconds(chunk) or chunk.seconds)
+    confirmed = tuple(name for name in suspected if name != "loop" or loop)
+    return Assessment(answer, suspected, confirmed)
 
 
 def flag_wrong_script(segments: Sequence[Segment], language: str | None) -> list[Segment]:
-    """Flag segments that are not in the recording's script, once its language is known.
+    """Flag segments in another script than that of the recording's language.
 
     Args:
         segments: Of one recording.
-        language: English name of its language, given or detected; None: nothing is flagged.
+        language: English name of its language, given or detected; None: no segment is flagged.
     """
     text = "".join(segment.text for segment in segments)
     if language is None or foreign_share(text, scripts_of(language)) > MAX_FOREIGN_SHARE:
-        return list(segments)  # unknown, or two languages are spoken
+        return list(segments)  # the language is unknown, or there are several
     return [
         replace(segment, flags=(*segment.flags, "script"))
         if "script" not in segment.flags and is_wrong_script(segment.text, language)
@@ -102,7 +106,7 @@ def flag_wrong_script(segments: Sequence[Segment], language: str | None) -> list
 
 
 def speech_seconds(chunk: Chunk) -> float:
-    """Return the seconds of a chunk in which speech was heard; 0 where nobody listened."""
+    """Return the seconds of detected speech in a chunk; 0 without speech detection."""
     return sum(len(span) for span in chunk.speech) / chunk.sample_rate
 
 
@@ -110,15 +114,8 @@ def _exceeds_speech_rate(text: str, seconds: float) -> bool:
     return count_words(text) > MAX_WORDS_PER_SECOND * (seconds + SPEECH_EDGE_SECONDS)
 
 
-MAX_UNCOVERED_SHARE = 0.05
-"""Share of speech that may have no text without a word about it: detectors hear noise, too."""
-
-MAX_LISTED_SEGMENTS = 5
-"""Doubtful places that are named; the JSON has them all."""
-
-
 def quality_warnings(result: Result, max_uncovered: float = MAX_UNCOVERED_SHARE) -> tuple[str, ...]:
-    """Return what speaks against a result, in short lines; none where nothing does.
+    """Return short warnings about a result; empty: the result has no known defect.
 
     Args:
         result: Of any task.
@@ -145,7 +142,7 @@ def _segment_warnings(result: Transcript | Translation, max_uncovered: float) ->
 
 
 def _describe_flagged(segments: Sequence[Segment]) -> str:
-    """Say `2 segments are doubtful: loop at 1:20, length at 3:05`."""
+    """Return a line such as `2 segments are doubtful: loop at 1:20, length at 3:05`."""
     places = [f"{' and '.join(each.flags)} at {format_timestamp(each.start)}" for each in segments]
     if len(places) > MAX_LISTED_SEGMENTS:
         places = [*places[:MAX_LISTED_SEGMENTS], f"{len(places) - MAX_LISTED_SEGMENTS} more"]

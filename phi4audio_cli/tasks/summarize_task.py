@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES, LongFormTask, format_timestamp
+from phi4audio_cli.formatting import format_timestamp
+from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES, LongFormTask
 from phi4audio_cli.tasks.prompts import Prompts, fill_placeholders
 from phi4audio_cli.types import Generation, Part, Summary
 
@@ -14,28 +15,28 @@ SummaryStyle = Literal["paragraph", "bullets", "minutes", "headline"]
 SUMMARY_STYLES: tuple[SummaryStyle, ...] = get_args(SummaryStyle)
 
 MINUTES_STYLE_PART_MINUTES = 5.0
-"""Longest part in minutes style: the model gives no times, so its points carry their part's."""
+"""Longest part in the style `minutes`: points have the times of their part."""
 
 TOKEN_BUDGETS = {"paragraph": 512, "bullets": 768, "minutes": 512, "headline": 64}
-"""Budgets of answers."""
+"""Token budget of an answer, by style."""
 
 BULLET_PATTERN = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
 
 
 class Summarize(LongFormTask):
-    """Say what a recording is about.
+    """Summarize a recording.
 
     Args:
-        style: A paragraph, bullet points, time-stamped points, or one line.
-        prompt: An instruction in place of the style's own.
-        language: English name of the language to write in; None: the model chooses.
-        minutes: Longest stretch heard at once, at most 30.
-        prompts: What is said to the model.
+        style: `paragraph`, `bullets`, `minutes` (points with times) or `headline`.
+        prompt: Replaces the prompt of the style.
+        language: English name of the language of the summary; None: the model chooses.
+        minutes: Longest part, at most 30.
+        prompts: The prompts of the model.
     """
 
     variants = ("summary",)
     formats = ("txt", "md", "json")
-    format_error = "a summary belongs to the whole recording: it has no times to show it at"
+    format_error = "a summary is about the whole recording and has no times"
 
     def __init__(
         self,
@@ -56,11 +57,11 @@ class Summarize(LongFormTask):
 
     @property
     def prompt(self) -> str:
-        """The user's own instruction, or the style's."""
+        """The user's prompt, or the prompt of the style."""
         return self._in_language(self._custom or getattr(self._prompts, self.style))
 
     def joining_prompt(self, parts: str) -> str:
-        """Return the instruction to make one summary of several."""
+        """Return the prompt that joins several summaries."""
         if self._custom:
             joining = fill_placeholders(self._prompts.join_custom, prompt=self._custom, parts=parts)
         else:
@@ -73,7 +74,7 @@ class Summarize(LongFormTask):
         return fill_placeholders(self._prompts.in_language, prompt=prompt, language=self.language)
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Summary:
-        """Return the one summary, and the parts it was made from."""
+        """Return the summary with the texts of its parts."""
         parts = self.parts(answers)
         text = self.joined_text(answers)
         if self.style == "minutes":

@@ -1,4 +1,4 @@
-"""What a task is: which requests a chunk makes, and how the answers become one result."""
+"""The interface of a task: requests about each chunk, and one result from all answers."""
 
 from __future__ import annotations
 
@@ -9,51 +9,50 @@ from phi4audio_cli.types import Chunk, Generation, Request, Result
 
 
 class Task(ABC):
-    """One thing that can be asked of a recording."""
+    """An operation on one recording, such as transcription or a summary."""
 
     max_chunk_seconds: float
-    """Longest chunk the model can take for this task, in seconds."""
+    """Longest chunk that the model takes for this task, in seconds."""
     keep_pauses: bool = False
-    """Whether chunks are as long as they can be, cut at quiet places; else as speech allows."""
+    """True: chunks are as long as possible and cut at quiet places; False: cut around speech."""
     variants: tuple[str, ...] = ("",)
-    """What stands between an output's name and its format (`fr` in talk.fr.srt), one a document."""
+    """Part of each output's name before its format (`fr` in talk.fr.srt), one per document."""
     formats: tuple[str, ...] | None = None
-    """Formats the result can be written in; None: all that show times."""
+    """Formats of the result; None: all formats that show times."""
     format_error: str = ""
-    """Why the other formats can't be had, in a user's words."""
+    """Reason why the other formats are not available, for the user."""
 
     @abstractmethod
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Return what is asked about one chunk of the recording `job`.
+        """Return the requests about one chunk of the recording `job`.
 
         Requests that share a chunk also share one pass of the audio encoder.
         """
 
     def retry(self, answer: Generation) -> Sequence[Request]:
-        """Look at an answer that just came, and return what to ask beside it, if anything.
+        """Return further requests about the chunk of a new answer, if the answer is defective.
 
-        This is the last moment at which the chunk's samples are there. The answer itself stays
-        among those that `assemble` gets.
+        The samples of the chunk are available only here. `assemble` gets this answer, too.
         """
         return ()
 
     def follow_up(self, answers: Sequence[Generation]) -> Sequence[Request]:
-        """Return what to ask when all answers so far are in; nothing: they can be assembled.
+        """Return requests that depend on all answers so far; none: the result can be assembled.
 
-        Called again when those answers are in, with all of them.
+        The pipeline calls this again with the old and the new answers.
 
         Args:
-            answers: In the order their requests were made. Their chunks are silent stand-ins of
-                the same length, so what is asked here must not have a chunk.
+            answers: In the order of their requests. The samples of their chunks are replaced by
+                silence of the same length, so these requests must not have a chunk.
         """
         return ()
 
     @abstractmethod
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Result:
-        """Put a recording's answers together.
+        """Make one result from the answers about a recording.
 
         Args:
-            answers: In the order their requests were made, those of a chunk after those of the
-                chunks before it, except what `retry` and `follow_up` asked for.
+            answers: In the order of their requests: chunk by chunk, then those of `retry` and
+                `follow_up`.
             seconds: Length of the recording.
         """

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from phi4audio_cli.tasks.answer_selection import select_best
 from phi4audio_cli.tasks.chunk_answers import (
-    ENCODER_WINDOW_SECONDS,
-    aligned_segment,
-    chunk_segment,
     group_by_chunk,
-    interpolated_segment,
     token_budget,
 )
 from phi4audio_cli.tasks.prompts import Prompts, fill_placeholders
-from phi4audio_cli.tasks.quality import flag_wrong_script
-from phi4audio_cli.tasks.retry import retry_requests, select_best
-from phi4audio_cli.tasks.segments import SegmentBuilder, build_segments, measure_coverage
+from phi4audio_cli.tasks.quality import assess, flag_wrong_script
+from phi4audio_cli.tasks.retry import retry_requests
+from phi4audio_cli.tasks.segments import (
+    SegmentBuilder,
+    aligned_segment,
+    build_segments,
+    chunk_segment,
+    interpolated_segment,
+    measure_coverage,
+)
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.text.language_detection import detect_language
 from phi4audio_cli.text.words import join_texts
-from phi4audio_cli.types import Chunk, Generation, Request, Transcript
+from phi4audio_cli.types import ENCODER_WINDOW_SECONDS, Chunk, Generation, Request, Transcript
 
 AlignMode: TypeAlias = Literal["attention", "speech", "none"]
 
@@ -29,18 +33,17 @@ SEGMENT_BUILDERS: Mapping[AlignMode, SegmentBuilder] = {
     "speech": interpolated_segment,
     "none": chunk_segment,
 }
-"""How an answer becomes a segment with times."""
+"""The function that makes a segment with times of an answer, by the source of its times."""
 
 
 class Transcribe(Task):
-    """Transcribe in the language spoken.
+    """Transcribe in the spoken language.
 
     Args:
-        language: English name of the language, if known; it makes the prompt more exact.
+        language: English name of the language, if known; it is named in the prompt.
         chunk_seconds: Longest chunk, at most 40 s.
-        align: Where word times come from: the model's `attention`, the places of `speech`, or
-            `none`.
-        prompts: What is said to the model.
+        align: Source of word times: the model's `attention`, the detected `speech`, or `none`.
+        prompts: The prompts of the model.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Transcribe(Task):
         self.prompt = transcribe_prompt(prompts or Prompts(), language)
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Ask for the chunk's words."""
+        """Return one request for the words of the chunk."""
         yield Request(
             job,
             chunk,
@@ -67,16 +70,21 @@ class Transcribe(Task):
         )
 
     def retry(self, answer: Generation) -> Sequence[Request]:
-        """Ask about the halves of a chunk whose answer is doubtful, then with a penalty."""
-        return retry_requests(answer, self.language)
+        """Return requests about the halves of the chunk, then with a repetition penalty."""
+        return retry_requests(assess(answer, self.language))
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Transcript:
-        """Make one segment of each chunk that has text; of each half where that is better."""
-        kept = [one for of in group_by_chunk(answers) for one in select_best(of, self.language)]
-        segments = [segment for _, segment in build_segments(kept, SEGMENT_BUILDERS[self.align])]
+        """Make one segment of each chunk that has text, or of each half where that is better."""
+        selected = [
+            one
+            for group in group_by_chunk(answers)
+            for one in select_best([assess(answer, self.language) for answer in group])
+        ]
+        builder = SEGMENT_BUILDERS[self.align]
+        segments = [segment for _, segment in build_segments(selected, builder)]
         text = join_texts(segment.text for segment in segments)
         language = self.language or detect_language(text)
-        coverage = measure_coverage(kept)
+        coverage = measure_coverage(selected)
         return Transcript(
             text=text,
             language=language,
@@ -90,7 +98,7 @@ class Transcribe(Task):
 
 
 def transcribe_prompt(prompts: Prompts, language: str | None) -> str:
-    """Return the instruction for speech in a known or unknown language."""
+    """Return the prompt for speech in a known or an unknown language."""
     if language is None:
         return prompts.transcribe
     return fill_placeholders(prompts.transcribe_language, language=language)

@@ -1,4 +1,4 @@
-"""Speech translation: one request per chunk and language, or transcript and translation in one."""
+"""Speech translation: one request per chunk and language, optionally with the transcript."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from phi4audio_cli.languages import Language
+from phi4audio_cli.tasks.answer_selection import SelectedAnswer, select_best
 from phi4audio_cli.tasks.chunk_answers import (
-    ENCODER_WINDOW_SECONDS,
     chunk_of,
     group_by_chunk,
-    interpolated_segment,
     token_budget,
 )
 from phi4audio_cli.tasks.prompts import Prompts, fill_placeholders
-from phi4audio_cli.tasks.quality import suspected_defects
-from phi4audio_cli.tasks.retry import SelectedAnswer, retry_requests, select_best
-from phi4audio_cli.tasks.segments import ChunkSegment, build_segments, measure_coverage
+from phi4audio_cli.tasks.quality import Assessment, assess
+from phi4audio_cli.tasks.retry import retry_requests
+from phi4audio_cli.tasks.segments import (
+    ChunkSegment,
+    build_segments,
+    interpolated_segment,
+    measure_coverage,
+)
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.tasks.transcribe_task import transcribe_prompt
 from phi4audio_cli.text.words import join_texts
-from phi4audio_cli.types import Chunk, Generation, Request, Segment, Translation, Translations
+from phi4audio_cli.types import (
+    ENCODER_WINDOW_SECONDS,
+    Chunk,
+    Generation,
+    Request,
+    Segment,
+    Translation,
+    Translations,
+)
 
 LABEL_BOTH, LABEL_TRANSCRIPT = "both", "transcript"
-"""Labels of requests; a translation alone is labelled with its language's code."""
+"""Labels of requests; a request for a translation only has the code of its language."""
 
 SEPARATOR = re.compile(r"<\s*sep\s*>", re.IGNORECASE)
 
@@ -33,12 +45,12 @@ class Translate(Task):
     """Translate into one or more languages.
 
     Args:
-        targets: Languages to translate into, at least one, none twice.
+        targets: At least one language, without repetitions.
         language: English name of the spoken language, if known.
-        with_transcript: Ask for what was said, too: together with the first language.
-        bilingual: Show both in subtitles; asks for what was said.
+        with_transcript: Request the transcript, too, in one answer with the first language.
+        bilingual: Show transcript and translation in subtitles; implies `with_transcript`.
         chunk_seconds: Longest chunk, at most 40 s.
-        prompts: What is said to the model.
+        prompts: The prompts of the model.
     """
 
     def __init__(
@@ -65,7 +77,7 @@ class Translate(Task):
         self._transcribe = transcribe_prompt(prompts, language)
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Ask for each language; for the first together with what was said, if that is wanted."""
+        """Return one request per language; the first includes the transcript if it is wanted."""
         budget = token_budget(chunk)
         first, *others = self.targets
         if self.with_transcript:
@@ -79,15 +91,16 @@ class Translate(Task):
         return Request(job, chunk, self._plain[code], token_budget(chunk), code)
 
     def retry(self, answer: Generation) -> Sequence[Request]:
-        """Ask plainly, one after the other, where one answer can't serve for both.
+        """Return separate requests for transcript and translation, or requests about halves.
 
-        It has no separator, more than one, or is doubtful. About a doubtful plain answer's chunk
-        it is asked again in halves.
+        A combined answer is replaced by separate ones if it is defective or does not have exactly
+        one separator. A defective separate answer is retried in halves.
         """
         request = answer.request
         if request.label != LABEL_BOTH:
-            return retry_requests(answer, self._expected_language(request.label))
-        if not self._is_defective(answer):
+            return retry_requests(self._assess(request.label, answer))
+        pieces = self._split_answer(answer)
+        if pieces and not any(self._assess(*piece).suspected for piece in pieces.items()):
             return ()
         chunk = chunk_of(answer)
         transcript = Request(
@@ -95,73 +108,65 @@ class Translate(Task):
         )
         return (transcript, self._translation_request(request.job, chunk, self.targets[0].code))
 
-    def _is_defective(self, answer: Generation) -> bool:
-        pieces = self._split_answer(answer)
-        return not pieces or any(
-            suspected_defects(piece, self._expected_language(name))
-            for name, piece in pieces.items()
-        )
-
-    def _expected_language(self, label: str) -> str | None:
-        """Return the language that answers with a label must be in; None: it isn't known."""
+    def _assess(self, label: str, piece: Generation) -> Assessment:
+        """Assess a transcript or a translation by the language that its label stands for."""
         names = {target.code: target.name for target in self.targets}
-        return self.language if label == LABEL_TRANSCRIPT else names.get(label)
+        return assess(piece, self.language if label == LABEL_TRANSCRIPT else names.get(label))
 
     def assemble(self, answers: Sequence[Generation], seconds: float) -> Translations:
         """Make one segment of each chunk that has a translation, for each language."""
-        kept: dict[str, list[SelectedAnswer]] = {}
-        for of_chunk in group_by_chunk(answers):
-            for label, pieces in self._group_by_label(of_chunk).items():
-                kept.setdefault(label, []).extend(
-                    select_best(pieces, self._expected_language(label))
-                )
-        said = build_segments(kept.get(LABEL_TRANSCRIPT, ()), interpolated_segment)
+        selected: dict[str, list[SelectedAnswer]] = {}
+        for group in group_by_chunk(answers):
+            for label, assessments in self._assess_by_label(group).items():
+                selected.setdefault(label, []).extend(select_best(assessments))
+        transcript = build_segments(selected.get(LABEL_TRANSCRIPT, ()), interpolated_segment)
         each = (
-            self._build_translation(target, kept.get(target.code, ()), said, seconds)
+            self._build_translation(target, selected.get(target.code, ()), transcript, seconds)
             for target in self.targets
         )
         return Translations(tuple(each), seconds)
 
-    def _group_by_label(self, answers: Iterable[Generation]) -> Mapping[str, list[Generation]]:
-        found: dict[str, list[Generation]] = {}
+    def _assess_by_label(self, answers: Iterable[Generation]) -> Mapping[str, list[Assessment]]:
+        by_label: dict[str, list[Assessment]] = {}
         for answer in answers:
             for label, piece in self._split_answer(answer).items():
-                found.setdefault(label, []).append(piece)
-        return found
+                by_label.setdefault(label, []).append(self._assess(label, piece))
+        return by_label
 
     def _split_answer(self, answer: Generation) -> Mapping[str, Generation]:
-        """Return what an answer gives: a text for each label, without any separator."""
+        """Return the texts of an answer by label, without separators; none: it can't be split."""
         label = answer.request.label
         if label == LABEL_BOTH and not answer.text:
             return {LABEL_TRANSCRIPT: answer, self.targets[0].code: answer}
         if label == LABEL_BOTH:
             halves = _split_at_separator(answer.text)
-            if halves is None:  # asked again
+            if halves is None:
                 return {}
-            # What was said is complete where the separator follows, whatever comes after it.
-            said = replace(answer, text=halves[0], finish="stop")
-            return {LABEL_TRANSCRIPT: said, self.targets[0].code: replace(answer, text=halves[1])}
-        stretches = SEPARATOR.split(answer.text)
-        kept = stretches[0] if label == LABEL_TRANSCRIPT else stretches[-1]
-        return {label: replace(answer, text=kept.strip())}
+            # The transcript is complete, because the separator follows it.
+            transcript = replace(answer, text=halves[0], finish="stop")
+            translation = replace(answer, text=halves[1])
+            return {LABEL_TRANSCRIPT: transcript, self.targets[0].code: translation}
+        texts = SEPARATOR.split(answer.text)
+        text = texts[0] if label == LABEL_TRANSCRIPT else texts[-1]
+        return {label: replace(answer, text=text.strip())}
 
     def _build_translation(
         self,
         target: Language,
-        kept: Sequence[SelectedAnswer],
-        said: Sequence[ChunkSegment],
+        selected: Sequence[SelectedAnswer],
+        transcript: Sequence[ChunkSegment],
         seconds: float,
     ) -> Translation:
-        segments = _attach_transcripts(build_segments(kept, interpolated_segment), said)
-        asked_both = self.with_transcript and target is self.targets[0]
-        coverage = measure_coverage(kept)
+        segments = _attach_transcripts(build_segments(selected, interpolated_segment), transcript)
+        combined = self.with_transcript and target is self.targets[0]
+        coverage = measure_coverage(selected)
         return Translation(
             text=join_texts(segment.text for segment in segments),
             language=target.name,
             code=target.code,
             segments=tuple(segments),
             duration=seconds,
-            prompt=self._both if asked_both else self._plain[target.code],
+            prompt=self._both if combined else self._plain[target.code],
             source_language=self.language,
             bilingual=self.bilingual,
             speech=coverage.speech,
@@ -170,28 +175,27 @@ class Translate(Task):
 
 
 def _split_at_separator(text: str) -> tuple[str, str] | None:
-    """Split at the one separator into what was said and its translation; None: it can't be."""
+    """Split into transcript and translation; None: there is not exactly one separator."""
     halves = [half.strip() for half in SEPARATOR.split(text)]
     return (halves[0], halves[1]) if len(halves) == 2 and all(halves) else None
 
 
 def _attach_transcripts(
-    translated: Sequence[ChunkSegment], said: Sequence[ChunkSegment]
+    translated: Sequence[ChunkSegment], transcript: Sequence[ChunkSegment]
 ) -> list[Segment]:
-    """Put what was said beside its translation.
+    """Return the translated segments with their transcripts.
 
-    Where only one of them is in halves, what was said stands beside the part in which it begins.
+    If only the transcript or only the translation is in halves, a transcript belongs to the
+    translated part in which it begins.
     """
-    beside: dict[int, list[str]] = {}
-    for chunk, segment in said:
-        of_chunk = [
-            place for place, (other, _) in enumerate(translated) if _same_chunk(other, chunk)
-        ]
-        begun = [place for place in of_chunk if translated[place][0].start <= chunk.start]
-        if of_chunk:
-            beside.setdefault((begun or of_chunk[:1])[-1], []).append(segment.text)
+    texts: dict[int, list[str]] = {}
+    for chunk, segment in transcript:
+        same = [place for place, (other, _) in enumerate(translated) if _same_chunk(other, chunk)]
+        begun = [place for place in same if translated[place][0].start <= chunk.start]
+        if same:
+            texts.setdefault((begun or same[:1])[-1], []).append(segment.text)
     return [
-        replace(segment, transcript=join_texts(beside[place]) if place in beside else None)
+        replace(segment, transcript=join_texts(texts[place]) if place in texts else None)
         for place, (_, segment) in enumerate(translated)
     ]
 

@@ -1,8 +1,9 @@
-"""What was said and its translation, cue by cue. Pure.
+"""Bilingual subtitles: the original text above its translation, cue by cue. Pure.
 
-The translation's cues are made by the usual rules; each gets the words of the original that were
-said meanwhile. Nobody knows which word became which, so the texts run side by side by their length:
-sentence by sentence where both have as many, else as a whole.
+The translation is segmented into cues by the usual rules; each cue gets the words of the original
+spoken in its time. No word alignment between the languages is known, so positions are matched by
+length: sentence by sentence where both texts have the same number of sentences, else over the
+whole text.
 """
 
 from __future__ import annotations
@@ -19,28 +20,28 @@ from phi4audio_cli.types import Segment, Word
 
 
 def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
-    """Divide a translated segment into pieces to be shown as they are, the original above.
+    """Split a translated segment into pieces of two texts, the original above the translation.
 
     Args:
-        segment: With what was said as its `transcribe_chunk`, and the translation as its text.
-        style: How subtitles look; half of the lines, at least one, are for the translation.
+        segment: Its `transcript` is the original, its `text` the translation.
+        style: Style of the subtitles; half of the lines, at least one, hold the translation.
 
     Returns:
-        Segments without words, of two texts divided by a line feed; in order, within the times of
-        the segment's words. One of them at least has all of the original where there is no text.
+        Segments without words, their two texts separated by a line feed; in order, within the
+        times of the segment's words. The segment itself where one of the texts is empty.
     """
-    said = split_words(segment.transcript or "")
-    if not said or not segment.text.strip():
+    original = split_words(segment.transcript or "")
+    if not original or not segment.text.strip():
         return [segment]
     words = segment.words or interpolate_times(segment.text, [(segment.start, segment.end)])
-    half = replace(style, max_lines=max(1, style.max_lines // 2), highlight_words=False)
-    cues = make_cues([replace(segment, words=tuple(words))], half)
+    half_style = replace(style, max_lines=max(1, style.max_lines // 2), highlight_words=False)
+    cues = make_cues([replace(segment, words=tuple(words))], half_style)
     counts = [sum(len(line) for line in cue.lines) for cue in cues]
-    firsts = _match_edges(said, words, list(accumulate(counts, initial=0)))
+    edges = _match_edges(original, words, list(accumulate(counts, initial=0)))
     pieces = []
-    for cue, (first, stop) in zip(cues, pairwise(firsts), strict=True):
-        original = "".join(said[first:stop]).strip()
-        lines = [original, " ".join(cue.text_lines)] if original else [" ".join(cue.text_lines)]
+    for cue, (first, stop) in zip(cues, pairwise(edges), strict=True):
+        above, below = "".join(original[first:stop]).strip(), " ".join(cue.text_lines)
+        lines = [above, below] if above else [below]
         start, end = cue.start / 1000, cue.end / 1000
         pieces.append(replace(segment, start=start, end=end, text="\n".join(lines), words=()))
     return pieces
@@ -49,40 +50,42 @@ def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
 def _match_edges(
     original: Sequence[str], translated: Sequence[Word], edges: Sequence[int]
 ) -> list[int]:
-    """Find the word of the original at which each edge between the translation's words lies.
+    """Find the word boundary of the original that matches each boundary of the translation.
 
     Args:
         original: Words of the original.
         translated: Words of the translation.
-        edges: Numbers of words, rising, from 0 to all.
+        edges: Word counts of the translation, ascending, from 0 to all.
 
     Returns:
-        One number of words for each edge, rising, from 0 to all.
+        A word count of the original for each edge, ascending, from 0 to all.
     """
     written = [word.word for word in translated]
     left, right = _sentence_starts(original), _sentence_starts(written)
     if len(left) != len(right):
         left, right = [0, len(original)], [0, len(written)]
-    said_letters, letters = _letter_offsets(original), _letter_offsets(written)
+    original_offsets, offsets = _letter_offsets(original), _letter_offsets(written)
     found = [0]
     for edge in edges[1:-1]:
         sentence = min(bisect_right(right, edge), len(right) - 1) - 1
-        begin, end = letters[right[sentence]], letters[right[sentence + 1]]
-        share = (letters[min(edge, len(written))] - begin) / max(1, end - begin)
-        begin, end = said_letters[left[sentence]], said_letters[left[sentence + 1]]
-        place = begin + share * (end - begin)
-        nearest = min(range(len(said_letters)), key=lambda n: abs(said_letters[n] - place))
+        begin, end = offsets[right[sentence]], offsets[right[sentence + 1]]
+        share = (offsets[min(edge, len(written))] - begin) / max(1, end - begin)
+        begin, end = original_offsets[left[sentence]], original_offsets[left[sentence + 1]]
+        position = begin + share * (end - begin)
+        nearest = min(
+            range(len(original_offsets)), key=lambda n: abs(original_offsets[n] - position)
+        )
         found.append(max(found[-1], nearest))
     return [*found, len(original)]
 
 
 def _letter_offsets(words: Sequence[str]) -> list[int]:
-    """Return how many letters come before each word, and in all."""
+    """Return the number of letters before each word, and in all words."""
     return list(accumulate((len(word) for word in words), initial=0))
 
 
 def _sentence_starts(words: Sequence[str]) -> list[int]:
-    """Return the numbers of words at which sentences begin, and that of all words."""
+    """Return the indices of the words that begin a sentence, and the number of words."""
     ends = [
         index
         for index, (word, following) in enumerate(pairwise(words), start=1)

@@ -1,4 +1,4 @@
-"""Speech that no text covers. Pure: stretches of time in, seconds out."""
+"""Speech that no text covers: interval arithmetic in seconds. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import pairwise
 from phi4audio_cli.text.words import Interval
 
 MAX_FILLED_GAP_SECONDS = 2.0
-"""Speech between two words up to this long has no word in it that is missing."""
+"""Speech between two words up to this long is taken to hold no further word, seconds."""
 
 
 def merge_intervals(intervals: Iterable[Interval]) -> list[Interval]:
-    """Put stretches in order; those that touch or overlap are one."""
+    """Sort intervals, and merge those that touch or overlap."""
     found: list[Interval] = []
     for start, end in sorted(intervals):
         if found and start <= found[-1][1]:
@@ -23,19 +23,19 @@ def merge_intervals(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def total_length(intervals: Iterable[Interval]) -> float:
-    """Return how long stretches are together; what they share counts once."""
+    """Return the length of the union of intervals, seconds."""
     return sum(end - start for start, end in merge_intervals(intervals))
 
 
 def fill_gaps(words: Iterable[Interval], speech: Sequence[Interval]) -> list[Interval]:
-    """Return what words cover of the speech they were found in.
+    """Return the intervals that the words of an answer cover, short gaps in speech included.
 
-    Little speech between two words counts as covered, and so it does before the first and after
-    the last. Without words nothing is covered.
+    A gap with little speech counts as covered: between two words, before the first and after the
+    last. Without words nothing is covered.
 
     Args:
         words: Times of the words, seconds.
-        speech: Where the same stretch of audio has speech, in order.
+        speech: Speech intervals of the same audio, in order.
     """
     found = merge_intervals(words)
     if not found or not speech:
@@ -53,6 +53,6 @@ def _is_fillable(gap: Interval, speech: Sequence[Interval]) -> bool:
 
 
 def uncovered_seconds(speech: Iterable[Interval], covered: Iterable[Interval]) -> float:
-    """Return how many seconds of the speech lie outside of what is covered."""
-    told = list(covered)
-    return max(0.0, total_length([*speech, *told]) - total_length(told))
+    """Return the seconds of speech outside the covered intervals."""
+    known = list(covered)
+    return max(0.0, total_length([*speech, *known]) - total_length(known))

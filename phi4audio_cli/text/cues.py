@@ -20,34 +20,31 @@ from phi4audio_cli.text.line_breaks import (
     display_width,
     wrap_text,
 )
-from phi4audio_cli.text.words import is_unspaced
+from phi4audio_cli.text.words import joins_without_space
 from phi4audio_cli.types import Segment, Word
 
 MILLISECONDS = 1000
 
 FRAME_MILLISECONDS = 42
-"""A cue is shown for one frame at least, whatever the times say, milliseconds."""
-
-CLOSING_PUNCTUATION = frozenset(",.;:!?%)]}»”’…、。，！？：；）】」』")
-"""What no space is written before."""
+"""Shortest display time of a cue: one video frame, milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class CueStyle:
-    """How subtitles look."""
+    """Layout and reading speed of subtitles."""
 
     max_line_width: int = 42
-    """Letters a line; a full-width character counts as 2.6."""
+    """Latin letters on a line; a full-width character counts as 2.6."""
     max_lines: int = 2
     max_cue_seconds: float = 7.0
     min_cue_seconds: float = 5 / 6
-    """Shorter cues flash; kept wherever the next words leave the time."""
+    """Shorter cues flash; kept wherever the next cue leaves enough time."""
     max_letters_per_second: float = 20.0
-    """Kept where the speech allows it."""
+    """Highest reading speed; kept where the speech allows it."""
     gap_seconds: float = 2 / 24
-    """Nothing is shown for two frames between cues, so that a change is seen."""
+    """Blank time between cues, two frames, so that a change is visible."""
     highlight_words: bool = False
-    """Mark each word as it is said."""
+    """Highlight each word while it is spoken."""
 
 
 DEFAULT_STYLE = CueStyle()
@@ -55,7 +52,7 @@ DEFAULT_STYLE = CueStyle()
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is shown at once. Times in whole milliseconds."""
+    """One subtitle. Times in whole milliseconds."""
 
     start: int
     end: int
@@ -64,7 +61,7 @@ class Cue:
     timed: bool = True
     """Whether the words have times of their own."""
     speaker: str | None = None
-    """Who says it, where speakers are told apart."""
+    """Speaker label; None without speaker labels."""
 
     @property
     def text_lines(self) -> tuple[str, ...]:
@@ -73,33 +70,33 @@ class Cue:
 
     @property
     def text(self) -> str:
-        """The lines, divided by line feeds."""
+        """The lines, separated by line feeds."""
         return "\n".join(self.text_lines)
 
 
 def make_cues(segments: Sequence[Segment], style: CueStyle = DEFAULT_STYLE) -> list[Cue]:
-    """Make cues of a transcript's segments.
+    """Make the subtitle cues of a transcript's segments.
 
-    Words of neighbouring segments share a cue where that reads better. A segment without words is
-    shown as it is, in lines of the right width: nobody knows when its parts were said.
+    Words of neighbouring segments share a cue where that reads better. A segment without words
+    becomes one cue, wrapped to the line width, because the times of its parts are unknown.
 
     Args:
-        segments: In order; those of one speaker without overlap.
-        style: The rules.
+        segments: In order; segments of one speaker do not overlap.
+        style: Layout and reading speed.
 
     Returns:
-        Cues in order, with start < end and lines within the width; those of one speaker at least
-        the gap apart, while those of two may be shown at once.
+        Cues in order, with start < end and lines within the width; cues of one speaker are at
+        least the gap apart, cues of two speakers may overlap.
     """
     cues: list[Cue] = []
     for speaker, track in segments_by_speaker(segments).items():
-        room = style if speaker is None else _narrowed_for_speaker(speaker, style)
-        cues += [replace(cue, speaker=speaker) for cue in _track_cues(track, room)]
+        fitted = style if speaker is None else _narrowed_for_speaker(speaker, style)
+        cues += [replace(cue, speaker=speaker) for cue in _track_cues(track, fitted)]
     return sorted(cues, key=lambda cue: cue.start)
 
 
 def segments_by_speaker(segments: Iterable[Segment]) -> dict[str | None, list[Segment]]:
-    """Return the segments of each speaker, in the order in which they begin to speak."""
+    """Group segments by speaker, in order of first appearance."""
     tracks: dict[str | None, list[Segment]] = {}
     for segment in segments:
         tracks.setdefault(segment.speaker, []).append(segment)
@@ -107,7 +104,7 @@ def segments_by_speaker(segments: Iterable[Segment]) -> dict[str | None, list[Se
 
 
 def _narrowed_for_speaker(speaker: str, style: CueStyle) -> CueStyle:
-    """Leave room for `left: ` on the lines."""
+    """Return a style whose lines leave room for a label such as `left: `."""
     narrow = style.max_line_width - len(speaker) - 2
     return replace(style, max_line_width=max(narrow, style.max_line_width // 2))
 
@@ -124,7 +121,7 @@ def _track_cues(segments: Sequence[Segment], style: CueStyle) -> list[Cue]:
 
 
 def _word_runs(segments: Iterable[Segment]) -> Iterator[tuple[list[Word], Segment | None]]:
-    """Yield words that follow each other, and segments that have none."""
+    """Yield runs of consecutive words, and segments without words."""
     words: list[Word] = []
     for segment in segments:
         if segment.words:
@@ -139,13 +136,13 @@ def _word_runs(segments: Iterable[Segment]) -> Iterator[tuple[list[Word], Segmen
 
 
 def add_word_spaces(words: Sequence[Word], before: str = "") -> list[Word]:
-    """Return words that, joined, are a text: each with the space that belongs before it.
+    """Return words whose concatenation is a text: each begins with its space, if it has one.
 
-    Ours and whisper's have their spaces; some tools write words without any.
+    Words of phi4audio and whisper include their spaces; words of some tools have none.
 
     Args:
-        words: Of one segment.
-        before: The text they follow; empty if there is none.
+        words: Words of one segment.
+        before: Preceding text; empty at the start.
     """
     given = any(word.word != word.word.strip() for word in words)
     result: list[Word] = []
@@ -156,15 +153,10 @@ def add_word_spaces(words: Sequence[Word], before: str = "") -> list[Word]:
         if given and index:
             space = word.word[:1].isspace() or words[index - 1].word[-1:].isspace()
         else:
-            space = bool(before) and not needs_no_space(before, text)
+            space = bool(before) and not joins_without_space(before, text)
         result.append(replace(word, word=f" {text}" if space else text))
         before = text
     return result
-
-
-def needs_no_space(left: str, right: str) -> bool:
-    """Whether no space belongs between two texts: in some scripts, and before punctuation."""
-    return (is_unspaced(left[-1]) and is_unspaced(right[0])) or right[0] in CLOSING_PUNCTUATION
 
 
 def _to_milliseconds(seconds: float) -> int:
@@ -172,7 +164,7 @@ def _to_milliseconds(seconds: float) -> int:
 
 
 def _wrap_segment(segment: Segment, style: CueStyle) -> tuple[tuple[Word, ...], ...]:
-    """Return a whole segment's lines; the line breaks it has are kept."""
+    """Wrap the text of a segment without words; its own line breaks are kept."""
     lines = [
         line
         for text in segment.text.splitlines()
@@ -182,30 +174,30 @@ def _wrap_segment(segment: Segment, style: CueStyle) -> tuple[tuple[Word, ...], 
 
 
 def _cues_from_words(words: Sequence[Word], style: CueStyle) -> Iterator[Cue]:
-    """Divide words into cues as cheaply as possible; times are those of the words."""
+    """Segment words into cues at the lowest cost; the times are those of the words."""
     limit = style.max_line_width * LETTER_WIDTH
     units = [unit for word in words for unit in _split_wide_word(word, limit)]
     for first, stop in segment_cues(units, style):
-        shown = units[first:stop]
-        lines = break_lines([unit.word for unit in shown], limit)
-        places = iter(shown)
+        cue_units = units[first:stop]
+        lines = break_lines([unit.word for unit in cue_units], limit)
+        remaining = iter(cue_units)
         yield Cue(
-            _to_milliseconds(shown[0].start),
-            _to_milliseconds(shown[-1].end),
-            tuple(tuple(next(places) for _ in range(count)) for count in lines),
+            _to_milliseconds(cue_units[0].start),
+            _to_milliseconds(cue_units[-1].end),
+            tuple(tuple(next(remaining) for _ in range(count)) for count in lines),
         )
 
 
 def _split_wide_word(word: Word, limit: int) -> list[Word]:
-    """Return a word, or the pieces of one that is wider than a line."""
+    """Return the word, or the pieces of a word wider than a line."""
     if display_width(word.word.strip()) <= limit:
         return [word]
     pieces = []
-    place = 0
+    position = 0
     for line in wrap_text(word.word, limit):
-        end = word.word.index(line, place) + len(line)
-        pieces.append(word.word[place:end])  # with the space before it
-        place = end
+        end = word.word.index(line, position) + len(line)
+        pieces.append(word.word[position:end])  # includes the space before it
+        position = end
     step = (word.end - word.start) / len(pieces)
     return [
         replace(word, word=piece, start=word.start + step * n, end=word.start + step * (n + 1))
@@ -214,21 +206,21 @@ def _split_wide_word(word: Word, limit: int) -> list[Word]:
 
 
 def _adjust_times(cues: Sequence[Cue], style: CueStyle) -> list[Cue]:
-    """Give each cue the time it needs to be read, as far as its neighbours leave it."""
+    """Extend each cue to its reading time, as far as its neighbours allow."""
     gap = math.ceil(MILLISECONDS * style.gap_seconds)
     shortest = math.ceil(MILLISECONDS * style.min_cue_seconds)
     result: list[Cue] = []
-    free = 0
+    earliest_start = 0
     for cue, following in zip_longest(cues, cues[1:]):
-        latest = math.inf if following is None else following.start - gap
-        start = max(free, cue.start)
-        if latest - start < shortest:  # then it may come before it is said
-            start = max(free, min(start, int(latest) - shortest))
+        latest_end = math.inf if following is None else following.start - gap
+        start = max(earliest_start, cue.start)
+        if latest_end - start < shortest:  # the cue may appear before its words
+            start = max(earliest_start, min(start, int(latest_end) - shortest))
         end = max(
-            min(_desired_end(cue, start, shortest, style), latest), start + FRAME_MILLISECONDS
+            min(_desired_end(cue, start, shortest, style), latest_end), start + FRAME_MILLISECONDS
         )
         result.append(replace(cue, start=start, end=int(end)))
-        free = int(end) + gap
+        earliest_start = int(end) + gap
     return result
 
 
@@ -241,12 +233,12 @@ def _desired_end(cue: Cue, start: int, shortest: int, style: CueStyle) -> int:
 
 
 FREE_PAUSE_SECONDS = 0.5
-"""Seconds of pause inside a cue that cost nothing."""
+"""Pause inside a cue that costs nothing, seconds."""
 MAX_PAUSE_SECONDS = 2.0
-"""No cue stays through a longer pause, seconds."""
+"""Longest pause inside a cue, seconds."""
 
 CUE_COST = 1.5
-"""Of every cue: fewer are better."""
+"""Cost of every cue: fewer cues are better."""
 CUE_BREAK_COST = {
     Break.SENTENCE: 0.0,
     Break.CLAUSE: 3.0,
@@ -254,36 +246,36 @@ CUE_BREAK_COST = {
     Break.WORD: 8.0,
     Break.FUNCTION_WORD: 14.0,
 }
-"""Of a cue that ends so."""
+"""Cost of a cue by the kind of break at its end."""
 PAUSE_BONUS = 6.0
-"""A pause takes off up to this of the cost of ending in mid-clause."""
+"""Largest reduction of the cost of a break inside a clause, for a pause there."""
 FULL_BONUS_PAUSE_SECONDS = 0.5
-"""Seconds of pause that take it all off."""
+"""Pause with the full reduction, seconds."""
 SENTENCE_INSIDE_COST = 3.0
-"""Of every sentence end inside a cue."""
+"""Cost of every sentence end inside a cue."""
 PAUSE_COST = 4.0
-"""Of every second of pause inside a cue, beyond the free ones."""
+"""Cost of a second of pause inside a cue, beyond `FREE_PAUSE_SECONDS`."""
 TOO_SHORT_COST = 40.0
-"""Of a cue that can't be shown for the shortest time, for each second that lacks."""
+"""Cost of a second that a cue lacks to the shortest display time."""
 TOO_FAST_COST = 10.0
-"""Of every second that lacks for reading a cue."""
+"""Cost of a second that a cue lacks to its reading time."""
 
 
 def segment_cues(units: Sequence[Word], style: CueStyle) -> list[tuple[int, int]]:
-    """Find the division of words into cues that costs least.
+    """Find the segmentation of words into cues with the lowest total cost.
 
     Args:
-        units: None wider than a line.
-        style: How cues look.
+        units: Words or parts of words, none wider than a line.
+        style: Layout and reading speed.
 
     Returns:
-        For each cue its first word and the one after its last.
+        For each cue the index of its first word and of the word after its last.
     """
-    breaks = _CueCosts(units, style)
+    costs = _CueCosts(units, style)
     best = [0.0] + [math.inf] * len(units)
     came_from = [0] * (len(units) + 1)
     for first in range(len(units)):
-        for stop, cost in breaks.candidates_from(first):
+        for stop, cost in costs.candidates_from(first):
             if (total := best[first] + cost) < best[stop]:
                 best[stop], came_from[stop] = total, first
     stop = len(units)
@@ -295,7 +287,7 @@ def segment_cues(units: Sequence[Word], style: CueStyle) -> list[tuple[int, int]
 
 
 class _CueCosts:
-    """What each possible cue costs."""
+    """Costs of all possible cues."""
 
     def __init__(self, units: Sequence[Word], style: CueStyle) -> None:
         self.units = units
@@ -322,7 +314,7 @@ class _CueCosts:
         )
 
     def candidates_from(self, first: int) -> Iterator[tuple[int, float]]:
-        """Yield (stop, cost) of all cues that begin with a unit and fit the screen."""
+        """Yield (stop, cost) of all cues that begin at a unit and fit the layout."""
         style, units = self.style, self.units
         start = units[first].start
         limit = style.max_line_width * LETTER_WIDTH
@@ -342,10 +334,10 @@ class _CueCosts:
             inside += self.inner_costs[index]
 
     def _time_cost(self, start: float, index: int, letters: int) -> float:
-        """What it costs that the next cue leaves too little time to read this one."""
+        """Return the cost of too little time before the next cue to read this one."""
         if index + 1 == len(self.units):
             return 0.0
         slot = self.units[index + 1].start - start - self.style.gap_seconds
-        flash = self.style.min_cue_seconds - slot
-        haste = letters / self.style.max_letters_per_second - slot
-        return TOO_SHORT_COST * max(0.0, flash) + TOO_FAST_COST * max(0.0, haste)
+        too_short = self.style.min_cue_seconds - slot
+        too_fast = letters / self.style.max_letters_per_second - slot
+        return TOO_SHORT_COST * max(0.0, too_short) + TOO_FAST_COST * max(0.0, too_fast)

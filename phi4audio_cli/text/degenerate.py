@@ -1,7 +1,7 @@
-"""Answers that are no transcript, by their text: loops, refusals, prompt echoes. Pure.
+"""Signs of an answer that is not a transcript: loops, refusals, prompt echoes. Pure.
 
-Text alone cannot tell a model in a loop from a speaker who repeats, or a refusal from a speaker
-who says "I'm sorry, I can't hear you"; the quality checks of the tasks ask for more evidence.
+The text alone does not distinguish a model in a loop from a speaker who repeats, or a refusal from
+a speaker who says "I'm sorry, I can't hear you"; `tasks.quality` asks for more evidence.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from collections.abc import Iterator, Sequence
 from phi4audio_cli.text.words import normalized_words
 
 MAX_PERIOD_WORDS = 50
-"""Words; nothing longer is looked for again."""
+"""Longest repeated sequence that is searched for, words."""
 
 MIN_REPEATED_WORDS = 10
-"""So many words in a row that only repeat, or more, are worth a second look."""
+"""Fewest consecutive repeated words that make a text repetitive."""
 
 MIN_REPEATS = 3
-"""So often the same must be said, once after the other."""
+"""Fewest consecutive occurrences of the same sequence that make a text repetitive."""
 
 
 def repeated_share(text: str) -> float:
-    """Return the share of a text that repeats the words right before it, whole times.
+    """Return the share of words that only repeat the sequence right before them.
 
     Returns:
-        From 0 (nothing is said twice in a row) to 1: 0.9 for one word said ten times, 0.5 for a
-        sentence said twice; ordinary speech stays below 0.2.
+        From 0 (no immediate repetition) to 1: 0.9 for one word ten times, 0.5 for a sentence
+        twice; ordinary speech stays below 0.2.
     """
     words = normalized_words(text)
-    again = [False] * len(words)
+    repeated = [False] * len(words)
     for _, first, stop in _repeated_runs(words):
-        again[first:stop] = [True] * (stop - first)
-    return sum(again) / len(words) if words else 0.0
+        repeated[first:stop] = [True] * (stop - first)
+    return sum(repeated) / len(words) if words else 0.0
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether a long stretch of a text says the same words again and again."""
+    """Whether a long part of a text repeats the same words over and over."""
     return any(
         stop - first >= max(MIN_REPEATED_WORDS, (MIN_REPEATS - 1) * period)
         for period, first, stop in _repeated_runs(normalized_words(text))
@@ -45,23 +45,23 @@ def is_repetitive(text: str) -> bool:
 
 
 def _repeated_runs(words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Yield stretches whose words are those one period before, at least one period long.
+    """Yield runs of words equal to the words one period before, at least one period long.
 
     Yields:
-        The period in words, the first word said again, and the one after the last.
+        The period in words, the index of the first repeated word, and the one after the last.
     """
     for period in range(1, min(MAX_PERIOD_WORDS, len(words) // 2) + 1):
         first = period
-        for place in range(period, len(words) + 1):
-            if place < len(words) and words[place] == words[place - period]:
+        for index in range(period, len(words) + 1):
+            if index < len(words) and words[index] == words[index - period]:
                 continue
-            if place - first >= period:
-                yield period, first, place
-            first = place + 1
+            if index - first >= period:
+                yield period, first, index
+            first = index + 1
 
 
 MAX_REFUSAL_LENGTH = 400
-"""Characters; a refusal is short, and a longer answer says something else, too."""
+"""Longest refusal, characters; a longer answer has other content as well."""
 
 _SORRY = (
     r"(?:(?:i'?m|i am) (?:very |so |really |truly )?sorry|sorry|(?:my )?apologies|i apologi[sz]e"
@@ -81,6 +81,9 @@ _VERB = (
     r"|assist|help|provid|perform|handle)"
 )
 _AUDIO = r"(?:audio|recording|sound|speech|voice|transcri|spoken|that request|this request)"
+_SEEMS = rf"(?:{_SORRY}[ ,.;:!]*)?(?:but )?(?:it (?:seems|looks|appears)(?: like| that)? )?"
+_CLIP = r"audio(?: clip| file| recording| input)?"
+_GIVEN = r"(?:provided?|attach(?:ed)?|upload(?:ed)?|given?|include?d?|shared?)"
 
 REFUSAL_PATTERNS = tuple(
     re.compile(pattern)
@@ -89,9 +92,21 @@ REFUSAL_PATTERNS = tuple(
         rf"(?:{_SORRY}[ ,.;:!]*)?(?:but |that )?(?:{_AS_AI}[ ,.;:!]*)?(?:and |but |so )?"
         rf"(?:i ?)?{_UNABLE}\b.{{0,30}}?\b{_VERB}.{{0,60}}?\b{_AUDIO}",
         rf"(?:{_AS_AI}).{{0,60}}?{_UNABLE}",
-        rf"(?:{_SORRY}[ ,.;:!]*)?(?:but )?(?:it (?:seems|looks|appears)(?: like| that)? )?"
-        r"(?:there (?:is|was) no|no|the) audio(?: clip| file| recording)?(?: (?:is|was|has been))?"
-        r"(?: not| n't)?(?: been)? (?:provided|attached|uploaded|given|included)",
+        # "I'm sorry, but I can't assist with that."
+        rf"{_SORRY}[ ,.;:!]*(?:but )?i ?{_UNABLE} (?:to )?(?:assist|help)(?: you)? "
+        r"with (?:that|this)(?:[.!]|$)",
+        # "Since there's nothing before or after the provided text, I can't transcribe anything."
+        rf"(?:since|because|as) (?:there(?:'s| is| was)|you|no|the)\b.{{0,80}}?\bi ?{_UNABLE} "
+        r"(?:to )?(?:transcrib|translat)",
+        # "No audio was provided.", "The audio has not been provided.", but not "... by the BBC"
+        rf"{_SEEMS}(?:there(?:'s| is| was) )?no {_CLIP}(?: (?:is|was|has been))? {_GIVEN}\b"
+        r"(?! by\b)",
+        rf"{_SEEMS}the {_CLIP} (?:is|was|has)(?: not|n't)(?: been)? {_GIVEN}\b(?! by\b)",
+        rf"{_SEEMS}there(?:'s| is| was) (?:no|nothing)\b[ \w]{{0,30}} to (?:transcribe|translate)"
+        r"(?:[.,;!]|$)",
+        # "You have not provided any audio clip to transcribe."
+        rf"{_SEEMS}you (?:have|did)(?: not|n't) {_GIVEN} (?:me )?(?:with )?"
+        rf"(?:(?:any|an|the|your) )?{_CLIP}(?:[.,;!]|$| (?:to|for|or|and|so|yet|in)\b)",
         r"(?:sure[ ,.!]*|of course[ ,.!]*)?please (?:provide|upload|share|attach|send)(?: me)?"
         r"(?: with)? (?:the|an|your) (?:audio|recording|transcript)",
         # German, French, Spanish, Italian, Portuguese
@@ -115,7 +130,7 @@ REFUSAL_PATTERNS = tuple(
 
 
 def is_refusal(text: str) -> bool:
-    """Whether an answer says that the model can't, instead of what was said."""
+    """Whether an answer is a refusal of the model instead of a transcript."""
     plain = unicodedata.normalize("NFC", text).casefold().translate({ord("’"): "'", ord("‘"): "'"})
     plain = " ".join(plain.split()).lstrip("\"'*-–—.… ")
     return len(plain) <= MAX_REFUSAL_LENGTH and any(
@@ -124,13 +139,13 @@ def is_refusal(text: str) -> bool:
 
 
 MIN_ECHO_WORDS = 4
-"""A part of the instruction with fewer words may be what somebody says."""
+"""Fewest words of an echo; a shorter part of the instruction may be real speech."""
 
 
 def is_prompt_echo(text: str, prompt: str) -> bool:
-    """Whether an answer holds the whole instruction, or is nothing but a part of it."""
-    said, asked = normalized_words(text), normalized_words(prompt)
-    if min(len(said), len(asked)) < MIN_ECHO_WORDS:
+    """Whether an answer contains the whole instruction, or is only a part of it."""
+    answer, instruction = normalized_words(text), normalized_words(prompt)
+    if min(len(answer), len(instruction)) < MIN_ECHO_WORDS:
         return False
-    shorter, longer = sorted((said, asked), key=len)
+    shorter, longer = sorted((answer, instruction), key=len)
     return f" {' '.join(shorter)} " in f" {' '.join(longer)} "

@@ -1,4 +1,4 @@
-"""The language of a text, and whether its letters belong to the script of that language."""
+"""Language detection of a text, and the scripts of the languages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from phi4audio_cli.errors import FileError
 from phi4audio_cli.languages import AUDIO_LANGUAGES, LANGUAGES
 
 MIN_PROBABILITY = 0.5
-"""Probability among the model's languages under which a guess isn't told."""
+"""Lowest probability, among the model's languages, of a language that is returned."""
 
 
 def detect_language(text: str) -> str | None:
-    """Return the English name of the language, among those the model hears; None if unsure.
+    """Return the English name of the text's language, one of the spoken ones; None if unsure.
 
     Raises:
-        FileError: No temporary file can be written; the detector is unpacked into one.
+        FileError: A temporary file, which the detector is unpacked into, cannot be written.
     """
     if not text.strip():
         return None
@@ -57,27 +57,27 @@ SCRIPTS: Mapping[str, frozenset[str]] = {
     "Thai": frozenset({"THAI"}),
     "Ukrainian": frozenset({"CYRILLIC"}),
 }
-"""By the language's English name, as Unicode names of letters begin; others are Latin."""
+"""Scripts by the language's English name, as first words of Unicode names; others are Latin."""
 
 AUDIO_SCRIPTS = frozenset(
     script for each in AUDIO_LANGUAGES for script in SCRIPTS.get(each.name, LATIN)
 )
-"""Those of all languages the model hears."""
+"""Scripts of all spoken languages of the model."""
 
 MIN_LETTERS = 4
-"""A text of fewer letters is a name or an abbreviation, and proves nothing."""
+"""Fewest letters that prove a script; shorter texts may be names or abbreviations."""
 
 MAX_FOREIGN_SHARE = 0.5
-"""Share of letters of other scripts: foreign names and terms are no other language."""
+"""Largest share of letters of other scripts, as in foreign names and terms."""
 
 
 def scripts_of(language: str | None) -> frozenset[str]:
-    """Return the scripts a language is written in; those of all heard ones where it isn't known."""
+    """Return the scripts of a language; those of all spoken languages if it is unknown."""
     return AUDIO_SCRIPTS if language is None else SCRIPTS.get(language, LATIN)
 
 
 def is_wrong_script(text: str, language: str | None) -> bool:
-    """Whether most letters of a text belong to no script of the language."""
+    """Whether most letters of a text belong to a script that the language does not use."""
     return (
         len(_letters(text)) >= MIN_LETTERS
         and foreign_share(text, scripts_of(language)) > MAX_FOREIGN_SHARE
@@ -85,18 +85,18 @@ def is_wrong_script(text: str, language: str | None) -> bool:
 
 
 def foreign_share(text: str, scripts: Collection[str]) -> float:
-    """Return the share of a text's letters that belong to none of the scripts."""
+    """Return the share of a text's letters outside the given scripts."""
     letters = _letters(text)
     foreign = sum(_script(char) not in scripts for char in letters)
     return foreign / len(letters) if letters else 0.0
 
 
 def _letters(text: str) -> str:
-    normal = unicodedata.normalize("NFKC", text)  # full-width letters are Latin, too
+    normal = unicodedata.normalize("NFKC", text)  # maps full-width letters to Latin
     return "".join(char for char in normal if char.isalpha())
 
 
 def _script(letter: str) -> str:
-    """Return the first part of a letter's name, which is its script's."""
+    """Return a letter's script: the first word of its Unicode name."""
     first = unicodedata.name(letter, "UNKNOWN").replace("-", " ").split()[0]
     return "CJK" if first == "IDEOGRAPHIC" else first

@@ -7,7 +7,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
-from phi4audio_cli.text.words import starts_word
+from phi4audio_cli.text.words import split_words
 
 SENTENCE_ENDS = frozenset(".!?…。！？｡؟।")
 CLAUSE_ENDS = frozenset(",;:、，；：､،؛")
@@ -18,9 +18,9 @@ ABBREVIATIONS = frozenset(
     mr mrs ms dr prof st sr sra jr vs nr bzw z.b e.g i.e mme mlle
     """.split()  # noqa: SIM905
 )
-"""Words whose full stop ends no sentence, in lower case."""
+"""Words whose full stop does not end a sentence, in lower case."""
 
-# Articles, prepositions and the like of the languages the model hears, one line a language.
+# Articles, prepositions and conjunctions of the spoken languages, one line a language.
 FUNCTION_WORDS = frozenset(
     """
     a an the of to in on at by for from with into onto than as and or but nor if that
@@ -33,27 +33,27 @@ FUNCTION_WORDS = frozenset(
     o a os as um uma e ou mas de do da dos das em no na nos nas com por para sem sobre que
     """.split()  # noqa: SIM905
 )
-"""Words that lean on the next: a line or a cue should not end in one."""
+"""Words bound to the next word: a line or a cue should not end in one."""
 
 
 class Break(enum.IntEnum):
-    """How good a break after a word is by what is written; smaller is better."""
+    """Kind of a break between two words by their text; smaller is better."""
 
     SENTENCE = 0
     CLAUSE = 1
     PHRASE = 2
-    """Before an article, a preposition or a conjunction: these begin something."""
+    """Before an article, a preposition or a conjunction, which begin a phrase."""
     WORD = 3
     FUNCTION_WORD = 4
-    """After one."""
+    """After an article, a preposition or a conjunction."""
 
 
 def break_after(word: str, following: str) -> Break:
-    """Judge the place between two words.
+    """Classify the break between two words.
 
     Args:
-        word: The one before, with its punctuation.
-        following: The one after; empty at the end of a text.
+        word: Word before the break, with its punctuation.
+        following: Word after it; empty at the end of a text.
     """
     text = word.strip()
     bare = text.rstrip("\"'”“’‘»«)]}」』】）")
@@ -79,9 +79,9 @@ def _is_function_word(word: str) -> bool:
 
 
 def display_width(text: str) -> int:
-    """Return how wide a text is on the screen, in sixteenths of a Latin letter.
+    """Return the width of a text on the screen, in sixteenths of a Latin letter.
 
-    A full-width character counts 42/16 letters: lines hold 42 letters, or 16 full-width ones.
+    A full-width character is 42/16 letters wide: a line holds 42 letters or 16 of them.
     """
     return sum(map(_char_width, text))
 
@@ -93,10 +93,10 @@ def _char_width(char: str) -> int:
 
 
 LETTER_WIDTH = 16
-"""Width of a Latin letter."""
+"""Display width of a Latin letter."""
 
 FULL_WIDTH_LETTER_WIDTH = 42
-"""Width of a full-width character."""
+"""Display width of a full-width character."""
 
 
 LINE_BREAK_COST = {
@@ -106,15 +106,15 @@ LINE_BREAK_COST = {
     Break.WORD: 6.0,
     Break.FUNCTION_WORD: 14.0,
 }
-"""Of a line that ends so, in letters of imbalance."""
+"""Cost of a line by the break at its end, in letters of imbalance."""
 
 
 def break_lines(words: Sequence[str], limit: int) -> list[int]:
-    """Divide words over as few lines as hold them, of like length and ending well.
+    """Distribute words over the fewest lines, balanced in length and broken well.
 
     Args:
-        words: With the spaces before them; none wider than a line.
-        limit: Width of a line, see `breaks.display_width`.
+        words: Words with their leading spaces; none wider than a line.
+        limit: Width of a line in the unit of `display_width`.
 
     Returns:
         The number of words on each line.
@@ -137,9 +137,9 @@ def _balance_lines(
     limit: int,
     count: int,
 ) -> list[int]:
-    """Return the best division over `count_event` lines; empty when they don't hold the words."""
+    """Return the word counts of the best `count` lines; empty when the words do not fit."""
     ideal = (trimmed_widths[0] + sum(widths[1:])) / count
-    # best[stop]: cost of the lines so far when they hold `should_stop` words, and their word counts.
+    # best[stop]: lowest cost of the lines so far with `stop` words, and their word counts.
     best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
     for _ in range(count):
         longer: dict[int, tuple[float, list[int]]] = {}
@@ -163,17 +163,15 @@ def _line_cost(words: Sequence[str], stop: int, imbalance: float) -> float:
 
 
 def wrap_text(text: str, limit: int) -> list[str]:
-    """Break a text into lines, each filled as far as it goes.
-
-    Words that are wider than a line are broken between characters.
+    """Wrap a text greedily; words wider than a line are broken between characters.
 
     Args:
-        text: Spaces at its ends and double ones are dropped.
-        limit: Width of a line, see `breaks.display_width`.
+        text: Runs of white space count as one space.
+        limit: Width of a line in the unit of `display_width`.
     """
     lines: list[str] = []
     line = ""
-    for word in _split_into_words(" ".join(text.split())):
+    for word in split_words(" ".join(text.split())):
         if line and display_width(line + word) > limit:
             lines.append(line)
             line = ""
@@ -182,16 +180,6 @@ def wrap_text(text: str, limit: int) -> list[str]:
             lines.append(line[:cut])
             line = line[cut:]
     return [*lines, line] if line else lines
-
-
-def _split_into_words(text: str) -> list[str]:
-    words: list[str] = []
-    for char in text:
-        if not words or starts_word(words[-1], char):
-            words.append(char)
-        else:
-            words[-1] += char
-    return words
 
 
 def _fitting_length(text: str, limit: int) -> int:

@@ -1,8 +1,8 @@
-"""Merge the texts of chunks that overlap, with no word lost or doubled. Pure.
+"""Merge the texts of overlapping chunks without losing or doubling a word. Pure.
 
-Where nobody pauses, two chunks hear the same stretch, and each may mishear the word at its edge.
-The words of the stretch are aligned by what they are and when they were said; the first text goes
-up to the pair nearest to the middle, the second goes on from there.
+Where speech has no pause, two chunks share some audio, and each may get the word at its edge
+wrong. The words of the overlap are aligned by text and time; the first text is kept up to the pair
+nearest to the middle of the overlap, the second from there on.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from phi4audio_cli.text.words import normalize_word
 from phi4audio_cli.types import Word
 
 TIME_TOLERANCE_SECONDS = 1.0
-"""Words this far outside the overlap may be in it: times are not exact."""
+"""Words up to this far outside the overlap may belong to it, as times are inexact, seconds."""
 
 MATCH_SCORE = 0.3
-"""Score of two words that are the same; small, or chance would outweigh the times."""
+"""Score of two equal words; small, or a chance match would outweigh the times."""
 PARTIAL_MATCH_SCORE = 0.1
-"""Score where one is the beginning or the end of the other: cut at a chunk's edge."""
+"""Score where one word is a prefix or suffix of the other: cut at a chunk's edge."""
 MISMATCH_SCORE = -1.0
-"""Score of two words that differ, heard at the same place."""
+"""Score of two different words at the same position."""
 GAP_SCORE = -1.0
-"""Score of a word that only one text has, though both chunks heard its time."""
+"""Score of a word in only one text, at a time that both chunks cover."""
 SCORE_PER_SECOND_APART = -1.0
-"""Added for each second between the starts of two words; it tells equal words apart."""
+"""Score per second between the starts of two words; it separates equal words."""
 
 MIN_WORD_SECONDS = 0.01
-"""Seconds a word keeps when its neighbour takes its time."""
+"""Shortest length of a word after its times are corrected, seconds."""
 
 
 def merge_words(
     left: Sequence[Word], right: Sequence[Word], start: float, stop: float
 ) -> tuple[list[Word], list[Word]]:
-    """Drop from two texts what they say twice.
+    """Drop the words that two overlapping chunks share from one of them.
 
     Args:
         left: Words of the first chunk, times in seconds of the recording, in order.
-        right: Words of the second.
-        start: Where the second chunk starts, seconds.
-        stop: Where the first stops; after `start`.
+        right: Words of the second chunk.
+        start: Start of the second chunk, seconds.
+        stop: End of the first chunk, after `start`, seconds.
 
     Returns:
-        The words that are left of each: together, the text. Times go on from one to the other.
+        The remaining words of each chunk: together the text, with ascending times.
     """
     first = sum(1 for word in left if word.end < start - TIME_TOLERANCE_SECONDS)
     last = sum(1 for word in right if word.start <= stop + TIME_TOLERANCE_SECONDS)
@@ -55,14 +55,14 @@ def merge_words(
 def _splice_point(
     left: Sequence[Word], right: Sequence[Word], start: float, stop: float
 ) -> tuple[int, int]:
-    """Return how many words of the left text are kept, and of the right one skipped."""
+    """Return the number of words to keep of the left text and to skip of the right."""
     middle = (start + stop) / 2
     pairs = [(left[i], right[j], i, j) for i, j in align_words(left, right, start, stop)]
     same = [pair for pair in pairs if _normalized(pair[0]) == _normalized(pair[1])]
     alike = same or [
         pair for pair in pairs if _is_partial_match(_normalized(pair[0]), _normalized(pair[1]))
     ]
-    if not alike:  # they agree in nothing: only the times are left to go by
+    if not alike:  # without a common word only the times decide
         keep = sum(1 for word in left if _centre(word) < middle)
         return keep, sum(1 for word in right if _centre(word) < middle)
     one, other, i, j = min(alike, key=lambda pair: abs(_centre(pair[0]) - middle))
@@ -74,16 +74,16 @@ def _splice_point(
 def align_words(
     left: Sequence[Word], right: Sequence[Word], start: float, stop: float
 ) -> list[tuple[int, int]]:
-    """Align two texts where both chunks heard the same, between `start` and `should_stop`.
+    """Align two texts by dynamic programming over the overlap, from `start` to `stop`.
 
-    A word of one that the other lacks costs nothing outside of these.
+    Outside the overlap a word in only one of the texts costs nothing.
 
     Returns:
-        Places of words in both, in order; those of words that differ too.
+        Pairs of indices into both texts, in order; pairs of different words included.
     """
     drop_left = [GAP_SCORE * (_centre(word) > start) for word in left]
     drop_right = [GAP_SCORE * (_centre(word) < stop) for word in right]
-    # best[i][j]: the most that i words of the left and j of the right reach.
+    # best[i][j]: highest score of i words of the left text and j of the right.
     best = [list(accumulate(drop_right, initial=0.0))]
     steps: list[list[tuple[int, int]]] = [[(0, 1)] * (len(right) + 1)]
     for i, word in enumerate(left):
@@ -119,7 +119,7 @@ def _score(left: Word, right: Word) -> float:
 
 
 def _is_partial_match(left: str, right: str) -> bool:
-    """Whether a chunk's edge may have cut one word, so that it became the other."""
+    """Whether one word may be the other one, cut off at a chunk's edge."""
     shortest = min(len(left), len(right))
     return shortest > 1 and (right.startswith(left) or left.endswith(right))
 
@@ -133,7 +133,7 @@ def _centre(word: Word) -> float:
 
 
 def _order_times(left: list[Word], right: list[Word]) -> tuple[list[Word], list[Word]]:
-    """Make the right words' times go on where the left ones end."""
+    """Correct times so that the right words begin where the left words end."""
     if left and right and right[0].start < left[-1].end:
         edge = min(left[-1].end, max(left[-1].start + MIN_WORD_SECONDS, right[0].start))
         left[-1] = replace(left[-1], end=edge)

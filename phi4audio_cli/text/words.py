@@ -11,17 +11,26 @@ from itertools import accumulate
 from phi4audio_cli.types import Word
 
 UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "FULLWIDTH")
-"""Unicode names of characters that are written without spaces between words begin so."""
+"""Beginnings of the Unicode names of characters written without spaces between words."""
+
+CLOSING_PUNCTUATION = frozenset(",.;:!?%)]}»”’…、。，！？：；）】」』")
+"""Characters without a space before them."""
 
 
 def join_texts(texts: Iterable[str]) -> str:
-    """Join texts with single spaces, and without any where the script has none."""
+    """Join texts with single spaces, or without where both sides are of an unspaced script."""
     joined = ""
     for text in (text.strip() for text in texts):
         if not text:
             continue
-        joined += text if not joined or _both_unspaced(joined[-1], text[0]) else f" {text}"
+        unspaced = joined and is_unspaced(joined[-1]) and is_unspaced(text[0])
+        joined += text if not joined or unspaced else f" {text}"
     return joined
+
+
+def joins_without_space(left: str, right: str) -> bool:
+    """Whether two texts join without a space: unspaced scripts, or before closing punctuation."""
+    return (is_unspaced(left[-1]) and is_unspaced(right[0])) or right[0] in CLOSING_PUNCTUATION
 
 
 def is_unspaced(char: str) -> bool:
@@ -30,10 +39,10 @@ def is_unspaced(char: str) -> bool:
 
 
 def starts_word(before: str, char: str) -> bool:
-    """Whether a character begins a new word after the text of another.
+    """Whether a character begins a new word after a text.
 
-    A space begins the word it stands before; punctuation belongs to the word before it; each
-    character of a script without spaces is a word.
+    A space belongs to the word after it, punctuation to the word before it; each character of an
+    unspaced script is a word.
     """
     last = before[-1]
     if char.isspace() or last.isspace():
@@ -43,18 +52,14 @@ def starts_word(before: str, char: str) -> bool:
     return is_unspaced(char) or is_unspaced(last)
 
 
-def _both_unspaced(left: str, right: str) -> bool:
-    return is_unspaced(left) and is_unspaced(right)
-
-
 Interval = tuple[float, float]
 """Start and end, in seconds."""
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text into words that, joined, are the text.
+    """Split a text into words whose concatenation is the text.
 
-    Each keeps the space before it; in scripts without spaces each character is a word.
+    A word keeps the space before it; in unspaced scripts each character is a word.
     """
     words: list[str] = []
     for char in text.strip():
@@ -66,14 +71,14 @@ def split_words(text: str) -> list[str]:
 
 
 def interpolate_times(text: str, speech: Sequence[Interval]) -> tuple[Word, ...]:
-    """Give each word a share of the speech by its number of letters.
+    """Interpolate word times: each word gets speech in proportion to its number of letters.
 
     Args:
-        text: What was said in all of `speech`.
-        speech: Stretches in order, without overlap, at least one, each longer than nothing.
+        text: Text spoken in all of `speech`.
+        speech: Intervals in order, without overlap; at least one, none empty.
 
     Returns:
-        Words in order, without overlap, each within the first and last stretch.
+        Words in order, without overlap, within the first and the last interval.
     """
     words = split_words(text)
     if not words:
@@ -89,32 +94,32 @@ def interpolate_times(text: str, speech: Sequence[Interval]) -> tuple[Word, ...]
 
 
 def _start_time(position: float, speech: Sequence[Interval], ends: Sequence[float]) -> float:
-    """When a place in the speech put end to end begins: after a pause, not before it."""
+    """Map a position in concatenated speech to a start time: after a pause, not before it."""
     index = min(bisect_right(ends, position), len(speech) - 1)
     return speech[index][1] - (ends[index] - position)
 
 
 def _end_time(position: float, speech: Sequence[Interval], ends: Sequence[float]) -> float:
-    """When it ends: before a pause, not after it."""
+    """Map a position in concatenated speech to an end time: before a pause, not after it."""
     index = min(bisect_left(ends, position), len(speech) - 1)
     return speech[index][1] - (ends[index] - position)
 
 
 MAX_WORD_LENGTH = 24
-"""Characters; what is longer is no word, and its characters are compared."""
+"""Longest word, characters; of a longer run each character is compared as a word."""
 
 
 def normalize_word(word: str) -> str:
-    """Return what counts of a word: neither case nor punctuation, unless it is all it has."""
+    """Return a word without case and punctuation; punctuation alone stays."""
     text = unicodedata.normalize("NFKC", word).casefold().strip()
     letters = "".join(char for char in text if unicodedata.category(char)[0] not in "PZ")
     return letters or text
 
 
 def normalized_words(text: str) -> list[str]:
-    """Return the words of a text as they are compared, those of punctuation alone left out.
+    """Return the normalized words of a text, without words of punctuation alone.
 
-    In scripts without spaces, and in runs of letters too long for a word, each character is one.
+    In unspaced scripts, and in runs of letters too long for a word, each character is a word.
     """
     found: list[str] = []
     for word in split_words(text):
@@ -125,21 +130,22 @@ def normalized_words(text: str) -> list[str]:
 
 
 def count_words(text: str) -> float:
-    """Return the number of words; two characters of a script without spaces count as one."""
+    """Return the number of words; two characters of an unspaced script count as one word."""
     words = (normalize_word(word) for word in split_words(text))
     return sum(0.5 if is_unspaced(word[0]) else 1.0 for word in words if _has_alphanumeric(word))
 
 
 def words_per_second(text: str, seconds: float) -> float | None:
-    """Return how fast a text was said; None where no time is known."""
+    """Return the speaking rate; None without a positive length."""
     return count_words(text) / seconds if seconds > 0 else None
 
 
 def dice_similarity(one: str, other: str) -> float:
-    """Return the share of words that two texts have in common, each as often as it is said.
+    """Return the Sørensen-Dice similarity of two texts over their word counts.
 
     Returns:
-        Twice the common words over all words of both: 1 for the same words, 0 for no common one.
+        Twice the common words over all words of both: 1 for the same words, 0 without a common
+        word.
     """
     left, right = Counter(normalized_words(one)), Counter(normalized_words(other))
     total = left.total() + right.total()

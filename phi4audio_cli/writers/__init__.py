@@ -1,4 +1,4 @@
-"""Transcripts out: one small file a format, and one registry."""
+"""Output formats: one module per format, and their registry."""
 
 from phi4audio_cli.writers.output_formats import (
     FORMATS,

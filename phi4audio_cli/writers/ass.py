@@ -1,10 +1,12 @@
 """Advanced SubStation Alpha subtitles.
 
-Written here and not with pysubs2, which leaves braces and backslashes of a text as they are: what
-was said would be taken for commands.
+pysubs2 is not used because it does not escape braces and backslashes: players would take parts of
+a text for commands.
 """
 
 from __future__ import annotations
+
+import itertools
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, Cue, CueStyle, make_cues
 from phi4audio_cli.types import Metadata, Transcript, Word
@@ -33,35 +35,39 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 ESCAPES = FULL_WIDTH_BRACES | {ord("\\"): "\\\u200b"}
-"""A backslash before a space without width is no command; the format can't write one as text."""
+"""The format cannot escape a backslash; a zero-width space after it stops a command."""
 
 
 def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STYLE) -> str:
-    """Return a script with one line a cue; with `highlight_words`, for karaoke."""
+    """Return a script with one line per cue; with `highlight_words` as karaoke."""
     title = " ".join(metadata.source.split())
     cues = make_cues(result.segments, style)
     return HEADER.format(title=title) + "".join(_dialogue_line(cue, style) for cue in cues)
 
 
 def _dialogue_line(cue: Cue, style: CueStyle) -> str:
-    # Hundredths of a second: inwards, so that no gap gets smaller.
+    # Hundredths of a second, rounded inwards so that gaps between cues never shrink.
     start, end = -(-cue.start // 10), cue.end // 10
-    sung = style.highlight_words and cue.timed
-    text = _karaoke(cue) if sung else "\\N".join(map(_escape, cue.text_lines))
-    # The name's field is for editors; players don't show it.
-    name = _escape(speaker_prefix(cue.speaker))
-    field = name.rstrip(": ").replace(",", " ")
-    return f"Dialogue: 0,{_format_time(start)},{_format_time(end)},Default,{field},0,0,0,,{name}{text}\n"
+    karaoke = style.highlight_words and cue.timed
+    text = _karaoke(cue) if karaoke else "\\N".join(map(_escape, cue.text_lines))
+    # Editors show the name field; players do not, so the label is part of the text as well.
+    label = _escape(speaker_prefix(cue.speaker))
+    name = label.rstrip(": ").replace(",", " ")
+    times = f"{_format_time(start)},{_format_time(end)}"
+    return f"Dialogue: 0,{times},Default,{name},0,0,0,,{label}{text}\n"
 
 
 def _escape(text: str) -> str:
+    """Return a text without commands: braces and backslashes do not act as syntax."""
     return text.translate(ESCAPES)
 
 
 def _karaoke(cue: Cue) -> str:
-    times = {id(word): (start, end) for start, end, word in cue_word_times(cue)}
+    times = {index: (start, end) for start, end, index in cue_word_times(cue)}
+    indices = itertools.count()
     lines = [
-        "".join(_karaoke_word(word, times.get(id(word))) for word in line) for line in cue.lines
+        "".join(_karaoke_word(word, times.get(next(indices))) for word in line)
+        for line in cue.lines
     ]
     return "\\N".join(lines)
 

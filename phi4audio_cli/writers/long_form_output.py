@@ -1,4 +1,4 @@
-"""Summaries and answers as plain text, Markdown, and JSON with the parts they are made from."""
+"""Summaries and answers as plain text, Markdown, and JSON with their parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phi4audio_cli.types import Answer, Metadata, Part, Summary
 from phi4audio_cli.writers import transcript_json
 
 LONG_FORM_FORMATS = ("txt", "md", "json")
-"""What can be written of a summary; the first two of an answer, too."""
+"""Output formats of summaries and answers."""
 
 NO_TIMES_MESSAGE = "its text belongs to the whole recording, so there are no times to show it at"
 
@@ -18,7 +18,7 @@ def render(form: str, result: Summary | Answer, metadata: Metadata) -> str:
     """Return the content of a summary's or an answer's file.
 
     Raises:
-        UsageError: A format that shows texts at their times.
+        UsageError: A format that needs times.
     """
     if form == "txt":
         return f"{result.text}\n" if result.text else ""
@@ -34,7 +34,7 @@ def render(form: str, result: Summary | Answer, metadata: Metadata) -> str:
 def _markdown(result: Summary | Answer, metadata: Metadata) -> str:
     question = result.question if isinstance(result, Answer) else None
     blocks = [f"# {_escape_heading(question or metadata.source)}", result.text]
-    # The points of minutes are in the text already, with their times.
+    # The text of minutes contains its points with their times already.
     if len(result.parts) > 1 and not (isinstance(result, Summary) and result.style == "minutes"):
         blocks += [
             f"## {format_timestamp(part.start)} to {format_timestamp(part.end)}\n\n{part.text}"
@@ -44,12 +44,12 @@ def _markdown(result: Summary | Answer, metadata: Metadata) -> str:
 
 
 def _escape_heading(text: str) -> str:
-    """Return a text that stays one heading whatever a file is called."""
+    """Return a text that is one Markdown heading, whatever characters a file name has."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 
 def format_timestamp(seconds: float) -> str:
-    """Say a time in a recording: `0:07`, `12:30`, `1:02:03`."""
+    """Format a time in a recording, truncated to seconds: `0:07`, `12:30`, `1:02:03`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

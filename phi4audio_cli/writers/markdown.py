@@ -12,17 +12,17 @@ from phi4audio_cli.writers.long_form_output import format_timestamp
 from phi4audio_cli.writers.speaker_labels import speaker_prefix
 
 PAUSE_SECONDS = 2.0
-"""A pause this long begins a paragraph."""
+"""Shortest pause that begins a new paragraph, seconds."""
 
 PARAGRAPH_SECONDS = 30.0
-"""After so long, the next sentence end ends one."""
+"""Length after which a paragraph ends at the next sentence end, seconds."""
 
 SPECIAL_CHARACTERS = re.compile(r"[\\`*_\[\]<>&~#|]")
-"""What Markdown may take for markup inside a line."""
+"""Characters that may be Markdown syntax inside a line."""
 
 
 def render(result: Transcript, metadata: Metadata) -> str:
-    """Return a heading, the recording's name, and the paragraphs."""
+    """Return the recording's name as a heading, and the paragraphs."""
     blocks = [
         f"# {_escape(metadata.source)}",
         *map(_format_paragraph, _split_paragraphs(result.segments)),
@@ -31,15 +31,15 @@ def render(result: Transcript, metadata: Metadata) -> str:
 
 
 def _split_paragraphs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    held: list[Segment] = []
+    paragraph: list[Segment] = []
     for segment in segments:
-        if held and _ends_paragraph(held, segment):
-            yield held
-            held = []
+        if paragraph and _ends_paragraph(paragraph, segment):
+            yield paragraph
+            paragraph = []
         if segment.text.strip():
-            held.append(segment)
-    if held:
-        yield held
+            paragraph.append(segment)
+    if paragraph:
+        yield paragraph
 
 
 def _ends_paragraph(paragraph: Sequence[Segment], following: Segment) -> bool:
@@ -58,4 +58,5 @@ def _format_paragraph(segments: Sequence[Segment]) -> str:
 
 
 def _escape(text: str) -> str:
+    """Return a text as one line without Markdown syntax."""
     return SPECIAL_CHARACTERS.sub(r"\\\g<0>", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The output formats by name. A format's name is also the extension of its files."""
+"""Registry of the output formats. A format's name is the extension of its files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from phi4audio_cli.writers import (
 )
 
 Writer: TypeAlias = Callable[[Transcript, Metadata], str]
-"""From a result to the text of its file: UTF-8 to be, lines that end in LF."""
+"""Renders a result as the text of its file, with LF line ends."""
 
 SUBTITLE_WRITERS: Mapping[str, Callable[[Transcript, Metadata, CueStyle], str]] = MappingProxyType(
     {"srt": srt.render, "vtt": vtt.render, "ass": ass.render}
 )
-"""Writers that make cues, by name."""
+"""Writers of subtitle formats, by name."""
 
 FORMATS: Mapping[str, Writer] = MappingProxyType(
     {
@@ -40,17 +40,18 @@ FORMATS: Mapping[str, Writer] = MappingProxyType(
         "md": markdown.render,
     }
 )
-"""Every format's writer by its name."""
+"""All writers, by the name of their format."""
 
 ALL_FORMATS = "all"
-"""Stands for every format."""
+"""Name that stands for every format."""
 
 
 def expand_formats(names: Sequence[str]) -> list[str]:
-    """Return names of formats, each once, with all of them where `all` is.
+    """Replace `all` by the names of all formats, and drop duplicates.
 
     Args:
-        names: With a variant of the result before them where it has several (`fr.all`).
+        names: Format names, with a variant of the result before a dot if it has several
+            (`fr.all`).
     """
     expanded: list[str] = []
     for name in names:
@@ -61,10 +62,10 @@ def expand_formats(names: Sequence[str]) -> list[str]:
 
 
 def check_format(name: str) -> None:
-    """Check that there is a format of this name, for results of whatever kind.
+    """Check the name of a format, for results of any kind.
 
     Raises:
-        UsageError: There is none; the message names the nearest.
+        UsageError: The format is unknown; the message names the nearest.
     """
     find_writer(name)
 
@@ -73,11 +74,11 @@ def find_writer(name: str, style: CueStyle = DEFAULT_STYLE) -> Writer:
     """Return the writer of a format.
 
     Args:
-        name: Of the format.
-        style: How cues look; without meaning for formats that have none.
+        name: Name of the format.
+        style: Style of the cues, for subtitle formats.
 
     Raises:
-        UsageError: No such format; the message names the nearest.
+        UsageError: The format is unknown; the message names the nearest.
     """
     if subtitles := SUBTITLE_WRITERS.get(name):
         return lambda result, metadata: subtitles(result, metadata, style)
@@ -98,7 +99,7 @@ def render(
     """Return the content of a result's file in one format.
 
     Raises:
-        UsageError: No such format, or not for this kind of result.
+        UsageError: The format is unknown, or not available for this kind of result.
     """
     if not isinstance(result, Transcript | Translation):
         return long_form_output.render(format, result, metadata)

@@ -1,4 +1,4 @@
-"""Plain text and tab-separated values, one segment a line."""
+"""Plain text and tab-separated values, one segment per line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from phi4audio_cli.writers.speaker_labels import speaker_line
 
 
 def render_txt(result: Transcript, metadata: Metadata) -> str:
-    """Return the text of the segments that have any, each on a line of its own."""
+    """Return the text of each segment with text on a line of its own."""
     lines = (speaker_line(segment) for segment in result.segments)
     return "".join(f"{line}\n" for line in lines if line)
 
 
 def render_tsv(result: Transcript, metadata: Metadata) -> str:
-    """Return a header line and one line a segment that has text."""
+    """Return a header line, and one line per segment with text."""
     rows = (_tsv_row(segment) for segment in result.segments if segment.text.strip())
     return "start\tend\ttext\n" + "".join(rows)
 

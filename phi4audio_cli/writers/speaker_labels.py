@@ -8,7 +8,7 @@ from phi4audio_cli.types import Result, Segment, Transcript, Translations
 
 
 def text_with_speakers(result: Result) -> str:
-    """Return the text that is printed: as the txt file has it where speakers are told apart."""
+    """Return the text to print: one labelled segment per line if there are speaker labels."""
     spoken = [each for each in _result_segments(result) if each.text.strip()]
     if not any(each.speaker for each in spoken):
         return result.text
@@ -16,13 +16,13 @@ def text_with_speakers(result: Result) -> str:
 
 
 def speaker_line(segment: Segment) -> str:
-    """Return a segment's text on one line, after its speaker where there is one; or nothing."""
+    """Return a segment's text on one line, after its speaker label if any; empty without text."""
     text = " ".join(segment.text.split())
     return speaker_prefix(segment.speaker) + text if text else ""
 
 
 def speaker_prefix(speaker: str | None) -> str:
-    """Return what stands before a speaker's words; nothing where nobody is told apart."""
+    """Return the label before a speaker's text, such as `left: `; empty without a speaker."""
     return "" if speaker is None else f"{' '.join(speaker.split())}: "
 
 

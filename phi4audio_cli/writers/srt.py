@@ -9,21 +9,19 @@ from phi4audio_cli.types import Metadata, Transcript
 from phi4audio_cli.writers.speaker_labels import speaker_prefix
 from phi4audio_cli.writers.subtitles import (
     FULL_WIDTH_BRACES,
-    HIGHLIGHT_OFF,
-    HIGHLIGHT_ON,
     SubtitleEvent,
     format_cue_time,
     subtitle_events,
 )
 
 ARROW = re.compile("-{2,}>")
-"""Between two times it is syntax, so readers may stumble over it in a text."""
+"""The separator of a cue's two times; some readers misparse it in a text."""
 
 TAG = re.compile(r"<(?=/?[A-Za-z])|\\(?=[Nnh])")
-"""What players take for the beginning of a tag; the format has no way to write it as text."""
+"""Beginning of a tag or an escape, to players; the format has no escape for it."""
 
 ZERO_WIDTH_SPACE = "\u200b"
-"""A space without width: with it behind, it is none."""
+"""Inserted after the first character of a tag or an escape, it disables it."""
 
 
 def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STYLE) -> str:
@@ -35,12 +33,12 @@ def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STY
 
 
 def _format_cue(event: SubtitleEvent) -> str:
-    text = _escape_text(speaker_prefix(event.speaker) + event.text)
+    text = _escape_text(speaker_prefix(event.speaker) + event.before)
+    if event.highlighted:
+        text += f"<u>{_escape_text(event.highlighted)}</u>{_escape_text(event.after)}"
     return f"{format_cue_time(event.start, ',')} --> {format_cue_time(event.end, ',')}\n{text}\n"
 
 
 def _escape_text(text: str) -> str:
-    text = TAG.sub(lambda match: match[0] + ZERO_WIDTH_SPACE, ARROW.sub("→", text)).translate(
-        FULL_WIDTH_BRACES
-    )
-    return text.replace(HIGHLIGHT_ON, "<u>").replace(HIGHLIGHT_OFF, "</u>")
+    text = TAG.sub(lambda match: match[0] + ZERO_WIDTH_SPACE, ARROW.sub("→", text))
+    return text.translate(FULL_WIDTH_BRACES)

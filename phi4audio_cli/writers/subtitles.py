@@ -1,72 +1,76 @@
-"""What the subtitle formats share: what is on the screen when, and one word of it marked."""
+"""Shared parts of the subtitle formats: events on the screen, highlighted words, cue times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from phi4audio_cli.text.cues import Cue, CueStyle, make_cues
-from phi4audio_cli.types import Transcript, Word
-
-HIGHLIGHT_ON, HIGHLIGHT_OFF = "\ue000", "\ue001"
-"""Around a marked word until the format puts its own tags there: characters of no script."""
+from phi4audio_cli.types import Transcript
 
 FULL_WIDTH_BRACES = str.maketrans("{}", "｛｝")
-"""Full-width braces look like braces; between real ones players look for commands."""
+"""Full-width braces look alike; players take text between real braces for commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleEvent:
-    """A text on the screen. Times in milliseconds."""
+    """A text shown for some time, in milliseconds. Texts are not escaped."""
 
     start: int
     end: int
-    text: str
-    """Lines divided by line feeds; not escaped, a marked word between MARK_ON and MARK_OFF."""
+    before: str
+    """Text before the highlighted word, lines separated by line feeds; all of it without one."""
+    highlighted: str = ""
+    """The highlighted word; empty without one."""
+    after: str = ""
+    """Text after the highlighted word."""
     speaker: str | None = None
 
 
 def subtitle_events(result: Transcript, style: CueStyle) -> Iterator[SubtitleEvent]:
-    """Yield what is shown, in order: a cue, or each of its words marked in turn."""
+    """Yield the events in order: each cue, or each cue once per highlighted word."""
     for cue in make_cues(result.segments, style):
         if not (style.highlight_words and cue.timed):
-            yield SubtitleEvent(cue.start, cue.end, _without_marks(cue.text), cue.speaker)
+            yield SubtitleEvent(cue.start, cue.end, cue.text, speaker=cue.speaker)
             continue
-        for start, end, word in cue_word_times(cue):
-            yield SubtitleEvent(start, end, _highlight_in_cue(cue, word), cue.speaker)
+        for start, end, index in cue_word_times(cue):
+            before, word, after = _split_at_word(cue, index)
+            yield SubtitleEvent(start, end, before, word, after, cue.speaker)
 
 
-def cue_word_times(cue: Cue) -> list[tuple[int, int, Word]]:
-    """Divide a cue's time among its words, without a gap: each until the next one is said."""
+def cue_word_times(cue: Cue) -> list[tuple[int, int, int]]:
+    """Divide a cue's time among its words without gaps: each lasts until the next one starts.
+
+    Returns:
+        Start and end in milliseconds and the word's index in the cue; words without time are
+        left out.
+    """
     words = [word for line in cue.lines for word in line]
     starts = [cue.start, *(round(1000 * word.start) for word in words[1:]), cue.end]
     for index in range(1, len(words)):
         starts[index] = min(max(starts[index], starts[index - 1]), cue.end)
-    spans = zip(starts, starts[1:], words, strict=False)
-    return [(start, end, word) for start, end, word in spans if start < end]
+    spans = enumerate(pairwise(starts))
+    return [(start, end, index) for index, (start, end) in spans if start < end]
 
 
-def _without_marks(text: str) -> str:
-    return text.replace(HIGHLIGHT_ON, "").replace(HIGHLIGHT_OFF, "")
-
-
-def _highlight_in_cue(cue: Cue, marked: Word) -> str:
-    return "\n".join(
-        "".join(
-            _highlight_word(word) if word is marked else _without_marks(word.word) for word in line
-        ).strip()
-        for line in cue.lines
-    )
-
-
-def _highlight_word(word: Word) -> str:
-    text = _without_marks(word.word)
-    bare = text.lstrip()
-    return f"{text[: len(text) - len(bare)]}{HIGHLIGHT_ON}{bare}{HIGHLIGHT_OFF}"
+def _split_at_word(cue: Cue, index: int) -> tuple[str, str, str]:
+    """Split a cue's text into the part before a word, the word, and the part after it."""
+    pieces: list[str] = []
+    for line in cue.lines:
+        words = [word.word for word in line]
+        words[0] = words[0].lstrip()
+        words[-1] = words[-1].rstrip()
+        if pieces:
+            words[0] = "\n" + words[0]
+        pieces += words
+    word = pieces[index].lstrip()
+    space = pieces[index][: len(pieces[index]) - len(word)]
+    return "".join(pieces[:index]) + space, word, "".join(pieces[index + 1 :])
 
 
 def format_cue_time(milliseconds: int, point: str) -> str:
-    """Return `01:02:03,004`, with the given decimal point."""
+    """Format a time as `01:02:03,004`, with the given decimal separator."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

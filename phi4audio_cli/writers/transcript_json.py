@@ -1,8 +1,8 @@
 """A transcript as JSON: writing, reading back, and the published JSON Schema.
 
-The keys are those of openai-whisper, plus our own, so tools that read whisper's JSON read this.
-The content does not depend on speed, date or batching. `docs/transcript.schema.json` is generated
-from the classes here by `scripts/make_schema.py`.
+The keys are those of openai-whisper plus additional ones, so tools that read whisper's JSON read
+this. The content does not depend on speed, date or batching. `tools/make_schema.py` generates
+`docs/transcript.schema.json` from the classes here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,7 +24,7 @@ from phi4audio_cli.types import Metadata, Segment, Transcript, Word
 SCHEMA_VERSION = "1"
 
 SCORE_DIGITS = 3
-"""Of scores that are computed from the text."""
+"""Decimal digits of scores that are computed from the text."""
 
 
 def render(result: Transcript, metadata: Metadata) -> str:
@@ -37,7 +38,7 @@ def dump(entries: Mapping[str, Any]) -> str:
 
 
 def to_document(result: Transcript, metadata: Metadata) -> dict[str, Any]:
-    """Return what is written, by its keys."""
+    """Return the JSON object of a transcript."""
     return {
         "schema_version": SCHEMA_VERSION,
         "phi4audio": metadata.version,
@@ -56,11 +57,19 @@ def to_document(result: Transcript, metadata: Metadata) -> dict[str, Any]:
 
 
 def language_code(name: str | None) -> str | None:
-    """Return the code of a language, as whisper writes it; a name unknown to us stays."""
+    """Return the code of a language by its English name; an unknown name is returned as it is."""
     try:
         return find_language(name).code if name else None
     except UsageError:
         return name
+
+
+def _language_name(code: str | None) -> str | None:
+    """Return the English name of a language by its code; an unknown code is returned as it is."""
+    try:
+        return find_language(code).name if code else None
+    except UsageError:
+        return code
 
 
 def _segment_entry(segment: Segment) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _segment_entry(segment: Segment) -> dict[str, Any]:
     for key, names in (("flags", segment.flags), ("tried", segment.tried)):
         if names:
             entry[key] = list(names)
-    # Whisper's readers take "words" as a promise that every text is in them.
+    # Readers of whisper's JSON expect all of the text in "words", so it is left out if empty.
     if segment.words:
         entry["words"] = [_word_entry(word) for word in segment.words]
     if segment.transcript is not None:
@@ -102,23 +111,23 @@ def _word_entry(word: Word) -> dict[str, Any]:
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """Return what JSON can hold: it has neither NaN nor infinities."""
+    """Return a finite number, or None: JSON has neither NaN nor infinities."""
     return value if value is not None and math.isfinite(value) else None
 
 
 class WordEntry(BaseModel):
-    """One word, as openai-whisper writes it."""
+    """A word, with the keys of openai-whisper."""
 
     model_config = ConfigDict(extra="allow")
 
-    word: str = Field(description="With the space before it, where its script has one.")
+    word: str = Field(description="With the space before it, if its script has spaces.")
     start: float = Field(description="Seconds from the start of the recording.")
     end: float = Field(description="Seconds from the start of the recording.")
     probability: float | None = None
 
 
 class SegmentEntry(BaseModel):
-    """A stretch of the transcript, as openai-whisper writes it, and where its times come from."""
+    """A segment of the transcript, with the keys of openai-whisper and additional ones."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -129,55 +138,57 @@ class SegmentEntry(BaseModel):
     avg_logprob: float | None = Field(None, description="Mean log-probability of its tokens.")
     times_from: Literal["attention", "speech", "chunk"] = Field(
         "chunk",
-        description="attention: words aligned with the sound; speech: words laid over the speech "
-        "by their length; chunk: the stretch that was given to the model.",
+        description="attention: words aligned with the audio; speech: word times interpolated over "
+        "the speech by word length; chunk: start and end of the chunk given to the model.",
     )
     finish: Literal["stop", "length"] = Field(
-        "stop", description="length: the token budget ran out, the text may end too early."
+        "stop", description="length: the token budget was used up, the text may be incomplete."
     )
     words_per_second: float | None = Field(
         None,
-        description="Of the text in the segment's time; in scripts without spaces, two characters "
-        "count as a word.",
+        description="Words of the text per second of the segment; in scripts without spaces, two "
+        "characters count as a word.",
     )
     repetition: float | None = Field(
-        None, description="Share of the words that only repeat those right before them, 0 to 1."
+        None, description="Share of words that only repeat the words right before them, 0 to 1."
     )
-    speaker: str | None = Field(None, description="Who says it, where channels were heard apart.")
+    speaker: str | None = Field(
+        None, description="Speaker label, where channels are transcribed separately."
+    )
     flags: tuple[str, ...] = Field(
         (),
-        description="Why the text may be wrong: empty (over clear speech), refusal, echo (of the "
-        "prompt), script (another than the language's), loop, rate (more words than can be said), "
-        "length (the token budget ran out).",
+        description="Signs that the text is wrong: empty (over clear speech), refusal, echo (of "
+        "the prompt), script (not of the language), loop, rate (too many words per second), length "
+        "(the token budget was used up).",
     )
     tried: tuple[str, ...] = Field(
         (),
-        description="What was tried because of doubts, the kept attempt last: first, halves, "
+        description="Attempts after a suspected defect, the selected one last: first, halves, "
         "penalty (a repetition penalty).",
     )
     words: tuple[WordEntry, ...] = ()
 
 
 class TranscriptFile(BaseModel):
-    """A transcript. More keys may be added under the same version; readers skip what is new."""
+    """A transcript. The same version may get more keys; readers ignore unknown ones."""
 
     model_config = ConfigDict(extra="allow", title="phi4audio transcript")
 
     schema_version: Literal["1"]
-    phi4audio: str = Field(description="Version of the program that wrote it.")
-    model: str = Field(description="As the user named it.")
-    source: str = Field(description="Name of the recording.")
+    phi4audio: str = Field(description="Version of phi4audio that wrote the file.")
+    model: str = Field(description="Model name as given by the user.")
+    source: str = Field(description="File name of the recording.")
     task: str
-    prompt: str = Field(description="The instruction that was given with every chunk.")
-    duration: float = Field(description="Seconds of audio.")
+    prompt: str = Field(description="Instruction given to the model with every chunk.")
+    duration: float = Field(description="Length of the recording, seconds.")
     language: str | None = Field(description="ISO 639-1 code.")
     language_from: Literal["given", "text"] | None = Field(
-        None, description="given: the user said so; text: it was detected from the text."
+        None, description="given: set by the user; text: detected from the text."
     )
     speech: float | None = Field(
-        None, description="Seconds in which speech was heard; null where nobody listened for it."
+        None, description="Seconds of detected speech; null without voice activity detection."
     )
-    uncovered: float = Field(0.0, description="Seconds of speech that have no text.")
+    uncovered: float = Field(0.0, description="Seconds of detected speech without text.")
     text: str
     segments: tuple[SegmentEntry, ...]
 
@@ -190,28 +201,41 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+def read_transcript(path: Path) -> tuple[Transcript, Metadata]:
+    """Read a transcript's JSON file.
+
+    Raises:
+        UsageError: The file cannot be read, is not a transcript, or of another schema version.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"it can't be read: {error}", str(path), "check the name") from error
+    return parse_transcript(content, str(path))
+
+
 def parse_transcript(content: str, where: str) -> tuple[Transcript, Metadata]:
     """Read a transcript's JSON.
 
     Args:
-        content: Of the file.
-        where: Its name, for messages.
+        content: Content of the file.
+        where: Name of the file, for messages.
 
     Raises:
-        UsageError: It is no JSON, no transcript, or of a newer version.
+        UsageError: The content is not JSON, not a transcript, or of another schema version.
     """
     try:
         entries = json.loads(content)
     except ValueError as error:
-        raise UsageError(f"this is no JSON: {error}", where, "make the transcript again") from error
+        raise UsageError(f"not valid JSON: {error}", where, "make the transcript again") from error
     if not isinstance(entries, dict) or "schema_version" not in entries:
-        raise UsageError("this is no transcript of phi4audio", where, "give its JSON output")
+        raise UsageError("not a transcript of phi4audio", where, "give its JSON output")
     version = entries["schema_version"]
     if version != SCHEMA_VERSION:
         raise UsageError(
-            f"its schema version is {version}, and {SCHEMA_VERSION} is known here",
+            f"schema version {version} is unknown, {SCHEMA_VERSION} is supported",
             where,
-            "use the phi4audio that wrote it, or a newer one",
+            "use the version of phi4audio that wrote it, or a newer one",
         )
     try:
         return _to_transcript(TranscriptFile.model_validate(entries))
@@ -219,7 +243,7 @@ def parse_transcript(content: str, where: str) -> tuple[Transcript, Metadata]:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"{key}: {first['msg']}", where, "make the transcript again, or mend the file"
+            f"{key}: {first['msg']}", where, "make the transcript again, or correct the file"
         ) from error
 
 
@@ -237,13 +261,6 @@ def _to_transcript(file: TranscriptFile) -> tuple[Transcript, Metadata]:
         uncovered=file.uncovered,
     )
     return transcript, Metadata(file.source, file.model, file.phi4audio)
-
-
-def _language_name(code: str | None) -> str | None:
-    try:
-        return find_language(code).name if code else None
-    except UsageError:
-        return code
 
 
 def _to_segment(entry: SegmentEntry) -> Segment:

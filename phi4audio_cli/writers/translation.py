@@ -1,4 +1,4 @@
-"""Translations out: as the transcripts they resemble, and JSON that says what they are."""
+"""Translations: rendered by the transcript writers, with bilingual subtitles and their own JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phi4audio_cli.types import Metadata, Transcript, Translation
 from phi4audio_cli.writers import transcript_json
 
 BILINGUAL_FORMATS = ("srt", "vtt", "ass")
-"""Formats that can show what was said above its translation."""
+"""Formats that can show the original above its translation."""
 
 
 def render(
@@ -25,11 +25,11 @@ def render(
     """Return the content of a translation's file.
 
     Args:
-        form: The format's name.
-        writer: That format's writer of transcripts.
+        form: Name of the format.
+        writer: Transcript writer of the format.
         result: The translation.
-        metadata: What the file says of its making.
-        style: How subtitles look.
+        metadata: Origin of the result.
+        style: Style of the cues, for subtitle formats.
     """
     transcript = as_transcript(result)
     if form == "json":
@@ -41,7 +41,7 @@ def render(
 
 
 def as_transcript(translation: Translation) -> Transcript:
-    """Return what the writers of transcripts take."""
+    """Return a translation as a transcript, for the transcript writers."""
     return Transcript(
         text=translation.text,
         language=translation.language,
@@ -56,10 +56,10 @@ def as_transcript(translation: Translation) -> Transcript:
 
 
 def _render_json(result: Translation, metadata: Metadata) -> str:
-    """Return a transcript's JSON with the spoken language, and with what was said, beside it."""
+    """Return a transcript's JSON with the spoken language and the original text added."""
     entries = transcript_json.to_document(as_transcript(result), metadata)
-    said = join_texts(segment.transcript or "" for segment in result.segments)
-    more = {"source_language": transcript_json.language_code(result.source_language)}
-    if said:
-        more["transcript"] = said
-    return transcript_json.dump(entries | more)
+    original = join_texts(segment.transcript or "" for segment in result.segments)
+    added = {"source_language": transcript_json.language_code(result.source_language)}
+    if original:
+        added["transcript"] = original
+    return transcript_json.dump(entries | added)

@@ -23,7 +23,7 @@ BLOCK = 1000
 
 
 class ScriptedRecording:
-    """Does what its file's name says, one word a block: `block-segfault.wav`."""
+    """Performs the actions in its file name, one per block: `block-segfault.wav`."""
 
     def __init__(self, path: Path) -> None:
         self.info = AudioInfo(16000, 1.5)
@@ -41,10 +41,10 @@ class ScriptedRecording:
 def open_scripted(
     path: Path, *, channel: Channel = "mix", track: int | None = None
 ) -> Iterator[ScriptedRecording]:
-    """Open a scripted recording; what stands before a dot is done at opening."""
-    deed, _, rest = path.stem.rpartition(".")
-    if deed:
-        ACTIONS[deed]()
+    """Open a scripted recording; an action before a dot happens at opening."""
+    action, _, rest = path.stem.rpartition(".")
+    if action:
+        ACTIONS[action]()
     yield ScriptedRecording(path.with_name(f"{rest}.wav"))
 
 
@@ -52,13 +52,13 @@ def open_scripted(
 def raise_arguments(
     path: Path, *, channel: Channel = "mix", track: int | None = None
 ) -> Iterator[ScriptedRecording]:
-    """Say what it was asked for, as an error."""
+    """Raise an error with the given arguments."""
     raise AudioError(f"{channel} {track}", str(path), "none")
     yield ScriptedRecording(path)
 
 
 def chunk_per_block(blocks: Iterable[Samples], rate: int, limit: float) -> Iterator[Chunk]:
-    """Make each block a chunk."""
+    """Return each block as a chunk."""
     for index, each in enumerate(blocks):
         yield Chunk(index, each, rate, index * BLOCK)
 
@@ -66,7 +66,7 @@ def chunk_per_block(blocks: Iterable[Samples], rate: int, limit: float) -> Itera
 def chunk_speech_without_torch(
     blocks: Iterable[Samples], rate: int, limit: float, detector: Detector
 ) -> Iterator[Chunk]:
-    """Cut at pauses, and fail where that takes torch."""
+    """Chunk speech, and fail if torch is loaded."""
     yield from chunk_speech(blocks, rate, limit, detector)
     torch()
 
@@ -118,6 +118,6 @@ def block() -> None:
 
 
 ACTIONS: dict[str, Callable[[], None]] = {
-    deed.__name__: deed
-    for deed in (segfault, leave, hang, allocate, fail, refuse, chatter, torch, alone, block)
+    action.__name__: action
+    for action in (segfault, leave, hang, allocate, fail, refuse, chatter, torch, alone, block)
 }

@@ -1,4 +1,4 @@
-"""Which channel and which track of a recording is heard."""
+"""Selection of the channel and the track of a recording."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from .audio_files import Array, encode, sine
 LEFT, RIGHT = sine(16000), sine(16000, hertz=1000)
 
 
-def heard(path: Path, channel: Channel = "mix", track: int | None = None) -> Array:
+def decode_channel(path: Path, channel: Channel = "mix", track: int | None = None) -> Array:
     with open_audio(path, channel=channel, track=track) as recording:
         return np.concatenate(list(recording.blocks()))
 
 
 @pytest.mark.parametrize("kind", ["wav", "mkv"])
 @pytest.mark.parametrize(
-    ("channel", "wanted"), [("left", LEFT), ("right", RIGHT), ("mix", (LEFT + RIGHT) / 2)]
+    ("channel", "expected"), [("left", LEFT), ("right", RIGHT), ("mix", (LEFT + RIGHT) / 2)]
 )
 def test_one_channel_or_their_average(
-    tmp_path: Path, kind: str, channel: Channel, wanted: Array
+    tmp_path: Path, kind: str, channel: Channel, expected: Array
 ) -> None:
     path = tmp_path / f"a.{kind}"
     if kind == "wav":
         soundfile.write(path, np.stack([LEFT, RIGHT], 1), 16000, subtype="FLOAT")
     else:
         encode(path, "pcm_f32le", np.stack([LEFT, RIGHT]), 16000, "stereo")
-    np.testing.assert_allclose(heard(path, channel), wanted, atol=1e-6)
+    np.testing.assert_allclose(decode_channel(path, channel), expected, atol=1e-6)
 
 
-def test_of_more_channels_the_first_two_are_left_and_right(tmp_path: Path) -> None:
+def test_left_and_right_are_the_first_two_of_many_channels(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.stack([LEFT, RIGHT, 0 * LEFT, 0 * LEFT], 1), 16000, subtype="FLOAT")
-    np.testing.assert_array_equal(heard(path, "left"), LEFT)
-    np.testing.assert_array_equal(heard(path, "right"), RIGHT)
+    np.testing.assert_array_equal(decode_channel(path, "left"), LEFT)
+    np.testing.assert_array_equal(decode_channel(path, "right"), RIGHT)
 
 
 @pytest.mark.parametrize("channel", ["left", "right"])
@@ -55,7 +55,10 @@ def test_a_mono_recording_has_no_left_and_right(
         soundfile.write(path, LEFT, 16000)
     else:
         encode(path, "pcm_f32le", LEFT[None], 16000, "mono")
-    with pytest.raises(AudioError, match="it is mono") as caught, open_audio(path, channel=channel):
+    with (
+        pytest.raises(AudioError, match="mono, without") as caught,
+        open_audio(path, channel=channel),
+    ):
         pass
     assert caught.value.remedy == "leave out --channel"
 
@@ -78,29 +81,31 @@ def film(path: Path) -> Path:
     return path
 
 
-def test_a_video_gives_its_first_audio_stream_or_the_one_that_was_asked_for(tmp_path: Path) -> None:
+def test_a_video_gives_its_first_or_the_requested_audio_stream(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mkv")
-    np.testing.assert_allclose(heard(path), LEFT, atol=1e-6)
-    np.testing.assert_allclose(heard(path, track=0), LEFT, atol=1e-6)
-    np.testing.assert_allclose(heard(path, track=1), RIGHT, atol=1e-6)
+    np.testing.assert_allclose(decode_channel(path), LEFT, atol=1e-6)
+    np.testing.assert_allclose(decode_channel(path, track=0), LEFT, atol=1e-6)
+    np.testing.assert_allclose(decode_channel(path, track=1), RIGHT, atol=1e-6)
 
 
 @pytest.mark.parametrize("track", [2, -1])
-def test_a_track_that_isn_t_there_says_how_many_there_are(tmp_path: Path, track: int) -> None:
+def test_a_missing_track_is_reported_with_the_number_of_tracks(tmp_path: Path, track: int) -> None:
     path = film(tmp_path / "film.mkv")
     with (
-        pytest.raises(AudioError, match=f"no audio track {track}, it has 2") as caught,
+        pytest.raises(
+            AudioError, match=f"no audio track {track}, the number of tracks is 2"
+        ) as caught,
         open_audio(path, track=track),
     ):
         pass
-    assert caught.value.remedy == "tracks count from 0: give --track 0 to 1"
+    assert caught.value.remedy == "tracks are counted from 0: give --track 0 to 1"
 
 
 def test_a_plain_recording_has_one_track(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", LEFT, 16000, subtype="FLOAT")
-    np.testing.assert_array_equal(heard(tmp_path / "a.wav", track=0), LEFT)
+    np.testing.assert_array_equal(decode_channel(tmp_path / "a.wav", track=0), LEFT)
     with (
-        pytest.raises(AudioError, match="no audio track 1, it has 1") as caught,
+        pytest.raises(AudioError, match="no audio track 1, the number of tracks is 1") as caught,
         open_audio(tmp_path / "a.wav", track=1),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Truncated Ogg and MP4 files are reported in words that help."""
+"""Truncated Ogg and MP4 files are reported as such."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from phi4audio_cli.audio.containers import is_missing_moov, is_truncated_ogg
+from phi4audio_cli.audio.containers import is_missing_moov, ogg_damage
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 
@@ -18,7 +18,7 @@ from .audio_files import decode_damaged, encode, noise
 def by_libsndfile(path: Path, subtype: str, seconds: float) -> bytes:
     with soundfile.SoundFile(path, "w", 48000, 1, subtype, format="OGG") as file:
         wave = noise(seconds, 48000)
-        for start in range(0, len(wave), 16000):  # it can't write much at once
+        for start in range(0, len(wave), 16000):  # libsndfile crashes on long writes
             file.write(wave[start : start + 16000])
     return path.read_bytes()
 
@@ -40,42 +40,42 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def is_truncated(data: bytes) -> bool:
-    return is_truncated_ogg(io.BytesIO(data))
+    return ogg_damage(io.BytesIO(data)) == "cut off within an Ogg page"
 
 
-def test_of_a_truncated_ogg_comes_what_decodes_and_it_is_said(tmp_path: Path) -> None:
+def test_a_truncated_ogg_is_decoded_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     soundfile.write(path, noise(10), 16000)
     assert decode_damaged(path)[1] is None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    heard, damage = decode_damaged(path)
-    assert 16000 * 3 < len(heard) < 16000 * 6
-    assert damage == "cut off in the midst of an Ogg page"
+    decoded, damage = decode_damaged(path)
+    assert 16000 * 3 < len(decoded) < 16000 * 6
+    assert damage == "cut off within an Ogg page"
 
 
-def test_no_whole_ogg_is_called_cut_off(whole: dict[str, bytes]) -> None:
+def test_an_intact_ogg_is_not_reported(whole: dict[str, bytes]) -> None:
     assert not [name for name, data in whole.items() if is_truncated(data)]
     assert not is_truncated(b"".join(whole.values())), "streams one after the other"
     tagged = (data + b"TAG" + bytes(125) for data in whole.values())
     assert not any(map(is_truncated, tagged))
 
 
-def test_every_cut_within_a_page_is_seen(whole: dict[str, bytes]) -> None:
+def test_a_cut_within_a_page_is_detected(whole: dict[str, bytes]) -> None:
     for data in whole.values():
         last = data.rfind(b"OggS\0")
         assert is_truncated(data[: last + 5])
         assert is_truncated(data[: last + 27])
         assert is_truncated(data[:-1])
-        assert not is_truncated(data[:last]), "nothing says that more was to come"
+        assert not is_truncated(data[:last]), "nothing proves that more followed"
 
 
-def test_what_is_no_ogg_is_left_alone() -> None:
+def test_other_formats_are_not_reported() -> None:
     for data in (b"", b"Og", b"OggS", b"RIFF....OggS\0"):
         assert not is_truncated(data)
 
 
 @pytest.mark.parametrize("kind", ["m4a", "mov"])
-def test_an_mp4_that_lost_its_index_says_so(tmp_path: Path, kind: str) -> None:
+def test_an_mp4_without_its_index_is_reported(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     encode(path, "aac", noise(3)[None], 16000, "mono")
     whole = path.read_bytes()
@@ -99,7 +99,7 @@ INDEX = box(b"moov", bytes(30))
 
 
 @pytest.mark.parametrize(
-    ("data", "lacking"),
+    ("data", "missing"),
     [
         (box(b"ftyp", bytes(8)) + box(b"mdat", bytes(50)) + INDEX, False),
         (box(b"ftyp", bytes(8)) + INDEX + box(b"mdat", size=99), False),
@@ -113,8 +113,8 @@ INDEX = box(b"moov", bytes(30))
         (b"", False),
     ],
 )
-def test_an_index_is_looked_for_box_by_box(data: bytes, lacking: bool) -> None:
+def test_the_index_is_searched_box_by_box(data: bytes, missing: bool) -> None:
     file = io.BytesIO(data)
     file.seek(3)
-    assert is_missing_moov(file) == lacking
+    assert is_missing_moov(file) == missing
     assert file.tell() == 3

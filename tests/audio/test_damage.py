@@ -1,4 +1,4 @@
-"""Damaged and odd recordings: what decodes is delivered, the rest is said."""
+"""Damaged and unusual recordings: decodable audio is delivered, damage is reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def no_audio_stream() -> bytes:
         (no_audio_stream(), "no audio stream"),
     ],
 )
-def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_files_without_audio_are_reported(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=problem) as caught, open_audio(path):
@@ -56,17 +56,17 @@ def test_a_playlist_reads_no_other_file(tmp_path: Path) -> None:
         pass
 
 
-def test_folders_pipes_and_missing_files_say_so(tmp_path: Path) -> None:
+def test_folders_pipes_and_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "x.wav").mkdir()
     os.mkfifo(tmp_path / "pipe.wav")
-    wanted = {"x.wav": "folder", "pipe.wav": "regular", "gone.wav": "No such file"}
-    for name, problem in wanted.items():
+    expected = {"x.wav": "folder", "pipe.wav": "regular", "gone.wav": "No such file"}
+    for name, problem in expected.items():
         with pytest.raises(AudioError, match=problem), open_audio(tmp_path / name):
             pass
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads anything")
-def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16000), 16000)
     (tmp_path / "a.wav").chmod(0)
     with pytest.raises(AudioError, match="Permission"), open_audio(tmp_path / "a.wav"):
@@ -84,29 +84,29 @@ def write(path: Path, wave: Array) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3", "mkv", "m4a"])
-def test_of_a_truncated_file_comes_what_decodes(tmp_path: Path, kind: str) -> None:
+def test_a_truncated_file_is_decoded_and_reported(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    heard, damage = decode_damaged(path)
-    assert 16000 * 3 < len(heard) < 16000 * 6
+    decoded, damage = decode_damaged(path)
+    assert 16000 * 3 < len(decoded) < 16000 * 6
     assert damage
 
 
 @pytest.mark.parametrize("kind", ["flac", "mp3", "ogg", "mkv", "m4a"])
-def test_a_hole_in_the_middle_costs_little_more_than_itself(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_middle_loses_little_more_than_itself(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
     data = bytearray(path.read_bytes())
     middle = 2 * len(data) // 3
     data[middle : middle + 4000] = bytes(4000)
     path.write_bytes(data)
-    heard, damage = decode_damaged(path)
-    assert len(heard) > 16000 * 8
+    decoded, damage = decode_damaged(path)
+    assert len(decoded) > 16000 * 8
     assert damage or kind == "mkv"  # samples that are zero are no damage
 
 
-def test_after_a_hole_goes_on_what_was_said(tmp_path: Path) -> None:
+def test_audio_after_damage_is_intact(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     wave = noise(10)
     soundfile.write(path, wave, 16000)
@@ -114,16 +114,16 @@ def test_after_a_hole_goes_on_what_was_said(tmp_path: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 40] = bytes(40)
     path.write_bytes(data)
-    heard, damage = decode_damaged(path)
-    before = next(at for at in range(len(heard)) if abs(heard[at] - wave[at]) > 1e-4)
+    decoded, damage = decode_damaged(path)
+    before = next(at for at in range(len(decoded)) if abs(decoded[at] - wave[at]) > 1e-4)
     assert 16000 * 4 < before < 16000 * 6
-    np.testing.assert_allclose(heard[before:], wave[before - len(heard) :], atol=1e-4)
+    np.testing.assert_allclose(decoded[before:], wave[before - len(decoded) :], atol=1e-4)
     assert damage
     assert damage.endswith("9.7 s could be decoded")
 
 
 def wav_with(sizes: int, wave: Array) -> bytes:
-    """Return a WAV whose header says that there are so many bytes of samples."""
+    """Return a WAV whose header declares `sizes` bytes of samples."""
     file = io.BytesIO()
     soundfile.write(file, wave, 16000, format="WAV", subtype="PCM_16")
     data = bytearray(file.getvalue())
@@ -135,11 +135,15 @@ def wav_with(sizes: int, wave: Array) -> bytes:
 @pytest.mark.parametrize(
     ("size", "seconds", "damage"),
     [
-        (0, 3, None),  # a recorder that had no time to write it
+        (0, 3, None),  # an interrupted recorder never wrote it
         (0xFFFFFFFF, 3, None),  # a pipe
         (0x7FFFFFFF, 3, None),
         (6 * 32000, 3, "ends after 3.0 s of 6.0 s"),
-        (1 * 32000, 1, "its header says 1.0 s, but 2.0 s more may follow"),
+        (0x7FFFF000, 3, None),  # SoX
+        (0x80000000, 3, None),
+        (3_000_000_000, 3, "ends after 3.0 s of 93750.0 s"),
+        (0xFFFEFFFF, 3, "ends after 3.0 s of 134215.7 s"),
+        (1 * 32000, 3, "the header declares 1.0 s, but 3.0 s were decoded"),
     ],
 )
 def test_a_wrong_length_in_the_header(
@@ -147,9 +151,52 @@ def test_a_wrong_length_in_the_header(
 ) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav_with(size, noise(3)))
-    heard, found = decode_damaged(path)
-    assert len(heard) == pytest.approx(16000 * seconds, abs=16)
+    decoded, found = decode_damaged(path)
+    assert len(decoded) == pytest.approx(16000 * seconds, abs=16)
     assert found == damage
+
+
+@pytest.mark.parametrize(
+    ("size", "damage"), [(5_000_000_000, "ends after 3.0 s of 156"), (6 * 32000, "of 6.0 s")]
+)
+def test_a_truncated_rf64_is_reported(tmp_path: Path, size: int, damage: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3), 16000, format="RF64", subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"ds64") + 8
+    data[place : place + 16] = struct.pack("<QQ", size + 100, size)
+    path.write_bytes(data)
+    found = decode_damaged(path)[1]
+    assert found
+    assert damage in found
+
+
+def test_chunks_after_the_samples_are_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    for size in (32_000, 32_001):
+        tags = b"LIST" + struct.pack("<I", 50_000) + b"INFO" + bytes(49_996)
+        fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 16000, 1, 8)
+        samples = b"data" + struct.pack("<I", size) + bytes([128]) * size + bytes(size % 2)
+        content = b"WAVE" + fmt + samples + tags
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(content)) + content)
+        samples_found, damage = decode_damaged(path)
+        assert len(samples_found) == size
+        assert damage is None
+
+
+def test_a_wav_of_more_than_4_gib_is_decoded_beyond_its_header(tmp_path: Path) -> None:
+    """The size in the header has 32 bits; the file is sparse."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3), 16000, subtype="PCM_16")
+    with path.open("r+b") as file:
+        file.truncate((1 << 32) + 44 + 96_000)  # 96,000 more than fit
+    with open_audio(path) as recording:
+        blocks = recording.blocks()
+        first = next(blocks)
+        second = next(blocks)
+    assert len(first) == len(second) == 160_000
+    assert first[:48_000].any()
+    assert not second.any()
 
 
 def test_a_flac_with_a_wrong_length(tmp_path: Path) -> None:
@@ -158,13 +205,13 @@ def test_a_flac_with_a_wrong_length(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[22:26] = struct.pack(">I", 16000 * 60)  # STREAMINFO's samples
     path.write_bytes(data)
-    heard, damage = decode_damaged(path)
-    assert len(heard) == 16000 * 3
+    decoded, damage = decode_damaged(path)
+    assert len(decoded) == 16000 * 3
     assert damage
     assert "3.0 s" in damage
 
 
-def test_a_file_damaged_from_the_start_says_so(tmp_path: Path) -> None:
+def test_a_file_damaged_from_the_start_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, sine(16000), 16000)
     path.write_bytes(path.read_bytes()[:200])
@@ -175,7 +222,9 @@ def test_a_file_damaged_from_the_start_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["[bold]é 你好.wav", "-dash.wav", "a.raw", "file:x.wav", "x" * 250]
 )
-def test_names_don_t_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_file_names_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     with Path(name).open("wb") as file:
         soundfile.write(file, sine(16000), 16000, format="WAV", subtype="FLOAT")
@@ -183,7 +232,7 @@ def test_names_don_t_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 
 
 @pytest.mark.parametrize("name", ["é" * 125 + ".wav", "你" * 80 + ".wav", "a\nb.wav"])
-def test_odd_names_are_named_in_errors(tmp_path: Path, name: str) -> None:
+def test_errors_contain_unusual_names(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(AudioError, match="empty") as caught, open_audio(tmp_path / name):
         pass
@@ -199,7 +248,7 @@ def test_odd_names_are_named_in_errors(tmp_path: Path, name: str) -> None:
         pytest.param(3 * sine(16000), id="beyond full scale"),
     ],
 )
-def test_odd_samples_come_as_they_are(tmp_path: Path, wave: Array) -> None:
+def test_unusual_samples_are_unchanged(tmp_path: Path, wave: Array) -> None:
     soundfile.write(tmp_path / "a.wav", wave, 16000, subtype="FLOAT")
     np.testing.assert_array_equal(decode(tmp_path / "a.wav")[1], wave)
 
@@ -222,7 +271,7 @@ def syncsafe(number: int) -> bytes:
 
 
 def id3() -> bytes:
-    """Return tags with a title and a cover, as they stand before an MP3."""
+    """Return an ID3 header with a title and a cover."""
     title = b"\x03" + "Gespräch [bold] 你好".encode()
     cover = b"\x00image/jpeg\x00\x03\x00" + PICTURE
     frames = b"".join(
@@ -232,14 +281,14 @@ def id3() -> bytes:
     return b"ID3\x04\x00\x00" + syncsafe(len(frames)) + frames
 
 
-def test_tags_and_a_cover_don_t_matter_to_an_mp3(tmp_path: Path) -> None:
+def test_tags_and_a_cover_do_not_change_an_mp3(tmp_path: Path) -> None:
     plain, tagged = tmp_path / "a.mp3", tmp_path / "b.mp3"
     soundfile.write(plain, sine(16000), 16000)
     tagged.write_bytes(id3() + plain.read_bytes() + b"TAG" + bytes(125))
     np.testing.assert_array_equal(decode(tagged)[1], decode(plain)[1])
 
 
-def test_tags_and_a_cover_don_t_matter_to_a_flac(tmp_path: Path) -> None:
+def test_tags_and_a_cover_do_not_change_a_flac(tmp_path: Path) -> None:
     plain, tagged = tmp_path / "a.flac", tmp_path / "b.flac"
     soundfile.write(plain, sine(16000), 16000)
     whole = plain.read_bytes()
@@ -250,7 +299,7 @@ def test_tags_and_a_cover_don_t_matter_to_a_flac(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(tagged)[1], decode(plain)[1])
 
 
-def test_chunks_around_the_samples_don_t_matter_to_a_wav(tmp_path: Path) -> None:
+def test_chunks_around_the_samples_do_not_change_a_wav(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16000), 16000, subtype="PCM_16")
     whole = (tmp_path / "a.wav").read_bytes()
     tags = b"LIST" + struct.pack("<I", 50_000) + b"INFO" + bytes(49_996)
@@ -260,7 +309,7 @@ def test_chunks_around_the_samples_don_t_matter_to_a_wav(tmp_path: Path) -> None
     np.testing.assert_array_equal(decode(tmp_path / "b.wav")[1], decode(tmp_path / "a.wav")[1])
 
 
-def test_tags_and_a_cover_don_t_matter_to_an_m4a(tmp_path: Path) -> None:
+def test_tags_and_a_cover_do_not_change_an_m4a(tmp_path: Path) -> None:
     path = tmp_path / "a.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         container.metadata["title"] = "Gespräch 你好"

@@ -1,4 +1,4 @@
-"""Cutting: every sample once, no chunk too long, none a crumb, whatever the blocks."""
+"""Chunks contain every sample once, within the limits of length, for any blocks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def shape(chunks: list[Chunk]) -> list[tuple[int, int, int]]:
 
 @settings(max_examples=100, deadline=None)
 @given(recordings(), st.floats(0.1, 5), st.lists(st.integers(1, 5000), min_size=1, max_size=5))
-def test_chunks_cover_all_within_the_limit_for_any_blocks(
+def test_chunks_cover_everything_within_the_limit_for_any_blocks(
     samples: Array, limit: float, sizes: list[int]
 ) -> None:
     chunks = list(chunk_at_silence(split(samples, sizes), RATE, limit))
@@ -77,21 +77,21 @@ def test_the_cut_falls_in_the_longest_pause() -> None:
     assert second.start == first.stop
 
 
-def test_a_short_closure_is_no_pause_and_digital_silence_no_better_than_a_real_pause() -> None:
+def test_a_short_closure_is_not_a_pause_and_digital_silence_counts_as_a_real_pause() -> None:
     wave = speech(70, [(30, 30.5)])
     wave[35 * 16000 : int(35.03 * 16000)] = 0
     first, _ = chunk_at_silence([wave], 16000, 40)
     assert first.stop_seconds == pytest.approx(30.25, abs=0.05)
 
 
-def test_without_a_pause_the_quietest_place_is_taken() -> None:
+def test_without_a_pause_the_cut_is_at_the_quietest_point() -> None:
     wave = speech(70, [])
     wave[33 * 16000 : 34 * 16000] *= 0.3
     first, _ = chunk_at_silence([wave], 16000, 40)
     assert 33 <= first.stop_seconds <= 34
 
 
-def test_the_end_is_never_a_crumb() -> None:
+def test_the_last_chunk_is_never_too_short() -> None:
     wave = speech(41, [(0.8, 1), (20.2, 20.8), (39, 40)])
     first, second = chunk_at_silence([wave], 16000, 40)
     assert first.stop_seconds == pytest.approx(20.5, abs=0.05)
@@ -105,7 +105,7 @@ def test_a_recording_within_the_limit_is_one_chunk() -> None:
     assert list(chunk_at_silence([], 16000, 40)) == []
 
 
-def test_a_chunk_keeps_no_more_than_its_own_samples() -> None:
+def test_a_chunk_holds_only_its_own_samples_in_memory() -> None:
     chunks = list(chunk_at_silence([speech(100, [])], 16000, 40))
     assert all(chunk.samples.base is None or len(chunks) == 1 for chunk in chunks)
     assert all(chunk.samples.flags.c_contiguous for chunk in chunks)
@@ -123,6 +123,6 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert peak(20) < 1.1 * peak(4)
 
 
-def test_a_limit_too_short_for_the_model_is_refused() -> None:
+def test_a_limit_too_short_for_the_model_is_rejected() -> None:
     with pytest.raises(ValueError, match="limit"):
         list(chunk_at_silence([np.zeros(100, "f4")], 16000, 0.05))

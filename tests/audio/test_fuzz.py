@@ -30,8 +30,8 @@ def test_undamaged_they_decode(reader: SubprocessReader, tmp_path: Path) -> None
         path.write_bytes(content)
         assert decode(reader, path) == ("decoded", ""), name
         with reader.read(ReadRequest(path, 10)) as reading:
-            heard = sum(chunk.seconds for chunk in reading.chunks())
-        assert heard == reading.seconds == pytest.approx(recording_seconds(name), abs=0.15), name
+            decoded = sum(chunk.seconds for chunk in reading.chunks())
+        assert decoded == reading.seconds == pytest.approx(recording_seconds(name), abs=0.15), name
 
 
 def test_damaged_they_give_audio_or_a_clear_error(reader: SubprocessReader, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Messages with arrays between processes: complete, writable; a lost peer is noticed."""
+"""Messages with arrays between processes arrive complete and writable; a closed end is detected."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _way(request, monkeypatch) -> None:
 
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("length", [0, 1, 1000, 640_000])
-def test_a_chunk_arrives_as_it_is_and_can_be_written_to(ends: Ends, length: int) -> None:
+def test_a_chunk_arrives_unchanged_and_writable(ends: Ends, length: int) -> None:
     samples = np.random.default_rng(length).standard_normal(length).astype(np.float32)
     sent = [Chunk(each, samples, WIDE_BAND, 7, (Span(1, 2),)) for each in range(3)]
 
@@ -58,7 +58,7 @@ def test_a_chunk_arrives_as_it_is_and_can_be_written_to(ends: Ends, length: int)
     thread.join()
 
 
-def test_an_end_in_the_midst_of_an_array_is_noticed(ends: Ends) -> None:
+def test_an_end_within_an_array_is_detected(ends: Ends) -> None:
     ours, theirs = ends
     theirs.send((b"", [1000]))
     os.write(theirs.fileno(), bytes(10))

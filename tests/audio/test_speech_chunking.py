@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.resample import reblock
 from phi4audio_cli.audio.speech_chunking import chunk_speech
-from phi4audio_cli.audio.vad import SileroDetector, SpeechSegmenter, reblock
+from phi4audio_cli.audio.vad import SileroDetector, SpeechSegmenter
 from phi4audio_cli.types import Chunk, Span
 
 Array = npt.NDArray[np.float32]
@@ -109,20 +110,20 @@ def test_properties(samples: Array, limit: float, sizes: list[int]) -> None:
 
 def check_speech(samples: Array, chunks: list[Chunk], most: int) -> None:
     """All speech is in the chunks, and no long silence is."""
-    spoken = np.zeros(len(samples), bool)
+    speech_mask = np.zeros(len(samples), bool)
     sent = np.zeros(len(samples), bool)
     for span in all_speech(samples):
-        spoken[span.start : span.stop] = True
+        speech_mask[span.start : span.stop] = True
     for chunk in chunks:
         sent[chunk.start : chunk.stop] = True
         inside = np.zeros(len(samples), bool)
         for span in chunk.speech:
             inside[span.start : span.stop] = True
         np.testing.assert_array_equal(
-            inside[chunk.start : chunk.stop], spoken[chunk.start : chunk.stop]
+            inside[chunk.start : chunk.stop], speech_mask[chunk.start : chunk.stop]
         )
-    assert not (spoken & ~sent).any()
-    silent = np.flatnonzero(np.diff((sent & ~spoken).astype(int), prepend=0, append=0))
+    assert not (speech_mask & ~sent).any()
+    silent = np.flatnonzero(np.diff((sent & ~speech_mask).astype(int), prepend=0, append=0))
     assert all(np.diff(silent.reshape(-1, 2)) <= min(2 * RATE, most // 8) * 5 // 4)
 
 
@@ -150,7 +151,7 @@ def test_long_silence_is_not_sent() -> None:
     assert chunk_all(synthetic_speech(0, 300), 40) == []
 
 
-def test_where_nobody_pauses_chunks_overlap() -> None:
+def test_chunks_overlap_where_there_is_no_pause() -> None:
     chunks = chunk_all(synthetic_speech(100), 40)
     overlaps = [a.stop_seconds - b.start_seconds for a, b in itertools.pairwise(chunks)]
     assert len(chunks) == 3
@@ -159,13 +160,13 @@ def test_where_nobody_pauses_chunks_overlap() -> None:
     assert chunks[-1].stop_seconds == 100
 
 
-def test_the_end_is_never_a_crumb() -> None:
+def test_the_last_chunk_is_never_too_short() -> None:
     first, second = chunk_all(synthetic_speech(1, 0.5, 19.5, 0.5, 15, 0.5, 4), 40)
     assert first.stop_seconds == pytest.approx(21.25, abs=0.1)
     assert second.stop_seconds == 41
 
 
-def test_a_word_alone_is_sent_with_some_silence() -> None:
+def test_a_single_word_has_some_silence_around_it() -> None:
     (only,) = chunk_all(synthetic_speech(0, 10, 0.2, 10), 40)
     assert only.seconds == 1
     assert only.start_seconds < 10 < 10.2 < only.stop_seconds
@@ -185,7 +186,7 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert peak(15) < 1.1 * peak(4)
 
 
-def test_silence_is_not_held() -> None:
+def test_silence_is_not_kept_in_memory() -> None:
     blocks = (np.zeros(10 * RATE, "f4") for _ in range(60))
     tracemalloc.start()
     assert list(chunk_speech(blocks, RATE, 40, EnergyDetector())) == []
@@ -193,7 +194,7 @@ def test_silence_is_not_held() -> None:
     tracemalloc.stop()
 
 
-def test_a_limit_too_short_is_refused() -> None:
+def test_a_limit_too_short_is_rejected() -> None:
     with pytest.raises(ValueError, match="limit"):
         chunk_all(synthetic_speech(1), 0.5)
 
@@ -208,5 +209,5 @@ def test_a_real_recording(recordings: Path, rate: int) -> None:
     assert [(c.start, c.stop, c.speech) for c in chunks] == [
         (c.start, c.stop, c.speech) for c in again
     ]
-    spoken = sum(map(len, (span for chunk in chunks for span in chunk.speech))) / rate
-    assert 30 < spoken < 60
+    speech_mask = sum(map(len, (span for chunk in chunks for span in chunk.speech))) / rate
+    assert 30 < speech_mask < 60

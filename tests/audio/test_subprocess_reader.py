@@ -47,7 +47,7 @@ LIMITED = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of a
 
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[SubprocessReader]:
-    """One for many tests: each must find it fit, whatever the test before did to it."""
+    """Return a reader that tests share: each test must leave it usable."""
     with SubprocessReader(SCRIPTED, hang_timeout=20, memory_limit=1 << 30) as reader:
         yield reader
 
@@ -86,19 +86,19 @@ def process_ends(pid: int | None, seconds: float = 20) -> bool:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
-def test_it_gives_what_decoding_here_gives(tmp_path: Path, name: str) -> None:
+def test_chunks_equal_those_of_the_in_process_reader(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     soundfile.write(path, np.stack([noise(25, 22050), sine(22050, 25)], 1), 22050)
-    order = ReadRequest(path, 3.0, channel="left")
-    with InProcessReader().read(order) as here:
-        expected = list(here.chunks())
-    with SubprocessReader() as reader, reader.read(order) as apart:
-        assert apart.info == here.info
-        assert apart.damage is None
-        found = list(apart.chunks())
-        assert apart.damage is None
+    request = ReadRequest(path, 3.0, channel="left")
+    with InProcessReader().read(request) as in_process:
+        expected = list(in_process.chunks())
+    with SubprocessReader() as reader, reader.read(request) as subprocess_reading:
+        assert subprocess_reading.info == in_process.info
+        assert subprocess_reading.damage is None
+        found = list(subprocess_reading.chunks())
+        assert subprocess_reading.damage is None
     assert len(found) > 5
-    assert apart.seconds == here.seconds == 25
+    assert subprocess_reading.seconds == in_process.seconds == 25
     for one, other in zip(found, expected, strict=True):
         assert (one.index, one.start, one.speech) == (other.index, other.start, other.speech)
         np.testing.assert_array_equal(one.samples, other.samples)
@@ -106,7 +106,7 @@ def test_it_gives_what_decoding_here_gives(tmp_path: Path, name: str) -> None:
         assert one.samples.flags.c_contiguous
 
 
-def test_damage_and_errors_are_told(tmp_path: Path) -> None:
+def test_damage_and_errors_are_reported(tmp_path: Path) -> None:
     cut, text = tmp_path / "a.flac", tmp_path / "b.wav"
     soundfile.write(cut, noise(10), 16000)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
@@ -125,7 +125,7 @@ def test_damage_and_errors_are_told(tmp_path: Path) -> None:
     assert process_ends(pid)
 
 
-def test_channel_and_track_are_handed_on() -> None:
+def test_channel_and_track_reach_the_decoder() -> None:
     with SubprocessReader(InProcessReader(raise_arguments)) as reader:
         with (
             pytest.raises(AudioError, match="right 3"),
@@ -147,7 +147,7 @@ def test_channel_and_track_are_handed_on() -> None:
         ("fail.block.wav", "failed with UnicodeDecodeError"),
     ],
 )
-def test_what_goes_wrong_costs_one_recording(
+def test_a_failure_affects_one_recording_only(
     scripted: SubprocessReader, name: str, problem: str
 ) -> None:
     error = read_error(scripted, name)
@@ -160,16 +160,16 @@ def test_what_goes_wrong_costs_one_recording(
 
 def test_blocks_before_a_crash_are_delivered(scripted: SubprocessReader) -> None:
     with scripted.read(read_request("block-block-segfault.wav")) as reading:
-        delivery = reading.chunks()
-        first = next(delivery).samples
+        chunks = reading.chunks()
+        first = next(chunks).samples
         assert reading.damage == "block"
-        second = next(delivery).samples
+        second = next(chunks).samples
         with pytest.raises(AudioError, match="crashed"):
-            next(delivery)
+            next(chunks)
     np.testing.assert_array_equal([first, second], np.repeat([[0], [1]], BLOCK, axis=1))
 
 
-def test_an_error_of_the_recording_arrives_as_it_is(scripted: SubprocessReader) -> None:
+def test_an_audio_error_arrives_unchanged(scripted: SubprocessReader) -> None:
     pid = scripted.pid
     error = read_error(scripted, "block-refuse.wav")
     assert (error.what, error.where, error.remedy) == ("too short", "a.wav", "record more")
@@ -177,7 +177,7 @@ def test_an_error_of_the_recording_arrives_as_it_is(scripted: SubprocessReader) 
 
 
 @pytest.mark.parametrize("name", ["block-hang.wav", "hang.block.wav"])
-def test_what_hangs_is_ended(name: str) -> None:
+def test_a_hanging_decoder_is_killed(name: str) -> None:
     with SubprocessReader(SCRIPTED, hang_timeout=2) as reader:
         blocks(reader, "block.wav")  # it is running
         pid = reader.pid
@@ -187,7 +187,7 @@ def test_what_hangs_is_ended(name: str) -> None:
         assert len(blocks(reader, "block.wav")) == 1
 
 
-def test_a_recording_that_nobody_wants_any_more_is_left(scripted: SubprocessReader) -> None:
+def test_a_cancelled_recording_leaves_the_process_running(scripted: SubprocessReader) -> None:
     blocks(scripted, "block.wav")
     pid = scripted.pid
     for _ in range(3):
@@ -199,7 +199,7 @@ def test_a_recording_that_nobody_wants_any_more_is_left(scripted: SubprocessRead
     assert scripted.pid == pid
 
 
-def test_one_recording_at_a_time(scripted: SubprocessReader) -> None:
+def test_only_one_recording_can_be_open(scripted: SubprocessReader) -> None:
     with scripted.read(read_request("block-block.wav")) as reading:
         with (
             pytest.raises(RuntimeError, match="one recording"),
@@ -209,7 +209,9 @@ def test_one_recording_at_a_time(scripted: SubprocessReader) -> None:
         assert len(samples(reading)) == 2
 
 
-def test_one_that_hangs_or_dies_when_it_is_left_harms_no_other(scripted: SubprocessReader) -> None:
+def test_a_hang_or_crash_after_cancelling_does_not_affect_the_next_recording(
+    scripted: SubprocessReader,
+) -> None:
     for name in ("block-block-hang.wav", "block-block-segfault.wav"):
         with scripted.read(read_request(name)) as reading:
             next(reading.chunks())
@@ -251,7 +253,7 @@ def test_closing_from_another_thread_ends_a_wait() -> None:
     assert time.monotonic() - started < 30
     timer.join()
     assert process_ends(pid)
-    assert "was ended" in read_error(reader, "block.wav").what
+    assert "was cancelled" in read_error(reader, "block.wav").what
     assert reader.pid is None
 
 
@@ -259,14 +261,14 @@ PROGRAM = """
 import signal
 import sys
 from pathlib import Path
-from phi4audio_cli.audio.apart import ReaderApart
-from phi4audio_cli.audio.reading import ReaderHere, Wanted
-from tests.audio.openers import block_by_block, opened
+from phi4audio_cli.audio.reader import InProcessReader, ReadRequest
+from phi4audio_cli.audio.subprocess_reader import SubprocessReader
+from tests.audio.scripted_recordings import chunk_per_block, open_scripted
 
-# A job in a shell's background is started with interrupts ignored, and so would this be.
+# A background job of a shell starts with interrupts ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with ReaderApart(ReaderHere(opened, block_by_block)) as reader:
-    with reader.read(Wanted(Path(sys.argv[1]), 10)) as reading:
+with SubprocessReader(InProcessReader(open_scripted, chunk_per_block)) as reader:
+    with reader.read(ReadRequest(Path(sys.argv[1]), 10)) as reading:
         print(reader.pid, flush=True)
         for chunk in reading.chunks():
             sys.stdin.read()
@@ -275,7 +277,7 @@ with ReaderApart(ReaderHere(opened, block_by_block)) as reader:
 
 @pytest.mark.parametrize("name", ["block.wav", "hang.wav"])
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_is_left_of_a_program_that_was_ended(name: str, death: signal.Signals) -> None:
+def test_the_reader_process_ends_with_its_parent(name: str, death: signal.Signals) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, name],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -294,7 +296,7 @@ def test_nothing_is_left_of_a_program_that_was_ended(name: str, death: signal.Si
     assert errors.count("Traceback") == (1 if death == signal.SIGINT else 0)  # the program's own
 
 
-def test_a_process_that_can_t_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -306,7 +308,7 @@ def test_a_process_that_can_t_start_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "cores", "count"),
+    ("requested", "device", "cores", "count"),
     [
         (3, "cpu", 2, 3),
         ("auto", "cpu", 16, 1),
@@ -316,12 +318,14 @@ def test_a_process_that_can_t_start_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         ("auto", "cuda", 64, MAX_READERS),
     ],
 )
-def test_how_many(wanted, device: str, cores: int, count: int, monkeypatch) -> None:
+def test_the_reader_count_follows_device_and_cores(
+    requested, device: str, cores: int, count: int, monkeypatch
+) -> None:
     monkeypatch.setattr(subprocess_reader, "_cores", lambda: cores)
-    assert reader_count(wanted, device) == count
+    assert reader_count(requested, device) == count
 
 
-def test_processes_start_when_they_are_needed_and_end_with_the_context() -> None:
+def test_processes_start_at_first_use_and_end_with_the_context() -> None:
     with ReaderProcesses(InProcessReader(open_scripted, chunk_per_block)) as some:
         three = some.get(3)
         assert [reader.pid is not None for reader in three] == [True, False, False]
@@ -333,24 +337,31 @@ def test_processes_start_when_they_are_needed_and_end_with_the_context() -> None
 
 
 @pytest.mark.parametrize("name", ["jfk.flac", "multilingual.mp3"])
-def test_speech_is_found_there_as_here_without_torch(recordings: Path, name: str) -> None:
-    order = ReadRequest(recordings / name, 5.0)
+def test_speech_chunks_equal_those_of_the_in_process_reader_without_torch(
+    recordings: Path, name: str
+) -> None:
+    request = ReadRequest(recordings / name, 5.0)
     detector = SileroDetector()
-    with InProcessReader(chunker=partial(chunk_speech, detector=detector)).read(order) as here:
-        expected = list(here.chunks())
+    with InProcessReader(chunker=partial(chunk_speech, detector=detector)).read(
+        request
+    ) as in_process:
+        expected = list(in_process.chunks())
     cut = partial(chunk_speech_without_torch, detector=detector)
-    with SubprocessReader(InProcessReader(chunker=cut)) as reader, reader.read(order) as apart:
-        found = list(apart.chunks())
+    with (
+        SubprocessReader(InProcessReader(chunker=cut)) as reader,
+        reader.read(request) as subprocess_reading,
+    ):
+        found = list(subprocess_reading.chunks())
     assert len(found) > 1
     for one, other in zip(found, expected, strict=True):
         assert (one.index, one.start, one.speech) == (other.index, other.start, other.speech)
         np.testing.assert_array_equal(one.samples, other.samples)
 
 
-def test_pauses_are_kept_where_they_are_wanted(recordings: Path) -> None:
-    order = ReadRequest(recordings / "jfk.flac", 5.0, keep_pauses=True)
+def test_keep_pauses_covers_the_whole_recording(recordings: Path) -> None:
+    request = ReadRequest(recordings / "jfk.flac", 5.0, keep_pauses=True)
     cut = partial(chunk_speech, detector=SileroDetector())
-    with SubprocessReader(InProcessReader(chunker=cut)) as reader, reader.read(order) as reading:
+    with SubprocessReader(InProcessReader(chunker=cut)) as reader, reader.read(request) as reading:
         chunks = list(reading.chunks())
     assert sum(chunk.seconds for chunk in chunks) == reading.seconds
 

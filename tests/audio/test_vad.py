@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from phi4audio_cli.audio import silero
 from phi4audio_cli.audio.decode import open_audio
+from phi4audio_cli.audio.resample import reblock
 from phi4audio_cli.audio.vad import (
     MIN_SILENCE_WINDOWS,
     MIN_SPEECH_WINDOWS,
@@ -26,7 +27,6 @@ from phi4audio_cli.audio.vad import (
     SileroDetector,
     SpeechSegmenter,
     normalize_gain,
-    reblock,
 )
 
 Array = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ def wide(recordings: Path) -> Array:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("rate", [16000, 8000])
-def test_the_probabilities_are_silero_s(wide: Array, voices: Array, rate: int) -> None:
+def test_the_probabilities_equal_those_of_silero_vad(wide: Array, voices: Array, rate: int) -> None:
     threads = torch.get_num_threads()
     import silero_vad
 
@@ -62,15 +62,15 @@ def test_the_probabilities_are_silero_s(wide: Array, voices: Array, rate: int) -
             for part in reblock([samples], WINDOWS_PER_PASS * size)
         ]
     )
-    wanted = [
+    expected = [
         theirs(torch.from_numpy(part), rate).item() for part in np.split(loud, len(loud) // size)
     ]
-    heard = list(SileroDetector().detect([samples], rate))
-    np.testing.assert_array_equal(np.concatenate([part for part, _ in heard]), samples)
-    np.testing.assert_allclose(np.concatenate([each for _, each in heard]), wanted, atol=1e-5)
+    detected = list(SileroDetector().detect([samples], rate))
+    np.testing.assert_array_equal(np.concatenate([part for part, _ in detected]), samples)
+    np.testing.assert_allclose(np.concatenate([each for _, each in detected]), expected, atol=1e-5)
 
 
-def test_blocks_don_t_matter(wide: Array) -> None:
+def test_blocks_do_not_matter(wide: Array) -> None:
     whole = list(SileroDetector().detect([wide], 16000))
     blocks = np.array_split(wide, 77)
     for (samples, scores), (same, scored) in zip(
@@ -81,22 +81,22 @@ def test_blocks_don_t_matter(wide: Array) -> None:
 
 
 @pytest.mark.parametrize("loudness", [1.0, 0.1, 0.01])
-def test_quiet_voices_are_heard_like_loud_ones(wide: Array, loudness: float) -> None:
-    def spoken(samples: Array) -> float:
-        heard = SileroDetector().detect([samples], 16000)
-        return float((np.concatenate([scores for _, scores in heard]) >= ONSET_THRESHOLD).mean())
+def test_quiet_voices_are_detected_like_loud_ones(wide: Array, loudness: float) -> None:
+    def speech_share(samples: Array) -> float:
+        detected = SileroDetector().detect([samples], 16000)
+        return float((np.concatenate([scores for _, scores in detected]) >= ONSET_THRESHOLD).mean())
 
-    assert spoken(loudness * wide) == pytest.approx(spoken(wide), abs=0.03)
+    assert speech_share(loudness * wide) == pytest.approx(speech_share(wide), abs=0.03)
 
 
-def test_loud_stretches_stay_as_they_are_and_nothing_leaves_its_range() -> None:
+def test_loud_samples_are_unchanged_and_gain_keeps_the_range() -> None:
     noise = np.random.default_rng(0).standard_normal(512 * 50).astype("f4")
     np.testing.assert_array_equal(normalize_gain(0.3 * noise, 512), 0.3 * noise)
     assert np.abs(normalize_gain(0.01 * noise, 512)).max() <= 1
     assert normalize_gain(np.zeros(512 * 4, "f4"), 512).max() == 0
 
 
-def test_silence_and_tones_are_no_speech() -> None:
+def test_silence_and_tones_are_not_speech() -> None:
     time = np.arange(16000 * 10) / 16000
     music = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 330)) / 10
     hiss = np.random.default_rng(0).standard_normal(16000 * 10) / 1000
@@ -105,7 +105,7 @@ def test_silence_and_tones_are_no_speech() -> None:
             assert (scores[10:] < ONSET_THRESHOLD).mean() > 0.95
 
 
-def test_loading_leaves_torch_s_threads_alone() -> None:
+def test_loading_does_not_change_torch_s_threads() -> None:
     program = (
         "import torch; torch.set_num_threads(3)\n"
         "from phi4audio_cli.audio import silero; silero.load(16000)\n"
@@ -115,7 +115,7 @@ def test_loading_leaves_torch_s_threads_alone() -> None:
 
 
 @given(st.lists(st.integers(1, 50)), st.integers(1, 20))
-def test_stretches_have_one_length(sizes: list[int], length: int) -> None:
+def test_reblocked_samples_have_one_length(sizes: list[int], length: int) -> None:
     samples = np.arange(sum(sizes), dtype=np.float32)
     blocks = np.split(samples, np.cumsum(sizes))
     found = list(reblock(blocks, length))
@@ -146,7 +146,7 @@ SCORES = st.lists(
 
 
 @given(SCORES, st.lists(st.integers(1, 9), min_size=1))
-def test_marks_are_the_same_for_any_stretches(scores: list[float], sizes: list[int]) -> None:
+def test_the_mask_does_not_depend_on_the_division(scores: list[float], sizes: list[int]) -> None:
     found = speech_mask(scores, sizes)
     assert found == speech_mask(scores, [max(1, len(scores))])
     assert len(found) == len(scores)
@@ -156,7 +156,7 @@ def test_marks_are_the_same_for_any_stretches(scores: list[float], sizes: list[i
 
 
 @given(SCORES)
-def test_sure_speech_is_marked(scores: list[float]) -> None:
+def test_certain_speech_is_in_the_mask(scores: list[float]) -> None:
     found = speech_mask(scores, [100])
     for start in range(len(scores) - MIN_SPEECH_WINDOWS + 1):
         if min(scores[start : start + MIN_SPEECH_WINDOWS]) >= ONSET_THRESHOLD:
@@ -166,18 +166,18 @@ def test_sure_speech_is_marked(scores: list[float]) -> None:
             assert not any(found[start : start + MIN_SILENCE_WINDOWS])
 
 
-def test_short_pauses_belong_to_speech_and_clicks_don_t() -> None:
+def test_short_pauses_count_as_speech_and_clicks_do_not() -> None:
     assert speech_mask([1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0], [1]) == [True] * 7 + [False] * 4
     assert speech_mask([0, 1, 1, 0, 0, 0, 0, 0], [1]) == [False] * 8
 
 
-def test_speech_is_found_where_it_is(wide: Array) -> None:
+def test_speech_is_detected_at_its_place(wide: Array) -> None:
     (_, first), *rest = SileroDetector().detect([wide], 16000)
     finder = SpeechSegmenter()
     found = np.concatenate(
         [finder.push(first), *(finder.push(scores) for _, scores in rest), finder.finish()]
     )
-    wanted = np.zeros(len(found), bool)
+    expected = np.zeros(len(found), bool)
     for start, stop in [(0.3, 2.3), (3.3, 4.4), (5.4, 7.7), (8.2, 10.6)]:  # Silero's own
-        wanted[round(start / 0.032) : round(stop / 0.032)] = True
-    assert (found != wanted).sum() * 0.032 < 0.5
+        expected[round(start / 0.032) : round(stop / 0.032)] = True
+    assert (found != expected).sum() * 0.032 < 0.5

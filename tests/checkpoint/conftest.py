@@ -1,39 +1,23 @@
 """Small checkpoints of both layouts."""
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-
-
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+from tools.make_checkpoint import random_checkpoint
 
 
 @pytest.fixture(scope="session")
-def maker():
-    """scripts/make_checkpoint.py as a module."""
-    return load_script("make_checkpoint")
-
-
-@pytest.fixture(scope="session")
-def _made(maker, tmp_path_factory):
+def _made(tmp_path_factory):
     made = {}
 
     def make(layout, **options):
         key = (layout, *sorted(options.items()))
         if key not in made:
             made[key] = tmp_path_factory.mktemp(layout)
-            maker.make(made[key], layout, **options)
+            random_checkpoint.make(made[key], layout, **options)
         return made[key]
 
     return make
@@ -41,24 +25,24 @@ def _made(maker, tmp_path_factory):
 
 @pytest.fixture
 def original(_made, tmp_path):
-    """A small checkpoint in the original layout, to read or to spoil: one file."""
+    """A small checkpoint in the original layout, one file; a test may damage it."""
     return Path(shutil.copytree(_made("original"), tmp_path / "original"))
 
 
 @pytest.fixture
 def native(_made, tmp_path):
-    """The same network in the native layout, its adapters beside it."""
+    """The same network in the native layout, with the adapter folder next to the weights."""
     return Path(shutil.copytree(_made("native"), tmp_path / "native"))
 
 
 @pytest.fixture
 def sharded(_made, tmp_path):
-    """The original one in several shards."""
+    """The original checkpoint in several shards."""
     made = _made("original", shard_bytes=200_000)
     return Path(shutil.copytree(made, tmp_path / "sharded"))
 
 
 @pytest.fixture(scope="session")
 def native_float32(_made):
-    """The native one in float32, not to be spoilt."""
+    """The native checkpoint in float32, shared: a test must not change it."""
     return _made("native", dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""What the tests of strip-export's files share."""
+"""Helpers of the tests of strip-export."""
 
 from phi4audio_cli.checkpoint.export import ExportRequest, make_plan
 

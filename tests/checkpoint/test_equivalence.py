@@ -1,4 +1,4 @@
-"""An export in plain transformers: Microsoft's answers, ours, the published snippet's."""
+"""An export in plain transformers: answers of Microsoft's code, of phi4audio, of the card."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ class NoVision(torch.nn.Module):
 
 
 def load_plain(folder, dtype=torch.float32):
-    """What the published snippet does before it transcribes."""
+    """Load a model as the snippet of the card does."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
@@ -63,7 +63,7 @@ def check_reference(model, truth):
         assert greedy(model, inputs) == truth[f"{clip}.greedy"].tolist()
 
 
-def test_the_export_of_the_reference_answers_as_the_original_code(reference, truth, tmp_path):
+def test_the_export_answers_as_the_original_code(reference, truth, tmp_path):
     out = export(reference, tmp_path / "out", dtype="float32")
     check_reference(load_plain(out), truth)
 
@@ -81,8 +81,8 @@ def test_the_kept_adapter_loads_with_plain_peft(reference, truth, tmp_path):
 
 
 def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
-    """The same tokens from both folders; plain transformers is as near as bfloat16 lets it be."""
-    from phi4audio_cli.model.local import open_local_backend
+    """Both folders give the same tokens; plain transformers agrees within bfloat16."""
+    from phi4audio_cli.model.torch_backend import open_torch_backend
     from phi4audio_cli.types import Chunk
     from phi4audio_cli.types import Request as Question
 
@@ -91,7 +91,7 @@ def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
     question = Question(0, Chunk(0, samples, rate, 0), "Transcribe the audio clip into text.", 12)
     answers = []
     for folder in (reference, out):
-        backend = open_local_backend(folder, device="cpu", dtype="bfloat16", attention="eager")
+        backend = open_torch_backend(folder, device="cpu", dtype="bfloat16")
         answers += backend.generate([question])
     assert answers[0].tokens == answers[1].tokens
     assert len(answers[0].tokens) >= 8

@@ -1,4 +1,4 @@
-"""What strip-export's plan counts and what its files hold."""
+"""Plan and files of strip-export."""
 
 import json
 import subprocess
@@ -19,10 +19,11 @@ from tests.checkpoint.export_helpers import (
     folder_entries,
     make_export_plan,
 )
+from tools.make_checkpoint import random_checkpoint
 
 
-def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
-    native = maker.native_shapes(maker.SMALL)
+def test_the_plan_counts_kept_dropped_and_merged_tensors(original):
+    native = random_checkpoint.native_shapes(random_checkpoint.SMALL)
     buffers = [name for name in native if ".global_" in name and "audio" in name]
     full = sum(torch.Size(shape).numel() for name, shape in native.items() if name not in buffers)
     table = make_export_plan(original).as_dict()
@@ -30,7 +31,7 @@ def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
     assert table["parameters"]["after"] == open_checkpoint(original).audio_parameters
     assert table["parameters"]["saved"] == full - table["parameters"]["after"]
     assert table["bytes"]["before"] == (original / WEIGHTS).stat().st_size
-    linears = 4 * maker.SMALL.layers
+    linears = 4 * random_checkpoint.SMALL.layers
     vision = [name for name in native if "image_embed" in name or "vision_speech" in name]
     assert table["tensors"] == {
         "kept": len(native) - len(vision),
@@ -39,8 +40,8 @@ def test_the_plan_counts_what_is_kept_dropped_and_merged(original, maker):
     }
 
 
-def test_the_full_size_maker_has_the_published_parameters(maker):
-    shapes = maker.native_shapes(maker.SIZES["full"])
+def test_the_full_size_maker_has_the_published_parameters():
+    shapes = random_checkpoint.native_shapes(random_checkpoint.SIZES["full"])
     parameters = (
         torch.Size(shape).numel()
         for name, shape in shapes.items()
@@ -50,7 +51,7 @@ def test_the_full_size_maker_has_the_published_parameters(maker):
 
 
 @pytest.mark.parametrize("layout", ["original", "native", "sharded"])
-def test_the_export_holds_what_a_load_holds(request, layout, tmp_path):
+def test_the_export_has_the_tensors_of_a_loaded_source(request, layout, tmp_path):
     source = request.getfixturevalue(layout)
     out = tmp_path / "deep" / "out"
     table = run_export(make_export_plan(source), out)
@@ -92,13 +93,13 @@ def test_the_same_input_gives_the_same_bytes(original, tmp_path):
     assert file_contents(tmp_path / "one") == file_contents(tmp_path / "two")
 
 
-def test_nothing_of_this_machine_is_in_the_export(original, tmp_path):
+def test_the_export_has_no_path_of_this_machine(original, tmp_path):
     run_export(make_export_plan(original), tmp_path / "out")
     for name, content in file_contents(tmp_path / "out").items():
         assert str(tmp_path).encode() not in content, name
 
 
-def test_dtype_is_what_was_asked_for(native_float32, tmp_path):
+def test_the_export_has_the_requested_dtype(native_float32, tmp_path):
     assert make_export_plan(native_float32).checkpoint.config["dtype"] == "bfloat16"
     assert make_export_plan(native_float32, "keep").checkpoint.config["dtype"] == "float32"
     run_export(make_export_plan(native_float32, dtype="float16"), tmp_path / "out")
@@ -106,7 +107,7 @@ def test_dtype_is_what_was_asked_for(native_float32, tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
 
 
-def test_keep_leaves_the_weights_and_the_adapter_as_they_were(original, native, tmp_path):
+def test_keep_copies_the_weights_and_the_adapter(original, native, tmp_path):
     for source, name in ((original, "o"), (native, "n")):
         table = run_export(make_export_plan(source, "keep"), tmp_path / name)
         assert table["tensors"]["merged"] == 0
@@ -123,7 +124,7 @@ def test_keep_leaves_the_weights_and_the_adapter_as_they_were(original, native, 
     assert all(torch.equal(merged[key], t) for key, t in open_checkpoint(tmp_path / "n").tensors())
 
 
-def test_a_dropped_adapter_is_missed_by_a_load(native, tmp_path):
+def test_loading_an_export_without_the_adapter_fails(native, tmp_path):
     run_export(make_export_plan(native, "drop"), tmp_path / "out")
     with pytest.raises(CheckpointError, match="has no speech LoRA"):
         open_checkpoint(tmp_path / "out")
@@ -131,7 +132,7 @@ def test_a_dropped_adapter_is_missed_by_a_load(native, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["merge", "keep"])
-def test_a_native_copy_that_says_it_is_merged_needs_no_adapter(native, tmp_path, mode):
+def test_a_native_checkpoint_marked_as_merged_needs_no_adapter(native, tmp_path, mode):
     (native / "speech-lora").rename(tmp_path / "elsewhere")
     edit_json(native / "config.json", phi4audio={"speech_lora": "merged"})
     run_export(make_export_plan(native, mode), tmp_path / "out")
@@ -143,11 +144,11 @@ def test_a_native_copy_that_says_it_is_merged_needs_no_adapter(native, tmp_path,
 
 def test_a_stripped_source_is_a_usage_error(native, tmp_path):
     run_export(make_export_plan(native), tmp_path / "out")
-    with pytest.raises(UsageError, match="is stripped already"):
+    with pytest.raises(UsageError, match="has no vision parts"):
         make_export_plan(tmp_path / "out")
 
 
-def spoil_shard(folder):
+def truncate_shard(folder):
     file = sorted(folder.glob("model-*.safetensors"))[0]
     file.write_bytes(file.read_bytes()[:-100])
 
@@ -157,59 +158,59 @@ def lose_shard(folder):
 
 
 def in_last_shard(change):
-    def spoil(folder):
+    def damage(folder):
         edit_weights(sorted(folder.glob("model-*.safetensors"))[-1], change)
 
-    return spoil
+    return damage
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
-        (spoil_shard, "is cut short"),
+        (truncate_shard, "is truncated"),
         (lose_shard, "is missing, though"),
-        (in_last_shard(lambda t: t.update(unknown=torch.zeros(2))), "unknown in .* doesn't have"),
-        (lambda folder: edit_json(folder / "config.json", intermediate_size=40), "has shape"),
+        (in_last_shard(lambda t: t.update(unknown=torch.zeros(2))), "unknown in .*no such tensor"),
+        (lambda folder: edit_json(folder / "config.json", intermediate_size=40), "has the shape"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: is missing"),
         (lambda folder: edit_json(folder / "config.json", speech_lora=None), "no speech_lora"),
     ],
 )
-def test_bad_sources_are_refused_before_a_byte_is_written(sharded, tmp_path, spoil, message):
-    spoil(sharded)
+def test_bad_sources_are_refused_before_a_byte_is_written(sharded, tmp_path, damage, message):
+    damage(sharded)
     with pytest.raises(CheckpointError, match=message):
         make_export_plan(sharded)
     assert folder_entries(tmp_path) == ["sharded"]
 
 
 def test_progress_counts_every_byte_of_each_stage(original, tmp_path):
-    told = {}
+    steps_by_stage = {}
     plan = make_export_plan(original, "keep")
     run_export(
         plan,
         tmp_path / "out",
-        progress=lambda stage, *bytes_: told.setdefault(stage, []).append(bytes_),
+        progress=lambda stage, *bytes_: steps_by_stage.setdefault(stage, []).append(bytes_),
     )
-    assert list(told) == ["writing", "verifying"]
-    for steps in told.values():
+    assert list(steps_by_stage) == ["writing", "verifying"]
+    for steps in steps_by_stage.values():
         assert steps[0] == (0, plan.tensor_bytes)
         assert steps[-1] == (plan.tensor_bytes, plan.tensor_bytes)
         assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
-def test_memory_does_not_hold_a_tensor_that_is_only_copied(tmp_path):
+def test_a_copied_tensor_is_never_in_memory_as_a_whole(tmp_path):
     """A 200 MB tensor is copied with a process that grows by far less."""
     code = """
 import resource, sys
 from pathlib import Path
 import torch
-from phi4audio_cli.checkpoint.shards import read_header, read_pieces
-from phi4audio_cli.checkpoint.writer import Planned, plan_shards, write_shards
+from phi4audio_cli.checkpoint.safetensors_reader import read_blocks, read_header
+from phi4audio_cli.checkpoint.safetensors_writer import TensorSpec, plan_shards, write_shards
 folder = Path(sys.argv[1])
 info = read_header(folder / "in.safetensors")["x"]
-plan = plan_shards([Planned("x", torch.bfloat16, info.shape)], 10**9)
+plan = plan_shards([TensorSpec("x", torch.bfloat16, info.shape)], 10**9)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-write_shards(folder, plan, lambda n: (p.bfloat16() for p in read_pieces(info)), lambda n: None)
+write_shards(folder, plan, lambda n: (p.bfloat16() for p in read_blocks(info)), lambda n: None)
 print((peak() - before) * 1024)
 """
     planned = [safetensors_writer.TensorSpec("x", torch.float32, (50, 1 << 20))]

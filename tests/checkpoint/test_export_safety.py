@@ -1,4 +1,4 @@
-"""strip-export loses nothing: full disks, kills, other runs, and folders that hold something."""
+"""strip-export keeps all data: full disks, kills, concurrent runs and non-empty folders."""
 
 import errno
 import os
@@ -24,12 +24,12 @@ from tests.checkpoint.export_helpers import (
 )
 
 
-def test_the_root_is_no_place_for_an_export(native):
+def test_the_root_of_a_disk_is_refused(native):
     with pytest.raises(UsageError, match="root of a disk"):
         run_export(make_export_plan(native), Path("/"), overwrite=True)
 
 
-def test_a_source_that_changes_meanwhile_leaves_nothing(original, tmp_path):
+def test_a_source_that_changes_during_the_export_leaves_no_files(original, tmp_path):
     plan = make_export_plan(original)
     with (original / WEIGHTS).open("r+b") as file:
         file.truncate(plan.source_bytes - 50_000)
@@ -39,7 +39,7 @@ def test_a_source_that_changes_meanwhile_leaves_nothing(original, tmp_path):
 
 
 @pytest.mark.parametrize("after", [0, 1_000_000, 13_000_000])
-def test_a_full_disk_half_way_leaves_nothing(original, tmp_path, monkeypatch, after):
+def test_a_full_disk_leaves_no_files(original, tmp_path, monkeypatch, after):
     write = os.write
     written = 0
 
@@ -59,7 +59,7 @@ def test_a_full_disk_half_way_leaves_nothing(original, tmp_path, monkeypatch, af
 def test_a_disk_that_is_too_small_is_refused_before_writing(original, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10_000_000))
-    with pytest.raises(OutputError, match=r"needs 0\.08 GB, 0\.01 GB are free"):
+    with pytest.raises(OutputError, match=r"needs \d+\.\d MB, 10\.0 MB are free"):
         run_export(make_export_plan(original), tmp_path / "out")
     assert folder_entries(tmp_path) == ["original"]
 
@@ -69,7 +69,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(original, tmp_path):
     out.mkdir()
     (out / "precious.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"isn't empty|holds something else"):
+        with pytest.raises(OutputError, match=r"isn't empty|has files that are not an export"):
             check_target(make_export_plan(original), out, overwrite=overwrite)
     assert folder_entries(out) == ["precious.txt"]
     (tmp_path / "file").write_text("mine")
@@ -85,7 +85,7 @@ def test_an_empty_folder_is_filled(original, tmp_path):
 
 def test_the_source_is_never_overwritten(original):
     for target in (original, original.parent):
-        with pytest.raises(UsageError, match="the source lies in the output folder"):
+        with pytest.raises(UsageError, match="the output folder contains the source"):
             check_target(make_export_plan(original), target, overwrite=True)
 
 
@@ -109,7 +109,7 @@ def test_an_old_export_is_replaced_once_the_new_one_is_verified(
     original, tmp_path, monkeypatch, atomic
 ):
     if not atomic:
-        monkeypatch.setattr(staging, "_send_and_receive", lambda one, other: False)
+        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
     out = tmp_path / "out"
     run_export(make_export_plan(original), out)
     (out / "old").write_text("one")
@@ -130,13 +130,13 @@ def test_an_old_export_is_replaced_once_the_new_one_is_verified(
 def test_a_failed_verification_leaves_no_export(original, tmp_path, monkeypatch):
     write = module.write_sidecars
 
-    def spoil(plan, folder):
+    def damage(plan, folder):
         write(plan, folder)
         data = bytearray((folder / WEIGHTS).read_bytes())
         data[-1000] ^= 1
         (folder / WEIGHTS).write_bytes(data)
 
-    monkeypatch.setattr(module, "write_sidecars", spoil)
+    monkeypatch.setattr(module, "write_sidecars", damage)
     with pytest.raises(CheckpointError, match="differs from") as raised:
         run_export(make_export_plan(original), tmp_path / "out")
     assert "partial" not in str(raised.value)
@@ -158,7 +158,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from phi4audio_cli.checkpoint import export, staging
-from phi4audio_cli.checkpoint.export import Request, make_plan, run_export
+from phi4audio_cli.checkpoint.export import ExportRequest, make_plan, run_export
 
 def progress(stage, done, total):
     if (stage, done > total // 2) == ({stage!r}, True):
@@ -175,7 +175,7 @@ if {swap}:
             sys.stdin.read()
     Path.rename = stop
 source, out = map(Path, sys.argv[1:])
-run_export(make_plan(Request(source, "x")), out, overwrite=True, progress=progress)
+run_export(make_plan(ExportRequest(source, "x")), out, overwrite=True, progress=progress)
 """
 
 
@@ -195,7 +195,7 @@ def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path,
     child.send_signal(signal.SIGKILL)
     child.communicate()
     if when == "swapping":
-        # The one moment without a folder, and only where the system can't exchange two at once.
+        # The only moment without a target; systems with an atomic exchange do not have it.
         assert file_contents(tmp_path / ".out.replaced") == before
     else:
         assert file_contents(out) == before
@@ -210,7 +210,7 @@ def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path,
 def test_a_stale_staging_folder_is_cleared(tmp_path):
     stale = staging.staging_path(tmp_path / "out")
     (stale / "folder").mkdir(parents=True)
-    (stale / "file").write_text("rubbish")
+    (stale / "file").write_text("old")
     os.utime(stale, (time.time() - 9999,) * 2)
     with staging.staged_folder(tmp_path / "out", replace=False) as folder:
         assert folder_entries(folder) == []

@@ -1,4 +1,4 @@
-"""Finding models; the hub is a server on the loopback."""
+"""Models by name; the hub is a server on the loopback interface."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ UNNEEDED_FILES = ("modeling_phi4mm.py", "onnx/model.onnx", "vision-lora/adapter_
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """The few answers of the hub that a download needs."""
+    """The answers of the hub that a download needs."""
 
     folder: Path
     requested_paths: list[str]
@@ -69,7 +69,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve_hub(folder):
-    handler = type("Handler", (Hub,), {"folder": folder, "asked": []})
+    handler = type("Handler", (Hub,), {"folder": folder, "requested_paths": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -80,19 +80,19 @@ def serve_hub(folder):
 
 
 def resolve_in_subprocess(model, endpoint, home, *, offline=False, **environment):
-    """`resolve_model` in a process of its own: the hub library reads its environment at import."""
+    """Run `resolve_model` in a process whose environment the hub library reads at import."""
     code = f"""
 import json, sys
-from phi4audio_cli.checkpoint.resolve import resolve
+from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.errors import ModelError
-told = []
+calls = []
 try:
-    folder = resolve({model!r}, offline={offline}, on_download=lambda d, n: told.append(
+    folder = resolve_model({model!r}, offline={offline}, on_download=lambda d, n: calls.append(
         [d.repo, d.revision, d.files, d.total_bytes, str(d.folder), n]))
 except ModelError as error:
-    print(json.dumps({{"error": str(error), "told": told}}))
+    print(json.dumps({{"error": str(error), "calls": calls}}))
 else:
-    print(json.dumps({{"folder": str(folder), "told": told}}))
+    print(json.dumps({{"folder": str(folder), "calls": calls}}))
 assert "torch" not in sys.modules
 """
     started = time.monotonic()
@@ -119,7 +119,7 @@ def hub_folder(original):
 
 
 def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder, tmp_path):
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(f"{REPO}@refs/pr/70", endpoint, tmp_path / "home")
         folder = Path(found["folder"])
         names = {str(f.relative_to(folder)) for f in folder.rglob("*") if not f.is_dir()}
@@ -135,16 +135,18 @@ def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder,
         for name in names:
             assert (folder / name).read_bytes() == (hub_folder / name).read_bytes()
         total = sum((hub_folder / name).stat().st_size for name in names)
-        repo, commit, files, nbytes, cache, first = found["told"][0]
+        repo, commit, files, nbytes, cache, first = found["calls"][0]
         assert (repo, commit, nbytes, first) == (REPO, COMMIT, total, 0)
         assert set(files) == names
         assert folder.is_relative_to(cache)
-        assert [told[-1] for told in found["told"]] == sorted(told[-1] for told in found["told"])
-        assert found["told"][-1][-1] == total
-        asked.clear()
+        assert [calls[-1] for calls in found["calls"]] == sorted(
+            calls[-1] for calls in found["calls"]
+        )
+        assert found["calls"][-1][-1] == total
+        paths.clear()
         again = resolve_in_subprocess(f"{REPO}@refs/pr/70", endpoint, tmp_path / "home")
     assert again["folder"] == found["folder"]
-    assert (asked, again["told"]) == ([], [])
+    assert (paths, again["calls"]) == ([], [])
     offline = resolve_in_subprocess(
         f"{REPO}@refs/pr/70", "http://127.0.0.1:9", tmp_path / "home", offline=True
     )
@@ -152,31 +154,31 @@ def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder,
 
 
 def test_an_interrupted_download_resumes(hub_folder, tmp_path):
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         folder = Path(resolve_in_subprocess(REPO, endpoint, tmp_path / "home")["folder"])
         (folder / "model.safetensors").unlink()
         (folder / "tokenizer.json").unlink()
         again = resolve_in_subprocess(REPO, endpoint, tmp_path / "home")
-    assert set(again["told"][0][2]) == {"model.safetensors", "tokenizer.json"}
+    assert set(again["calls"][0][2]) == {"model.safetensors", "tokenizer.json"}
     assert (folder / "model.safetensors").is_file()
-    assert asked
+    assert paths
 
 
-def test_a_model_the_hub_does_not_have(hub_folder, tmp_path):
+def test_a_model_missing_on_the_hub_is_an_error(hub_folder, tmp_path):
     with serve_hub(hub_folder) as (endpoint, _):
         error = resolve_in_subprocess("someone/else", endpoint, tmp_path / "home")["error"]
-    assert error.startswith("someone/else: the hub doesn't have")
+    assert error.startswith("someone/else: the hub does not have")
     assert "hf download someone/else" in error
     assert "demo" in error
 
 
 def test_pickles_only_are_refused_before_a_download(hub_folder, tmp_path):
     (hub_folder / "model.safetensors").rename(hub_folder / "pytorch_model.bin")
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(REPO, endpoint, tmp_path / "home")
     assert "pickle" in found["error"]
-    assert not found["told"]
-    assert not [path for path in asked if "resolve" in path]
+    assert not found["calls"]
+    assert not [path for path in paths if "resolve" in path]
 
 
 @pytest.mark.parametrize("network", ["refuses", "is silent"])
@@ -196,27 +198,27 @@ def test_an_unreachable_hub_is_reported_within_seconds(tmp_path, network):
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_offline_never_touches_the_network(hub_folder, tmp_path, how):
     more = {"HF_HUB_OFFLINE": "1"} if how == "environment" else {}
-    with serve_hub(hub_folder) as (endpoint, asked):
+    with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(
             REPO, endpoint, tmp_path / "home", offline=how == "option", **more
         )
     assert "isn't on this machine" in found["error"]
     assert "hf download" in found["error"]
-    assert not asked
+    assert not paths
 
 
-def test_a_folder_is_itself(original):
+def test_a_folder_is_used_as_it_is(original):
     assert resolve_model(str(original), offline=True) == original
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "justaname", "a/b/c", "../a"])
 def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(name):
-    with pytest.raises(ModelError, match=r"no such folder, and it is no hub id.*demo"):
+    with pytest.raises(ModelError, match=r"no such folder, and not a hub id.*demo"):
         resolve_model(name, offline=False)
 
 
-def test_demo_is_bundled_or_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.importlib.resources, "done", lambda package: tmp_path)
+def test_a_missing_bundled_demo_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.importlib.resources, "files", lambda package: tmp_path)
     with pytest.raises(ModelError, match="install phi4audio again"):
         resolve_model("demo", offline=True)
     (tmp_path / "demo" / "checkpoint").mkdir(parents=True)
@@ -224,7 +226,7 @@ def test_demo_is_bundled_or_says_what_to_do(tmp_path, monkeypatch):
     assert resolve_model("demo", offline=True) == tmp_path / "demo" / "checkpoint"
 
 
-def test_the_adapter_folder_is_needed_where_the_lora_is_apart():
+def test_the_adapter_folder_is_needed_without_an_inline_lora():
     names = [
         "speech-lora/adapter_model.safetensors",
         "speech-lora/adapter_config.json",

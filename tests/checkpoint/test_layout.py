@@ -1,4 +1,4 @@
-""""""
+"""Checkpoint layouts: names, configurations and shapes."""
 
 import json
 
@@ -14,6 +14,8 @@ from phi4audio_cli.checkpoint.layout import (
     native_name,
 )
 from phi4audio_cli.errors import CheckpointError
+from tools.make_checkpoint import random_checkpoint
+from tools.make_checkpoint.random_tensors import canonical_name
 
 ENCODER = "model.embed_tokens_extend.audio_embed.encoder.encoders.3"
 AUDIO = "model.embed_tokens_extend.audio_embed"
@@ -43,20 +45,20 @@ def test_original_names_become_native_and_native_ones_stay(stored, native):
     assert native_name(native) == native
 
 
-def test_native_name_inverts_the_names_of_make_checkpoint(maker):
-    from tools.make_checkpoint.random_tensors import canonical_name
-
-    for name in maker.native_shapes(maker.SMALL):
+def test_native_name_inverts_the_names_of_make_checkpoint():
+    for name in random_checkpoint.native_shapes(random_checkpoint.SMALL):
         if not is_vision_tensor(name):
             assert native_name(canonical_name(name)) == name
 
 
-def test_vision_tensors_are_recognized_in_both_layouts(maker):
-    native = maker.native_shapes(maker.SMALL)
-    original = dict(maker.original_shapes(native, maker.SMALL))
+def test_vision_tensors_are_recognized_in_both_layouts():
+    native = random_checkpoint.native_shapes(random_checkpoint.SMALL)
+    original = dict(random_checkpoint.original_shapes(native, random_checkpoint.SMALL))
     vision = [name for name in native if "image_embed" in name or "vision_speech" in name]
     assert sorted(filter(is_vision_tensor, native)) == sorted(vision)
-    assert sum(map(is_vision_tensor, original)) == len(vision) + 2 * 4 * maker.SMALL.layers
+    assert (
+        sum(map(is_vision_tensor, original)) == len(vision) + 2 * 4 * random_checkpoint.SMALL.layers
+    )
     assert not any(is_vision_tensor(name) and is_speech_lora_tensor(name) for name in original)
 
 
@@ -92,18 +94,23 @@ def test_the_published_configuration_gives_the_published_size(reference):
     assert native["audio_config"]["nemo_conv_channels"] == 1024
 
 
-def test_the_full_size_maker_has_the_real_shapes(maker, reference):
+def test_the_full_size_maker_has_the_real_shapes(reference):
     config = json.loads((reference.parent / "original-config.json").read_text())
     real = expected_tensors(native_config(config, "original", ""), "")
     made = expected_tensors(
-        native_config(maker.original_config(maker.SIZES["full"]), "original", ""), ""
+        native_config(
+            random_checkpoint.original_config(random_checkpoint.SIZES["full"]), "original", ""
+        ),
+        "",
     )
     assert made.shapes == real.shapes
 
 
-def test_both_layouts_give_the_same_model(maker):
-    original = native_config(maker.original_config(maker.SMALL), "original", "")
-    native = native_config(maker.native_config(maker.SMALL), "native", "")
+def test_both_layouts_give_the_same_model():
+    original = native_config(
+        random_checkpoint.original_config(random_checkpoint.SMALL), "original", ""
+    )
+    native = native_config(random_checkpoint.native_config(random_checkpoint.SMALL), "native", "")
     one, other = Phi4MultimodalConfig(**original), Phi4MultimodalConfig(**native)
     assert one.vision_config.to_dict() == other.vision_config.to_dict()
     assert one.rope_parameters == other.rope_parameters
@@ -112,22 +119,22 @@ def test_both_layouts_give_the_same_model(maker):
     assert expected_tensors(original, "").shapes == expected_tensors(native, "").shapes
 
 
-def test_the_source_configuration_is_left_as_it_is(maker):
-    config = maker.original_config(maker.SMALL)
+def test_the_source_configuration_is_left_as_it_is():
+    config = random_checkpoint.original_config(random_checkpoint.SMALL)
     before = json.dumps(config)
     native_config(config, "original", "")
     assert json.dumps(config) == before
 
 
-def test_an_incomplete_original_configuration_is_refused(maker):
-    config = maker.original_config(maker.SMALL)
+def test_an_incomplete_original_configuration_is_refused():
+    config = random_checkpoint.original_config(random_checkpoint.SMALL)
     del config["audio_processor"]
     with pytest.raises(CheckpointError, match=r"folder/config.json: lacks 'audio_processor'"):
         native_config(config, "original", "folder/config.json")
 
 
-def test_a_configuration_transformers_refuses_is_refused(maker):
-    config = maker.native_config(maker.SMALL)
+def test_a_configuration_transformers_refuses_is_refused():
+    config = random_checkpoint.native_config(random_checkpoint.SMALL)
     config["rope_scaling"]["short_factor"] = [1.0]
     with pytest.raises(CheckpointError, match="short_factor"):
         expected_tensors(native_config(config, "native", ""), "")

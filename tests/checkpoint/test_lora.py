@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from phi4audio_cli.checkpoint import open_checkpoint
+from phi4audio_cli.checkpoint.export import run_export
 from phi4audio_cli.checkpoint.lora import read_peft_adapter
 from phi4audio_cli.errors import CheckpointError
 from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
+from tests.checkpoint.export_helpers import make_export_plan
 
 ADAPTER = "speech-lora/adapter_model.safetensors"
 SETTINGS = "speech-lora/adapter_config.json"
@@ -13,7 +15,7 @@ PREFIX = "base_model.model."
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_merge_is_that_of_peft(native_float32):
+def test_the_merge_equals_that_of_peft(native_float32):
     from peft import PeftModel
     from transformers import Phi4MultimodalForCausalLM
 
@@ -45,7 +47,7 @@ def test_an_adapter_that_changes_nothing_is_refused(native):
         native / ADAPTER,
         lambda tensors: [t.zero_() for name, t in tensors.items() if "lora_B" in name],
     )
-    with pytest.raises(CheckpointError, match=r"changes nothing.*lora_B were lost"):
+    with pytest.raises(CheckpointError, match=r"changes no weight.*lost its lora_B"):
         open_checkpoint(native)
 
 
@@ -54,11 +56,11 @@ def test_an_original_whose_lora_b_are_zero_is_refused(original):
         original / "model.safetensors",
         lambda tensors: [t.zero_() for name, t in tensors.items() if "lora_B.speech" in name],
     )
-    with pytest.raises(CheckpointError, match="changes nothing"):
+    with pytest.raises(CheckpointError, match="changes no weight"):
         open_checkpoint(original)
 
 
-def test_one_zero_module_is_no_error(native):
+def test_one_module_of_zeros_is_accepted(native):
     edit_weights(
         native / ADAPTER, lambda tensors: tensors[f"{PREFIX}{MODULE}.lora_B.weight"].zero_()
     )
@@ -67,13 +69,13 @@ def test_one_zero_module_is_no_error(native):
 
 def test_another_rank_than_the_config_says_is_refused(native):
     edit_json(native / SETTINGS, r=7)
-    with pytest.raises(CheckpointError, match="has rank 6, but its config says 7"):
+    with pytest.raises(CheckpointError, match="has the rank 6, but its config has 7"):
         open_checkpoint(native)
 
 
 def test_another_rank_in_the_original_layout_is_refused(original):
     edit_json(original / "config.json", speech_lora={"r": 5, "lora_alpha": 12})
-    with pytest.raises(CheckpointError, match=r"lora_A\.speech.* has rank 6, .* says 5"):
+    with pytest.raises(CheckpointError, match=r"lora_A\.speech.* has the rank 6, .* has 5"):
         open_checkpoint(original)
 
 
@@ -87,7 +89,7 @@ def test_rank_and_alpha_are_read_from_the_files(native):
 
 def test_half_a_pair_is_refused(native):
     edit_weights(native / ADAPTER, lambda tensors: tensors.pop(f"{PREFIX}{MODULE}.lora_A.weight"))
-    with pytest.raises(CheckpointError, match=rf"other half of the LoRA of {MODULE}"):
+    with pytest.raises(CheckpointError, match=rf"other factor of the LoRA of {MODULE}"):
         open_checkpoint(native)
 
 
@@ -99,7 +101,7 @@ def test_a_module_left_out_is_refused(native):
     edit_weights(native / ADAPTER, leave_out)
     with pytest.raises(CheckpointError, match=rf"lacks the LoRA of {MODULE}"):
         open_checkpoint(native)
-    # Where the config doesn't name it, it isn't missed.
+    # A module that the config does not name may be missing.
     edit_json(native / SETTINGS, target_modules=["qkv_proj", "o_proj", "gate_up_proj"])
     assert len(open_checkpoint(native).merged_modules) == 7
 
@@ -111,9 +113,7 @@ def test_an_unknown_module_is_refused(native):
             tensors[name.replace("down_proj", "side_proj")] = tensors[name].clone()
 
     edit_weights(native / ADAPTER, add)
-    with pytest.raises(
-        CheckpointError, match=r"side_proj\.lora_A.* a module the model doesn't have"
-    ):
+    with pytest.raises(CheckpointError, match=r"side_proj\.lora_A.* the model has no such module"):
         open_checkpoint(native)
 
 
@@ -123,7 +123,7 @@ def test_factors_of_another_model_are_refused(native):
         tensors[name] = torch.cat([tensors[name]] * 2, 1)
 
     edit_weights(native / ADAPTER, widen)
-    with pytest.raises(CheckpointError, match="gives a change of"):
+    with pytest.raises(CheckpointError, match="has an update of"):
         open_checkpoint(native)
 
 
@@ -143,7 +143,7 @@ def test_a_pickled_adapter_is_refused(native):
         open_checkpoint(native)
 
 
-def test_no_adapter_is_refused(native, original):
+def test_a_missing_adapter_is_refused(native, original):
     (native / "speech-lora").rename(native / "elsewhere")
     with pytest.raises(CheckpointError, match=r"has no speech LoRA.*--adapter"):
         open_checkpoint(native)
@@ -158,7 +158,7 @@ def test_no_adapter_is_refused(native, original):
         open_checkpoint(original)
 
 
-def test_another_adapter_takes_the_place_of_its_own(original, native, tmp_path):
+def test_the_adapter_option_replaces_the_checkpoint_s_own(original, native, tmp_path):
     edit_json(native / SETTINGS, lora_alpha=1)
     own = open_checkpoint(original)
     other = open_checkpoint(original, adapter=native / "speech-lora")
@@ -167,3 +167,26 @@ def test_another_adapter_takes_the_place_of_its_own(original, native, tmp_path):
     assert not torch.equal(own.tensor(name), other.tensor(name))
     with pytest.raises(CheckpointError, match="no such adapter folder"):
         open_checkpoint(original, adapter=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_adapter_for_weights_with_a_merged_lora_is_refused(native, tmp_path, marked):
+    run_export(make_export_plan(native), tmp_path / "out")
+    if not marked:
+        edit_json(tmp_path / "out" / "config.json", phi4audio=None)
+    with pytest.raises(CheckpointError, match=r"out: .*second one.*leave out --adapter"):
+        open_checkpoint(tmp_path / "out", adapter=native / "speech-lora")
+
+
+def test_an_adapter_for_a_native_checkpoint_marked_as_merged_is_refused(native):
+    edit_json(native / "config.json", phi4audio={"speech_lora": "merged"})
+    with pytest.raises(CheckpointError, match="second one"):
+        open_checkpoint(native, adapter=native / "speech-lora")
+
+
+@pytest.mark.parametrize("mode", ["keep", "drop"])
+def test_an_adapter_is_merged_once_into_an_export_without_a_merged_lora(native, tmp_path, mode):
+    run_export(make_export_plan(native, mode), tmp_path / "out")
+    checkpoint = open_checkpoint(tmp_path / "out", adapter=native / "speech-lora")
+    expected = dict(open_checkpoint(native).tensors())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in checkpoint.tensors())

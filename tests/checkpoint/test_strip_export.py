@@ -1,4 +1,4 @@
-"""`phi4audio strip-export` as a user meets it."""
+"""The command `phi4audio strip-export`."""
 
 import json
 import subprocess
@@ -16,13 +16,13 @@ from tests.checkpoint.checkpoint_edits import edit_json, edit_weights
 
 @pytest.fixture
 def run(capsys):
-    """Runs the command; gives exit code, standard output and standard error."""
+    """Return a function that runs the command: exit code, standard output, standard error."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
             main(["strip-export", *map(str, arguments)])
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
 
     return call
 
@@ -37,7 +37,7 @@ def test_an_export_from_the_command_line(run, original, tmp_path):
     assert "of 8 greedy tokens the same" in out
     assert "writing: " in err
     assert "verifying: " in err
-    assert "s left" in err
+    assert " left" in err
     assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -83,21 +83,24 @@ def no_adapter(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
-        (zero_b, "changes nothing"),
+        (zero_b, "changes no weight"),
         (to_pickle, "pickle"),
         (no_adapter, "has no speech LoRA"),
-        (lambda folder: edit_json(folder / "speech-lora/adapter_config.json", r=9), "has rank 6"),
+        (
+            lambda folder: edit_json(folder / "speech-lora/adapter_config.json", r=9),
+            "has the rank 6",
+        ),
     ],
 )
-def test_bad_sources_are_exit_3(run, native, tmp_path, spoil, said):
-    spoil(native)
+def test_bad_sources_are_exit_3(run, native, tmp_path, damage, message):
+    damage(native)
     code, out, err = run("--out", tmp_path / "out", "--source", native)
     assert (code, out) == (ExitCode.MODEL, "")
     (line,) = err.splitlines()
     assert line.startswith("phi4audio: ")
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["native"]
 
 
@@ -105,7 +108,7 @@ def test_a_stripped_source_is_exit_2(run, native, tmp_path):
     run("--out", tmp_path / "out", "--source", native, "--no-verify", "--quiet")
     code, _, err = run("--out", tmp_path / "again", "--source", tmp_path / "out")
     assert code == ExitCode.USAGE
-    assert "is stripped already" in err
+    assert "has no vision parts" in err
 
 
 def test_a_hub_id_offline_is_exit_3(run, tmp_path, monkeypatch):
@@ -151,7 +154,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "5 bananas", "1e3"])
 def test_an_invalid_size_is_a_usage_error(run, text, tmp_path):
-    with pytest.raises(UsageError, match="is no size"):
+    with pytest.raises(UsageError, match="invalid size"):
         parse_size(text)
 
 

@@ -14,7 +14,7 @@ from phi4audio_cli.checkpoint.safetensors_reader import read_header
     st.integers(0, 7),
     st.data(),
 )
-def test_one_changed_bit_is_seen_wherever_it_is(dtype, count, offset, data):
+def test_one_changed_bit_at_any_place_is_a_difference(dtype, count, offset, data):
     values = torch.randn(count + offset).to(dtype)
     one, other = values[offset:], values.clone()[offset:]
     assert verify._same_bits(one, other)
@@ -31,10 +31,10 @@ def test_bits_are_compared_not_values():
     assert not verify._same_bits(zero, zero.double())
 
 
-def test_the_block_reader_gives_any_number_of_elements(tmp_path, monkeypatch):
+def test_the_block_reader_returns_any_number_of_elements(tmp_path, monkeypatch):
     values = torch.arange(100, dtype=torch.int64)
     save_file({"x": values}, tmp_path / "x.safetensors")
     monkeypatch.setattr(verify, "BLOCK_BYTES", 7 * 8)
-    window = verify._BlockReader(read_header(tmp_path / "x.safetensors")["x"])
-    assert torch.equal(torch.cat([window.read(n) for n in (1, 30, 7, 0, 62)]), values)
-    assert window.read(5).numel() == 0
+    reader = verify._BlockReader(read_header(tmp_path / "x.safetensors")["x"])
+    assert torch.equal(torch.cat([reader.read(n) for n in (1, 30, 7, 0, 62)]), values)
+    assert reader.read(5).numel() == 0

@@ -136,7 +136,7 @@ FAULTS = [
     Fault("the same stem twice", "two.flac",
           lambda path: soundfile.write(path, voice_samples(), 16_000), "done"),
     Fault("a folder named x.wav", "x.wav", Path.mkdir, "refused", "no recordings in this folder"),
-    Fault("a FIFO", "fifo.wav", os.mkfifo, "refused", "is a pipe and no file"),
+    Fault("a FIFO", "fifo.wav", os.mkfifo, "refused", "is a pipe, not a file"),
     Fault("a file that isn't there", "gone.wav", lambda path: None, "refused", "no such file"),
 ]  # fmt: skip
 

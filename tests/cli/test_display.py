@@ -1,4 +1,4 @@
-"""Progress and problems on standard error, with and without a terminal."""
+"""The displays write progress and problems to standard error, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from phi4audio_cli.checkpoint.hub import Download
-from phi4audio_cli.cli.display import Display, PlainDisplay, open_display
-from phi4audio_cli.cli.live_display import LiveDisplay
+from phi4audio_cli.cli.display import Display, PlainDisplay, StageClock
+from phi4audio_cli.cli.live_display import LiveDisplay, open_display
 from phi4audio_cli.cli.run_stats import RunStats
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import FileFailed, FileStarted
@@ -21,7 +21,7 @@ DOWNLOAD = Download("some/model", "main", ("a", "b"), 4_000_000_000, Path("/cach
 
 
 def show_example_run(display: Display) -> None:
-    """One recording is done, another fails."""
+    """Show a run in which one recording succeeds and another fails."""
     with display:
         display.on_status("loading some/model")
         for done in range(0, 4_000_000_001, 500_000_000):
@@ -49,8 +49,8 @@ def test_plain_lines(capsys) -> None:
     assert captured.out == ""
     assert all(line.startswith("phi4audio: ") for line in lines)
     assert "phi4audio: downloading some/model (4.00 GB) into /cache" in lines
-    assert sum("downloaded" in line for line in lines) == 8
-    assert "phi4audio: downloaded 2.50 of 4.00 GB" in lines
+    assert sum("downloading: " in line for line in lines) == 8
+    assert "phi4audio: downloading: 2.50 of 4.00 GB, 0:00 left" in lines
     assert r"phi4audio: [1/2] [bold]talk\n.wav -> out/talk.txt .srt" in lines
     assert lines[-1].startswith("phi4audio: 1 of 2 done, 1 failed: 0:20 of audio in 0:00, RTFx ")
 
@@ -79,7 +79,7 @@ def console() -> Console:
 
 
 def rendered(display: LiveDisplay) -> str:
-    """Return the present drawing at the foot of the terminal."""
+    """Return the present drawing at the bottom of the terminal."""
     page = Console(file=io.StringIO(), width=80)
     page.print(display._render())
     return page.file.getvalue()
@@ -155,7 +155,7 @@ def test_problem_table_lists_failures_unless_quiet(kind: str, console: Console, 
         display.show_problems(ROWS)
     shown = capsys.readouterr().err + written(console)
     cells = [r"[bold]a\n.wav", "failed", "is torn", "looks [red]odd"]
-    assert all((each in shown) == (kind != "quiet") for each in cells)
+    assert all((cell in shown) == (kind != "quiet") for cell in cells)
 
 
 def test_problem_table_names_a_recording_once_per_row(capsys) -> None:
@@ -182,3 +182,36 @@ def test_skipped_recordings_and_warnings_are_shown_and_counted(capsys) -> None:
         r"phi4audio: [1/2] [bold]talk\n.wav: done before", "phi4audio: b.wav: is doubtful"
     ]  # fmt: skip
     assert "0 of 2 done, 1 skipped" in lines[2]
+
+
+def test_stages_print_a_line_for_every_tenth_each(capsys) -> None:
+    display = PlainDisplay(RunStats(0))
+    for stage in ("writing", "verifying"):
+        for done in range(0, 2_000_000_001, 100_000_000):
+            display.on_bytes(stage, done, 2_000_000_000)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 20
+    assert lines[0] == "phi4audio: writing: 0.20 of 2.00 GB, 0:00 left"
+    assert lines[-1] == "phi4audio: verifying: 2.00 of 2.00 GB, 0:00 left"
+
+
+def test_the_terminal_shows_a_bar_of_the_present_stage_only(console: Console) -> None:
+    with LiveDisplay(RunStats(0), console) as display:
+        assert rendered(display).strip() == ""
+        display.on_bytes("writing", 500_000_000, 2_000_000_000)
+        display.on_bytes("verifying", 1_000_000_000, 2_000_000_000)
+        shown = rendered(display)
+    assert "verifying" in shown
+    assert "1.00 of 2.00 GB" in shown
+    assert "writing" not in shown
+
+
+def test_the_time_left_of_a_stage_follows_its_speed(monkeypatch) -> None:
+    seconds = iter([100.0, 110.0, 200.0, 230.0])
+    monkeypatch.setattr("phi4audio_cli.cli.display.time.monotonic", lambda: next(seconds))
+    clock = StageClock()
+    assert clock.start_if_new("writing", 0)
+    assert not clock.start_if_new("writing", 20)
+    assert clock.seconds_left(20, 100) == pytest.approx(40)
+    assert clock.start_if_new("verifying", 10)
+    assert clock.seconds_left(10, 100) == pytest.approx(270)

@@ -1,4 +1,4 @@
-"""`phi4audio doctor`: what is wrong is a line with a remedy, and the exit code tells."""
+"""`phi4audio doctor`: a line with a remedy for every problem, and the exit code."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.doctor.environment_checks import Check, check_output_dir, check_versions
 from phi4audio_cli.doctor.model_checks import check_model
+from phi4audio_cli.model import torch_backend
+from phi4audio_cli.network.phi4 import Phi4Audio
 from phi4audio_cli.settings import Settings
 
 MISSING_MODEL = "nobody/nothing"
@@ -37,9 +39,9 @@ def run_model_checks(**settings: object) -> dict[str, Check]:
 
 
 @pytest.fixture
-def spoilt(tmp_path: Path) -> Path:
+def damaged(tmp_path: Path) -> Path:
     """A copy of the demo checkpoint."""
-    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "spoilt"))
+    return Path(shutil.copytree(resolve_model("demo", offline=True), tmp_path / "damaged"))
 
 
 def test_the_demo_runs_here(tmp_path, monkeypatch, capfd):
@@ -49,10 +51,10 @@ def test_the_demo_runs_here(tmp_path, monkeypatch, capfd):
     report = json.loads(capfd.readouterr().out)
     assert report["ok"]
     status = {check["name"]: check["status"] for check in report["checks"]}
-    looked = "python torch transformers writing decoding speech device model offline checkpoint"
-    assert {*looked.split(), "speech LoRA", "memory", "listening"} <= set(status)
+    names = "python torch transformers writing decoding speech device model offline checkpoint"
+    assert {*names.split(), "speech LoRA", "memory", "listening"} <= set(status)
     assert status["listening"] == status["speech"] == status["decoding"] == "ok"
-    assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+    assert list(tmp_path.iterdir()) == []  # no file is left
 
 
 def test_an_unknown_model_is_a_line_with_a_remedy(tmp_path, monkeypatch, capfd):
@@ -114,25 +116,59 @@ def test_a_hub_that_does_not_answer_fails(monkeypatch, name):
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "model.safetensors"])
-def test_a_checkpoint_that_lacks_a_file_fails(spoilt: Path, file: str):
-    (spoilt / file).unlink()
-    found = run_model_checks(model=str(spoilt))
+def test_a_checkpoint_that_lacks_a_file_fails(damaged: Path, file: str):
+    (damaged / file).unlink()
+    found = run_model_checks(model=str(damaged))
     assert found["checkpoint"].status == "fail"
     assert "memory" not in found
 
 
-def test_a_truncated_checkpoint_fails(spoilt: Path):
-    weights = spoilt / "model.safetensors"
+def test_a_truncated_checkpoint_fails(damaged: Path):
+    weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    check = run_model_checks(model=str(spoilt))["checkpoint"]
+    check = run_model_checks(model=str(damaged))["checkpoint"]
     assert check.status == "fail"
     assert "again" in (check.remedy or "")
 
 
-def test_another_checkpoint_is_not_loaded(spoilt: Path):
-    found = run_model_checks(model=str(spoilt))
+def test_another_checkpoint_is_not_loaded_and_the_demo_checks_the_network(damaged, monkeypatch):
+    opened: list[Path] = []
+    open_backend = torch_backend.open_torch_backend
+
+    def record(folder: Path, **options: object) -> torch_backend.TorchBackend:
+        opened.append(folder)
+        return open_backend(folder, **options)
+
+    monkeypatch.setattr(torch_backend, "open_torch_backend", record)
+    found = run_model_checks(model=str(damaged))
     assert found["memory"].status == "ok"
-    assert "listening" not in found
+    assert found["listening"].status == "ok"
+    assert opened == [resolve_model("demo", offline=True)]
+
+
+@pytest.mark.parametrize("is_demo", [True, False])
+def test_a_network_whose_code_fails_is_found_with_any_model(damaged, monkeypatch, is_demo):
+    def fail(*arguments: object) -> None:
+        raise TypeError("update() got an unexpected keyword argument 'kwargs'")
+
+    monkeypatch.setattr(Phi4Audio, "prefill", fail)
+    check = run_model_checks(model="demo" if is_demo else str(damaged))["listening"]
+    assert check.status == "fail"
+    assert "TypeError: update() got an unexpected keyword argument" in check.found
+    assert f"torch {metadata.version('torch')}" in check.found
+    assert "bug of phi4audio" in (check.remedy or "")
+
+
+def test_a_failing_network_with_a_package_out_of_range_names_the_package(monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise TypeError("update() got an unexpected keyword argument 'kwargs'")
+
+    wrong = Check("torch", "warn", "9.0, but <3 is required", "pip install 'torch<3'")
+    monkeypatch.setattr(Phi4Audio, "prefill", fail)
+    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.check_versions", lambda: iter([wrong]))
+    check = run_model_checks(model="demo")["listening"]
+    assert check.status == "fail"
+    assert "pip install 'torch<3'" in (check.remedy or "")
 
 
 def test_weights_that_do_not_fit_fail_before_they_are_loaded(monkeypatch):
@@ -143,18 +179,20 @@ def test_weights_that_do_not_fit_fail_before_they_are_loaded(monkeypatch):
     assert "listening" not in found
 
 
-def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, spoilt):
+def test_a_batch_that_may_not_fit_is_a_warning_with_a_size_that_does(monkeypatch, damaged):
     monkeypatch.setattr("phi4audio_cli.model.placement.free_memory", lambda device: 200_000_000)
-    check = run_model_checks(model=str(spoilt), batch_size=64)["memory"]
+    check = run_model_checks(model=str(damaged), batch_size=64)["memory"]
     assert check.status == "warn"
     assert int((check.remedy or "").removeprefix("--batch-size ")) < 64
 
 
 def test_a_wrong_transcript_of_the_test_clip_fails(monkeypatch):
-    monkeypatch.setattr("phi4audio_cli.doctor.model_checks.reference", lambda name: "one two")
+    monkeypatch.setattr(
+        "phi4audio_cli.doctor.model_checks.bundled_reference", lambda name: "one two"
+    )
     check = run_model_checks(model="demo")["listening"]
     assert check.status == "fail"
-    assert "'one two' is heard as 'three five" in check.found
+    assert "'one two' is transcribed as 'three five" in check.found
 
 
 def test_packages_are_compared_with_their_ranges(monkeypatch):

@@ -86,7 +86,7 @@ def test_finished_transcripts_are_scored_without_the_model(capsys) -> None:
     assert phi4audio("--from", "a.json", "b.json") == 0
     out = capsys.readouterr().out
     assert out.startswith("2 files, 0:04 of audio\n")
-    assert "4 words: 0 replaced, 1 left out, 0 added" in out
+    assert "4 words: 0 substitutions, 1 deletions, 0 insertions" in out
     assert "one [-two-]" in out
 
 
@@ -100,7 +100,7 @@ def test_finished_transcripts_are_scored_without_the_model(capsys) -> None:
         (["m.jsonl"], "gone.wav: no such file"),
         (["missing.wav"], "missing.wav: no such file"),
         (["--from", "a.json", "b.json"], "can't be scored together"),
-        (["--from", "m.jsonl"], "no transcript of phi4audio"),
+        (["--from", "m.jsonl"], "not a transcript of phi4audio"),
     ],
 )
 def test_invalid_arguments_fail_before_a_model_is_loaded(arguments, message, capsys) -> None:

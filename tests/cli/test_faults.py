@@ -19,8 +19,8 @@ from phi4audio_cli.audio.reader import InProcessReader
 from phi4audio_cli.audio.subprocess_reader import SubprocessReader
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.jobs.lock import STATE_DIR
 from phi4audio_cli.pipeline.backend import ScriptedBackend, ShouldStop, never_stop
+from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.types import Generation, Request, RequestFailed
 from tests.audio.scripted_recordings import open_scripted
 from tests.factories import write_tone

@@ -78,6 +78,11 @@ def test_offline_rejects_urls_and_transcribes_files(how, monkeypatch, capsys) ->
     assert transcribe(urls[0], "@list.txt", *options) == 2
     captured = capsys.readouterr()
     assert captured.out == "hello\n"
-    assert "phi4audio: https://example.org/a.mp3: is not fetched offline" in captured.err
-    assert "phi4audio: list.txt, line 2: is not fetched offline: s3://calls/b.mp3" in captured.err
+    assert (
+        "phi4audio: https://example.org/a.mp3: can't be downloaded with --offline" in captured.err
+    )
+    assert (
+        "phi4audio: list.txt, line 2: can't be downloaded with --offline: s3://calls/b.mp3"
+        in captured.err
+    )
     assert "secret" not in captured.err

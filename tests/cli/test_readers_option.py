@@ -1,4 +1,4 @@
-"""`--readers`: the outputs are the same for any number of readers."""
+"""`--readers`: the outputs do not depend on the number of readers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_number_of_readers_does_not_change_outputs(home: Path, answer, capsys, c
     assert outputs("more") == outputs("one")
     assert len(outputs("one")) == 3 * (len(names) - 1)
 
-    def reported(folder: str) -> list[tuple[str, str]]:
+    def reported_statuses(folder: str) -> list[tuple[str, str]]:
         report = json.loads(Path(folder, "report.json").read_text("utf-8"))
         return [(each["source"], each["status"]) for each in report["files"]]
 
-    assert reported("more") == reported("one")
+    assert reported_statuses("more") == reported_statuses("one")

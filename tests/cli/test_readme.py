@@ -11,7 +11,8 @@ import typer.main
 from phi4audio_cli.cli.app import app
 from phi4audio_cli.errors import ExitCode
 from phi4audio_cli.languages import AUDIO_LANGUAGES
-from phi4audio_cli.settings import DEFAULT_MODEL, Settings, preset_names
+from phi4audio_cli.settings import DEFAULT_MODEL, Settings
+from phi4audio_cli.settings_loader import preset_names
 from phi4audio_cli.writers import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]

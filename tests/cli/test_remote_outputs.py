@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli import storage
-from phi4audio_cli.jobs.journal import JournalEntries
+from phi4audio_cli.jobs.journal_entries import JournalEntries
 from phi4audio_cli.types import Request
 
 from .cli_runner import outputs, phi4audio, say_length, transcribe
@@ -103,7 +103,7 @@ def test_an_interrupted_recording_resumes(answer, store) -> None:
 def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
     answer, store, monkeypatch, capsys
 ) -> None:
-    write = storage.write_remote
+    write = storage.write_atomic
 
     def throttled(place, data: bytes) -> None:
         if place.name == "b.json":
@@ -112,7 +112,7 @@ def test_a_failed_upload_fails_alone_and_is_retried_by_the_next_run(
 
     answer()
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_remote", throttled)
+        patch.setattr(storage, "write_atomic", throttled)
         assert transcribe("-o", OUT) == 4
     assert f"{OUT}/b.json: can't be written: throttled" in capsys.readouterr().err
     assert statuses(store) == ["done", "failed", "done"]
@@ -139,21 +139,21 @@ def test_render_reads_and_writes_remote_files(answer, store, capsys) -> None:
     assert store["/calls/out/more/a.vtt"].getvalue().startswith(b"WEBVTT")
     assert phi4audio("render", f"{OUT}/a.json", f"{OUT}/none.json", "-f", "vtt") == 2
     assert Path("a.vtt").read_bytes() == store["/calls/out/more/a.vtt"].getvalue()
-    assert f"{OUT}/none.json: there is no such file" in capsys.readouterr().err
+    assert f"{OUT}/none.json: no such file" in capsys.readouterr().err
 
 
 def test_an_unusable_report_location_fails_before_work(answer, capsys) -> None:
     answer.refuse()
     assert transcribe("-o", "out", "--report", "https://example.org/report.json") == 2
-    assert "nothing can be written to https://" in capsys.readouterr().err
+    assert "https:// is read-only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["-o", "memory:/calls/out"], 2, "half a URL"),
-        (["-o", "https://example.org/out"], 2, "nothing can be written to https://"),
-        (["-o", OUT, "--offline"], 2, "is not reached offline"),
+        (["-o", "memory:/calls/out"], 2, "incomplete URL"),
+        (["-o", "https://example.org/out"], 2, "https:// is read-only"),
+        (["-o", OUT, "--offline"], 2, "can't be reached with --offline"),
     ],
 )
 def test_an_unusable_url_fails_before_a_model_is_loaded(
@@ -169,7 +169,7 @@ def test_a_missing_bucket_fails_before_a_model_is_loaded(answer, monkeypatch, ca
     def missing(place, data: bytes) -> None:
         raise FileNotFoundError("The specified bucket does not exist")
 
-    monkeypatch.setattr(storage, "write_remote", missing)
+    monkeypatch.setattr(storage, "write_atomic", missing)
     answer.refuse()
     assert transcribe("-o", OUT) == 4
     assert f"{OUT}: can't be written to: The specified bucket" in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_a_missing_bucket_fails_before_a_model_is_loaded(answer, monkeypatch, ca
 
 def test_doctor_checks_a_remote_folder(store, capsys) -> None:
     from phi4audio_cli.doctor.environment_checks import check_output_dir
-    from phi4audio_cli.storage import RemotePath
+    from phi4audio_cli.locations import RemotePath
 
     assert check_output_dir(RemotePath(OUT)).status == "ok"
     assert check_output_dir(RemotePath("https://example.org")).status == "fail"

@@ -11,7 +11,8 @@ import pytest
 import srt
 
 from phi4audio_cli.cli.app import main
-from phi4audio_cli.jobs.output_paths import write_outputs
+from phi4audio_cli.pipeline.output_writer import render_all
+from phi4audio_cli.storage import write_all
 from phi4audio_cli.types import Job, Metadata, Segment, Transcript, Word
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -26,9 +27,8 @@ def transcript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     segment = Segment(0, 0.0, 9.6, " ".join(WORDS), "attention", words=words)
     result = Transcript(segment.text, "English", (segment,), 10.0, "Write.", language_from="given")
     path = tmp_path / "talk.json"
-    write_outputs(
-        Job(0, tmp_path / "talk.wav", {"json": path}), result, Metadata("talk.wav", "demo", "0")
-    )
+    job = Job(0, tmp_path / "talk.wav", {"json": path})
+    write_all(render_all(job, result, Metadata("talk.wav", "demo", "0")))
     return path
 
 
@@ -56,7 +56,7 @@ from phi4audio_cli.cli.app import main
 try:
     main(["render", "talk.json"])
 finally:
-    print(*{"torch", "transformers", "phi4audio_cli.model.local"} & set(sys.modules))
+    print(*{"torch", "transformers", "phi4audio_cli.model.torch_backend"} & set(sys.modules))
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -69,7 +69,7 @@ def test_a_bad_file_does_not_stop_the_others(transcript: Path, capsys: pytest.Ca
     Path("new.json").write_text(json.dumps({"schema_version": "9"}), encoding="utf-8")
     assert render("new.json", "missing.json", "talk.json", "-f", "tsv") == 2
     errors = capsys.readouterr().err
-    assert "new.json: its schema version is 9" in errors
+    assert "new.json: schema version 9 is unknown" in errors
     assert "missing.json" in errors
     assert Path("talk.tsv").exists()
 

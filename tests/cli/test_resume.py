@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import phi4audio_cli
-from phi4audio_cli.jobs.journal import read_journal
-from phi4audio_cli.jobs.lock import STATE_DIR, lock_output_dirs
+from phi4audio_cli.jobs.journal_entries import read_journal
+from phi4audio_cli.jobs.lock import lock_output_dirs
+from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.types import Request
 from tests.factories import write_tone
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from phi4audio_cli.jobs.journal import Journal
-from phi4audio_cli.jobs.lock import STATE_DIR, lock_output_dirs
+from phi4audio_cli.jobs.journal import LocalJournal
+from phi4audio_cli.jobs.lock import lock_output_dirs
 from phi4audio_cli.pipeline import output_writer
+from phi4audio_cli.storage import STATE_DIR
 
 from .cli_runner import outputs, statuses, transcribe
 
@@ -87,7 +88,7 @@ def test_shards_together_do_everything_once(answer, capsys) -> None:
 def test_with_shared_a_locked_recording_is_skipped(answer, capsys) -> None:
     answer()
     with lock_output_dirs([Path("out")], shared=True):
-        theirs = Journal.open_exclusive(Path("out", STATE_DIR, "b.transcribe.journal"))
+        theirs = LocalJournal.open_exclusive(Path("out", STATE_DIR, "b.transcribe.journal"))
         assert transcribe("-o", "out", "--shared") == 0
         theirs.close()
     assert "b.wav: another job works on it" in capsys.readouterr().err
@@ -100,8 +101,8 @@ def test_a_run_works_without_a_journal(answer, monkeypatch, capsys) -> None:
     def refuse(path: Path) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Journal, "open_exclusive", refuse)
+    monkeypatch.setattr(LocalJournal, "open_exclusive", refuse)
     answer()
     assert transcribe("-o", "out") == 0
     assert len(outputs("out")) == 9
-    assert capsys.readouterr().err.count("no journal can be kept") == 1
+    assert capsys.readouterr().err.count("no journal can be written") == 1

@@ -100,10 +100,10 @@ def test_exit_code_of_a_failure_takes_precedence_over_a_missing_input(backend) -
     [
         (["missing.wav"], "missing.wav: no such file"),
         (["talk.wav", "-f", "docx"], "no such output format"),
-        (["talk.wav", "--chunk-seconds", "60"], "--chunk-seconds: 60.0 can't be used"),
+        (["talk.wav", "--chunk-seconds", "60"], "--chunk-seconds: invalid value 60.0"),
         (["talk.wav", "--config", "gpu-7gb"], "did you mean gpu-8gb?"),
         (["talk.wav", "--language", "Frensh"], "French"),
-        (["talk.wav", "--batch-size", "0"], "--batch-size: '0' can't be used"),
+        (["talk.wav", "--batch-size", "0"], "--batch-size: invalid value '0'"),
     ],
 )
 def test_invalid_arguments_fail_before_a_model_is_loaded(arguments, message, capsys) -> None:

@@ -1,4 +1,4 @@
-"""A real cluster of several nodes on this machine."""
+"""A Ray cluster of several nodes on this machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from phi4audio_cli.cluster.ray_cluster import LOCAL_ENV, OBJECT_STORE_BYTES, QUIET_ENV
 
-# Ray reads them when it is imported.
+# Ray reads them on import.
 os.environ.update(QUIET_ENV | LOCAL_ENV)
 
 
 class RayTestCluster:
-    """A cluster: a head without resources, and nodes with a processor each."""
+    """A cluster: a head without resources, and nodes with one core each."""
 
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
@@ -42,9 +42,9 @@ class RayTestCluster:
             )
         )
 
-    def remove(self, which: int = 0) -> None:
-        """Take a node away, the oldest as a rule, without a word."""
-        self.cluster.remove_node(self.nodes.pop(which), allow_graceful=False)
+    def remove(self, index: int = 0) -> None:
+        """Remove a node, by default the oldest, without a graceful shutdown."""
+        self.cluster.remove_node(self.nodes.pop(index), allow_graceful=False)
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +58,8 @@ def cluster() -> Iterator[RayTestCluster]:
 
 
 @pytest.fixture
-def joinable(cluster: RayTestCluster, monkeypatch: pytest.MonkeyPatch) -> RayTestCluster:
-    """Let `--cluster auto` find the cluster."""
+def reachable_cluster(cluster: RayTestCluster, monkeypatch: pytest.MonkeyPatch) -> RayTestCluster:
+    """The cluster that `--cluster auto` finds."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     warnings.simplefilter("ignore")
     return cluster

@@ -1,4 +1,4 @@
-"""Workers that answer from a script, in this process or in Ray's."""
+"""Workers with scripted answers, in this process or in Ray processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.factories import write_tone
 
 
 def make_jobs(folder: Path, seconds: Iterable[float]) -> list[Job]:
-    """Write recordings, whose outputs are to lie in `out`."""
+    """Write recordings, and return their jobs with outputs in `out`."""
     jobs = []
     for index, length in enumerate(seconds):
         source = write_tone(folder / f"talk{index}.wav", length)
@@ -34,10 +34,10 @@ def say_length(request: Request) -> str:
 
 
 def crash_on_demand(folder: Path, request: Request) -> str:
-    """Kill the process, or break, where the test's folder says so; else say the length.
+    """Kill the process, or raise, if a file in the folder says so; else return the length.
 
-    `kill-3` kills at recording 3, `kill-3-1` at its chunk 1, `once-3` the first time only,
-    `break-3` raises, `slow` takes its time.
+    `kill-3` kills at recording 3, `kill-3-1` at its chunk 1, `once-3` only at the first attempt,
+    `break-3` raises, `slow` contains a delay in seconds.
     """
     assert request.chunk is not None
     note = folder / f"asked-{request.job}-{request.chunk.index}-{time.monotonic_ns()}"
@@ -72,7 +72,7 @@ def make_worker_config(
 
 
 class ThreadWorkerPool:
-    """Workers in threads of this process: all of a cluster but Ray."""
+    """A pool of workers in threads of this process, without Ray."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config

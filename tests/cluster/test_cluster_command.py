@@ -1,4 +1,4 @@
-"""The command on a cluster: the same outputs, and the same ways to stop and go on."""
+"""The command on a cluster: the same outputs, interruption and resumption."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def arguments(talks: list[str], out: str, *more: str) -> list[str]:
 def start_command(
     talks: list[str], out: str, *more: str, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Begin the command in a process group of its own, as a shell does."""
+    """Start the command in its own process group, as a shell does."""
     return subprocess.Popen(
         [sys.executable, "-m", "phi4audio_cli", *arguments(talks, out, *more)],
         stdout=subprocess.PIPE,
@@ -50,16 +50,16 @@ def start_command(
     )
 
 
-def wait_for(process: subprocess.Popen[bytes], true: Callable[[], object]) -> None:
+def wait_for(process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not true():
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def worker_processes() -> list[psutil.Process]:
-    """Return the workers in this test's cluster; others may have one of their own."""
+    """Return the workers of this test's cluster, not of other tests' clusters."""
     return [each for each in psutil.Process().children(recursive=True) if _is_worker(each)]
 
 
@@ -71,7 +71,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def test_a_killed_driver_leaves_no_processes_and_the_next_run_resumes(
-    joinable, talks, capsys
+    reachable_cluster, talks, capsys
 ) -> None:
     assert phi4audio(*arguments(talks, "one")) == 0
     printed = capsys.readouterr().out

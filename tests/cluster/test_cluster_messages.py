@@ -1,4 +1,4 @@
-"""What goes between driver and workers is small, and holds no audio."""
+"""Messages between driver and workers are small and contain no audio."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ def test_a_packed_chunk_keeps_all_but_its_audio() -> None:
     chunk = Chunk(2, np.ones(640_000, np.float32), 16_000, 32_000, speaker="left")
     sent = pickle.dumps(pack(make_chunk_done(chunk)))
     assert len(sent) < 3000
-    told = unpack(pickle.loads(sent))
-    assert isinstance(told, ChunkDone)
-    heard = told.generation.request.chunk
-    assert heard is not None
-    assert (heard.index, heard.seconds, heard.start_seconds, heard.speaker) == (2, 40, 2, "left")
-    assert heard.samples.strides == (0,), "its length takes no memory"
-    assert (told.job, told.resumed) == (JOB, True)
-    assert (told.generation.text, told.generation.tokens) == ("so", (5, 6))
+    received = unpack(pickle.loads(sent))
+    assert isinstance(received, ChunkDone)
+    chunk_back = received.generation.request.chunk
+    assert chunk_back is not None
+    assert (
+        chunk_back.index,
+        chunk_back.seconds,
+        chunk_back.start_seconds,
+        chunk_back.speaker,
+    ) == (2, 40, 2, "left")
+    assert chunk_back.samples.strides == (0,), "silent samples take no memory"
+    assert (received.job, received.resumed) == (JOB, True)
+    assert (received.generation.text, received.generation.tokens) == ("so", (5, 6))
 
 
 def test_words_and_speech_spans_are_not_sent() -> None:
@@ -40,14 +45,14 @@ def test_words_and_speech_spans_are_not_sent() -> None:
     done = ChunkDone(JOB, Generation(request, "so " * 100, (), (), "stop", words))
     sent = pickle.dumps(pack(done))
     assert len(sent) < 3000
-    told = unpack(pickle.loads(sent))
-    assert isinstance(told, ChunkDone)
-    assert told.generation.text == "so " * 100
+    received = unpack(pickle.loads(sent))
+    assert isinstance(received, ChunkDone)
+    assert received.generation.text == "so " * 100
     assert done.generation.words == words, "the worker still has them"
 
 
 def test_messages_without_audio_are_sent_unchanged() -> None:
     assert unpack(pickle.loads(pickle.dumps(pack(make_chunk_done(None))))).resumed  # type: ignore[union-attr]
-    filed = RecordingWritten(JOB, "text", 2.5, ("look",), (Path("out/talk.txt"),), is_new=True)
-    for news in (filed, Notice("a line")):
-        assert unpack(pickle.loads(pickle.dumps(pack(news)))) == news
+    written = RecordingWritten(JOB, "text", 2.5, ("look",), (Path("out/talk.txt"),), is_new=True)
+    for message in (written, Notice("a line")):
+        assert unpack(pickle.loads(pickle.dumps(pack(message)))) == message

@@ -1,4 +1,4 @@
-"""Jobs are done by several workers, whatever becomes of some of them."""
+"""The driver: events of all jobs, lost workers, locks and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phi4audio_cli.cluster.work_queue import MAX_CRASHES, WorkQueue
 from phi4audio_cli.cluster.worker import MAX_QUEUED_JOBS
 from phi4audio_cli.cluster.worker_resources import WorkerCount
 from phi4audio_cli.errors import CheckpointError, ModelError
-from phi4audio_cli.jobs.journal import Journal
+from phi4audio_cli.jobs.journal import LocalJournal
 from phi4audio_cli.jobs.resume import journal_path
 from phi4audio_cli.jobs.task_builders import summarize_task
 from phi4audio_cli.pipeline.backend import ScriptedBackend
@@ -41,31 +41,31 @@ def drive(
     return list(driver.events()), driver
 
 
-def done_indexes(told: list[RunEvent]) -> list[int]:
-    return sorted(each.job.index for each in told if isinstance(each, RecordingWritten))
+def done_indexes(events: list[RunEvent]) -> list[int]:
+    return sorted(each.job.index for each in events if isinstance(each, RecordingWritten))
 
 
-def failed_errors(told: list[RunEvent]) -> dict[int, str]:
-    return {each.job.index: str(each.error) for each in told if isinstance(each, FileFailed)}
+def failed_errors(events: list[RunEvent]) -> dict[int, str]:
+    return {each.job.index: str(each.error) for each in events if isinstance(each, FileFailed)}
 
 
 def test_all_jobs_are_done_reported_and_counted_by_worker(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 2.5, 1.0, 0.5, 3.0, 0.5])
-    begun: list[int] = []
-    told, driver = drive(
+    loaded: list[int] = []
+    events, driver = drive(
         jobs,
         ThreadWorkerPool(make_worker_config()),
-        on_first_load=lambda: begun.append(1),
+        on_first_load=lambda: loaded.append(1),
     )
-    assert done_indexes(told) == list(range(6))
+    assert done_indexes(events) == list(range(6))
     words = (tmp_path / "out" / "talk1.txt").read_text(encoding="utf-8").split()
     assert sum(map(int, words[::2])) == 2.5 * 16_000
-    assert sum(isinstance(each, FileStarted) for each in told) == 6
-    assert sum(isinstance(each, ChunkDone) for each in told) == 11
-    assert begun == [1]
-    figures = driver.registry.stats()
-    assert sum(each["done"] for each in figures) == 6
-    assert sum(each["seconds"] for each in figures) == pytest.approx(8.0)
+    assert sum(isinstance(each, FileStarted) for each in events) == 6
+    assert sum(isinstance(each, ChunkDone) for each in events) == 11
+    assert loaded == [1]
+    stats = driver.registry.stats()
+    assert sum(each["done"] for each in stats) == 6
+    assert sum(each["seconds"] for each in stats) == pytest.approx(8.0)
 
 
 def test_a_notice_of_two_workers_is_given_once(tmp_path: Path) -> None:
@@ -82,13 +82,15 @@ def test_finished_recordings_are_not_repeated(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 1.5])
     first, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
     (tmp_path / "out" / "talk1.txt").unlink()
-    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path))))
+    events, _ = drive(
+        jobs, ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
+    )
     assert recorded_requests(tmp_path) == []
-    filed = {each.job.index: each for each in told if isinstance(each, RecordingWritten)}
-    assert [filed[index].is_new for index in (0, 1)] == [False, False]
-    assert [len(filed[index].written) for index in (0, 1)] == [0, 1]
+    written = {each.job.index: each for each in events if isinstance(each, RecordingWritten)}
+    assert [written[index].is_new for index in (0, 1)] == [False, False]
+    assert [len(written[index].written) for index in (0, 1)] == [0, 1]
     assert {each.text for each in first if isinstance(each, RecordingWritten)} == {
-        each.text for each in filed.values()
+        each.text for each in written.values()
     }
 
 
@@ -105,10 +107,10 @@ def test_fresh_ignores_earlier_runs_but_keeps_answers_of_this_run(tmp_path: Path
             raise RuntimeError("once")
         return text
 
-    told, _ = drive(
+    events, _ = drive(
         jobs, ThreadWorkerPool(make_worker_config(answer, fresh=True)), WorkerCount(1, 1)
     )
-    assert done_indexes(told) == [0]
+    assert done_indexes(events) == [0]
     assert recorded_requests(tmp_path) == [(0, 0), (0, 1), (0, 2), (0, 2), (0, 3)]
 
 
@@ -116,24 +118,24 @@ def test_a_recording_that_crashes_workers_is_isolated(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5] * 8)
     (tmp_path / "break-2").touch()
     pool = ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
-    notes: list[str] = []
-    told, _ = drive(jobs, pool, on_notice=notes.append)
-    assert done_indexes(told) == [0, 1, 3, 4, 5, 6, 7]
-    assert f"{MAX_CRASHES} workers" in failed_errors(told)[2]
-    assert "recording 2 is poison" in failed_errors(told)[2]
-    assert "talk2.wav" in failed_errors(told)[2]
+    notices: list[str] = []
+    events, _ = drive(jobs, pool, on_notice=notices.append)
+    assert done_indexes(events) == [0, 1, 3, 4, 5, 6, 7]
+    assert f"{MAX_CRASHES} workers" in failed_errors(events)[2]
+    assert "recording 2 is poison" in failed_errors(events)[2]
+    assert "talk2.wav" in failed_errors(events)[2]
     counted = Counter(job for job, _ in recorded_requests(tmp_path))
     assert counted == {index: MAX_CRASHES if index == 2 else 1 for index in range(8)}
-    assert len([line for line in notes if "is gone" in line]) == MAX_CRASHES
+    assert len([line for line in notices if "is lost" in line]) == MAX_CRASHES
 
 
 def test_a_failed_recording_does_not_end_its_worker(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, [0.5, 0.5])
     jobs[0].source.write_bytes(b"no audio")
     pool = ThreadWorkerPool(make_worker_config())
-    told, driver = drive(jobs, pool, WorkerCount(1, 1))
-    assert done_indexes(told) == [1]
-    assert "talk0.wav" in failed_errors(told)[0]
+    events, driver = drive(jobs, pool, WorkerCount(1, 1))
+    assert done_indexes(events) == [1]
+    assert "talk0.wav" in failed_errors(events)[0]
     assert pool.started == ["worker 1"]
     assert driver.registry.stats()[0]["failed"] == 1
 
@@ -151,7 +153,9 @@ def test_chunks_of_long_recordings_do_not_lease_more_recordings(tmp_path: Path) 
     most = 0
     for _ in driver.events():
         most = max(most, *(queue.num_leased(name) for name in driver.registry.workers), 0)
-    assert most <= 2 * MAX_QUEUED_JOBS, "what lies ready, and what is read or waits for its answers"
+    assert most <= 2 * MAX_QUEUED_JOBS, (
+        "queued recordings, and those that are read or wait for answers"
+    )
 
 
 def test_number_of_workers_is_limited_by_recordings_and_option(tmp_path: Path) -> None:
@@ -162,9 +166,9 @@ def test_number_of_workers_is_limited_by_recordings_and_option(tmp_path: Path) -
     (tmp_path / "slow").write_text("0.05")
     jobs = make_jobs(tmp_path, [0.6] * 30)
     pool = ThreadWorkerPool(make_worker_config(partial(crash_on_demand, tmp_path)))
-    told, _ = drive(jobs, pool, WorkerCount(1, 3))
-    assert done_indexes(told) == list(range(30))
-    assert pool.max_running == 3, "more are started while recordings wait"
+    events, _ = drive(jobs, pool, WorkerCount(1, 3))
+    assert done_indexes(events) == list(range(30))
+    assert pool.max_running == 3, "more workers start while recordings wait"
 
 
 def test_a_model_load_failure_ends_the_run_and_names_the_worker(
@@ -209,7 +213,7 @@ def test_a_worker_with_another_model_is_refused(tmp_path: Path, monkeypatch) -> 
     models = iter(["one", "another"])
     monkeypatch.setattr(Session, "fingerprint", lambda session: next(models))
     made = make_worker_config()
-    with pytest.raises(ModelError, match="another model"):
+    with pytest.raises(ModelError, match="differs from the other workers' model"):
         drive(make_jobs(tmp_path, [0.5] * 9), ThreadWorkerPool(made))
 
 
@@ -217,15 +221,15 @@ def test_a_locked_recording_is_retried_unless_the_folder_is_shared(
     tmp_path: Path, monkeypatch
 ) -> None:
     jobs = make_jobs(tmp_path, [0.5, 0.5])
-    held = Journal.open_exclusive(journal_path(jobs[0], "Transcribe"))  # type: ignore[arg-type]
+    held = LocalJournal.open_exclusive(journal_path(jobs[0], "Transcribe"))  # type: ignore[arg-type]
     assert held is not None
-    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()), wait_for_locks=False)
-    assert done_indexes(told) == [1]
-    assert "another job works on it" in failed_errors(told)[0]
+    events, _ = drive(jobs, ThreadWorkerPool(make_worker_config()), wait_for_locks=False)
+    assert done_indexes(events) == [1]
+    assert "another job works on it" in failed_errors(events)[0]
     monkeypatch.setattr("phi4audio_cli.cluster.work_queue.LOCK_RETRY_SECONDS", 0.05)
     threading.Timer(0.5, held.close).start()
-    told, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
-    assert done_indexes(told) == [0, 1]
+    events, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
+    assert done_indexes(events) == [0, 1]
 
 
 def test_missing_capacity_is_reported_and_ready_workers_start(
@@ -239,14 +243,14 @@ def test_missing_capacity_is_reported_and_ready_workers_start(
             return name
 
     clock = itertools.count(0, 10)
-    notes: list[str] = []
+    notices: list[str] = []
     jobs = make_jobs(tmp_path, [0.5] * 8)
-    told, _ = drive(
-        jobs, Full(make_worker_config()), on_notice=notes.append, now=lambda: float(next(clock))
+    events, _ = drive(
+        jobs, Full(make_worker_config()), on_notice=notices.append, now=lambda: float(next(clock))
     )
-    assert done_indexes(told) == list(range(8))
-    assert [line for line in notes if "wait for room" in line] == [
-        "1 of 2 workers wait for room in the cluster (ray status shows who has it)"
+    assert done_indexes(events) == list(range(8))
+    assert [line for line in notices if "wait for resources" in line] == [
+        "1 of 2 workers wait for resources of the cluster (ray status shows their use)"
     ]
 
 
@@ -255,11 +259,11 @@ def test_on_cancel_running_batches_finish_and_no_job_starts(tmp_path: Path) -> N
     stopped: list[bool] = []
     pool = ThreadWorkerPool(make_worker_config())
     driver = Driver(WorkQueue(jobs), pool, WorkerCount(2, 2), lambda: bool(stopped))
-    told = []
+    events = []
     for each in driver.events():
-        told.append(each)
+        events.append(each)
         stopped.append(True)
-    assert 1 <= len(done_indexes(told)) < 20
+    assert 1 <= len(done_indexes(events)) < 20
     assert not pool._workers
     rest, _ = drive(jobs, ThreadWorkerPool(make_worker_config()))
     assert done_indexes(rest) == list(range(20))

@@ -1,4 +1,4 @@
-"""Which recordings wait, who has which, and which are taken for what workers die of."""
+"""The work queue: leases, acknowledgements, quarantine and locks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_jobs_are_leased_in_order_up_to_capacity_and_end_of_batch_is_marked() ->
     for worker, index in (("a", 0), ("a", 1), ("b", 2), ("b", 3), ("a", 4)):
         queue.ack(worker, Job(index, Path("x")))
     assert queue.finished
-    assert queue.lease("a", 4).end_of_batch, "a round ends where nothing waits"
+    assert queue.lease("a", 4).end_of_batch, "a batch ends when no job is waiting"
 
 
 def test_jobs_of_a_crashed_worker_are_quarantined_one_at_a_time() -> None:
@@ -41,11 +41,15 @@ def test_jobs_of_a_crashed_worker_are_quarantined_one_at_a_time() -> None:
     queue.lease("a", 2)
     queue.lease("b", 1)
     assert queue.requeue("a", crashed=True) == []
-    assert indexes(queue.lease("b", 1)) == [3], "who has something gets no suspect"
-    suspect = queue.lease("c", 4)
-    assert (indexes(suspect), suspect.end_of_batch, suspect.redelivered) == ([0], True, {0})
-    assert queue.lease("c", 4).jobs == (), "nothing comes beside a suspect"
-    queue.ack("c", suspect.jobs[0])
+    assert indexes(queue.lease("b", 1)) == [3], "a worker with jobs gets no quarantined one"
+    quarantined = queue.lease("c", 4)
+    assert (indexes(quarantined), quarantined.end_of_batch, quarantined.redelivered) == (
+        [0],
+        True,
+        {0},
+    )
+    assert queue.lease("c", 4).jobs == (), "a quarantined job is alone"
+    queue.ack("c", quarantined.jobs[0])
     assert indexes(queue.lease("c", 4)) == [1]
 
 
@@ -69,9 +73,9 @@ def test_a_lost_node_does_not_quarantine_its_recordings() -> None:
         queue.lease(f"w{loss}", 2)
         assert queue.requeue(f"w{loss}", crashed=False) == [], loss
     again = queue.lease("w", 2)
-    assert sorted(indexes(again)) == [0, 1], "together: nobody suspects them"
+    assert sorted(indexes(again)) == [0, 1], "both together, without quarantine"
     assert again.redelivered == {0, 1}
-    assert len(queue.requeue("w", crashed=False)) == 2, "but not for ever"
+    assert len(queue.requeue("w", crashed=False)) == 2, "the limit of losses"
 
 
 def test_a_locked_recording_is_retried_until_the_timeout() -> None:
@@ -96,21 +100,21 @@ def test_each_job_is_acknowledged_once_under_random_worker_loss() -> None:
     dice = random.Random(7)
     for _ in range(50):
         queue = WorkQueue(make_jobs(20))
-        settled: list[int] = []
-        held: dict[str, list[Job]] = {}
+        finished: list[int] = []
+        leased: dict[str, list[Job]] = {}
         for step in range(5000):
             if queue.finished:
                 break
             worker = dice.choice(["a", "b", "c"])
-            held.setdefault(worker, []).extend(queue.lease(worker, dice.randint(1, 4)).jobs)
-            if held[worker] and dice.random() < 0.6:
-                job = held[worker].pop(dice.randrange(len(held[worker])))
+            leased.setdefault(worker, []).extend(queue.lease(worker, dice.randint(1, 4)).jobs)
+            if leased[worker] and dice.random() < 0.6:
+                job = leased[worker].pop(dice.randrange(len(leased[worker])))
                 queue.ack(worker, job)
-                settled.append(job.index)
+                finished.append(job.index)
             elif dice.random() < 0.05:
-                settled += [job.index for job in queue.requeue(worker, crashed=step % 2 == 0)]
-                held[worker] = []
-        assert sorted(settled) == list(range(20))
+                finished += [job.index for job in queue.requeue(worker, crashed=step % 2 == 0)]
+                leased[worker] = []
+        assert sorted(finished) == list(range(20))
 
 
 def test_very_long_recordings_come_first_and_the_others_keep_their_order() -> None:

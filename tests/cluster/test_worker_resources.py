@@ -1,4 +1,4 @@
-"""How many workers there are, and what each gets of the machines."""
+"""The number of workers and their resources."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def test_invalid_worker_counts_are_rejected(text: str) -> None:
 
 
 def test_one_worker_per_gpu_with_an_equal_share_of_cores() -> None:
-    workers, share = allocate([make_node(16, 4), make_node(2), make_node(8, 1)], None, "auto")
+    workers, resources = allocate([make_node(16, 4), make_node(2), make_node(8, 1)], None, "auto")
     assert workers == WorkerCount(5, 5)
-    assert share == WorkerResources(uses_gpu=True, num_threads=4, num_readers=3)
-    assert share.ray_options == {"num_gpus": 1, "num_cpus": 1}
-    assert [share.max_workers_on(each) for each in (make_node(16, 4), make_node(2))] == [4, 0]
+    assert resources == WorkerResources(uses_gpu=True, num_threads=4, num_readers=3)
+    assert resources.ray_options == {"num_gpus": 1, "num_cpus": 1}
+    assert [resources.max_workers_on(each) for each in (make_node(16, 4), make_node(2))] == [4, 0]
 
 
 @pytest.mark.parametrize(
-    ("machines", "wanted", "expected", "threads"),
+    ("nodes", "requested", "expected", "threads"),
     [
         ([make_node(8)], None, 1, 8),
         ([make_node(8), make_node(4)], None, 2, 4),
@@ -42,16 +42,16 @@ def test_one_worker_per_gpu_with_an_equal_share_of_cores() -> None:
         ([make_node(0), make_node(1), make_node(1)], None, 2, 1),
     ],
 )
-def test_without_gpus_the_cores_are_divided(machines, wanted, expected, threads) -> None:
-    workers, share = allocate(machines, wanted, "auto")
+def test_without_gpus_the_cores_are_divided(nodes, requested, expected, threads) -> None:
+    workers, resources = allocate(nodes, requested, "auto")
     assert workers.minimum == expected
-    assert share == WorkerResources(uses_gpu=False, num_threads=threads, num_readers=None)
-    assert sum(map(share.max_workers_on, machines)) >= expected
+    assert resources == WorkerResources(uses_gpu=False, num_threads=threads, num_readers=None)
+    assert sum(map(resources.max_workers_on, nodes)) >= expected
 
 
 def test_device_cpu_uses_no_gpu() -> None:
-    workers, share = allocate([make_node(8, 2)], WorkerCount(4, 4), "cpu")
-    assert (workers.minimum, share.uses_gpu, share.num_threads) == (4, False, 2)
+    workers, resources = allocate([make_node(8, 2)], WorkerCount(4, 4), "cpu")
+    assert (workers.minimum, resources.uses_gpu, resources.num_threads) == (4, False, 2)
 
 
 def test_missing_devices_are_reported() -> None:

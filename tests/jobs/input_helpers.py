@@ -27,5 +27,14 @@ def planned_names(
     return [str(path.relative_to(root)) for job in jobs for path in job.outputs.values()]
 
 
+def planned_texts(
+    inputs: list[InputSource], out: Path | None = None, template: str | None = None
+) -> list[str]:
+    """Return the names of the txt outputs, relative to the output folder if there is one."""
+    jobs = plan_jobs(inputs, ["txt"], out, template)
+    paths = [job.outputs["txt"] for job in jobs]
+    return [str(path.relative_to(out)) if out else str(path) for path in paths]
+
+
 def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""Recordings that are fetched: from memory, from a server, from standard input."""
+"""Downloads: from memory, from a server, from standard input."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ fsspec = pytest.importorskip("fsspec")
 
 
 @pytest.fixture(autouse=True)
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for temporary files; nothing is waited for."""
-    folder = tmp_path / "room"
+def temporary_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for temporary files; delays are skipped."""
+    folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
@@ -47,21 +47,21 @@ def failure(url: str) -> str:
     return str(caught.value)
 
 
-def test_a_file_of_this_machine_is_taken_as_it_is(tmp_path: Path, room: Path) -> None:
+def test_a_local_file_is_not_copied(tmp_path: Path, temporary_dir: Path) -> None:
     with open_local_copy(Job(0, tmp_path / "talk.wav")) as path:
         assert path == tmp_path / "talk.wav"
-        assert not list(room.iterdir())
+        assert not list(temporary_dir.iterdir())
 
 
-def test_what_was_fetched_keeps_its_extension_and_is_deleted(room: Path) -> None:
+def test_a_copy_keeps_its_extension_and_is_deleted(temporary_dir: Path) -> None:
     fsspec.filesystem("memory").pipe_file("/calls/talk.mp3", b"some sound")
     with open_local_copy(remote_job("memory://calls/talk.mp3")) as path:
         assert path.suffix == ".mp3"
         assert path.read_bytes() == b"some sound"
-    assert not list(room.iterdir())
+    assert not list(temporary_dir.iterdir())
 
 
-def test_it_is_deleted_after_an_error_too_and_the_error_names_the_url(room: Path) -> None:
+def test_a_copy_is_deleted_after_an_error_that_names_the_url(temporary_dir: Path) -> None:
     fsspec.filesystem("memory").pipe_file("/calls/talk.mp3", b"")
     with (
         pytest.raises(AudioError) as caught,
@@ -69,22 +69,24 @@ def test_it_is_deleted_after_an_error_too_and_the_error_names_the_url(room: Path
     ):
         raise AudioError("is empty", str(path), "record again")
     assert str(caught.value) == "memory://calls/talk.mp3: is empty (record again)"
-    assert not list(room.iterdir())
+    assert not list(temporary_dir.iterdir())
 
 
-def test_an_extension_that_is_none_is_left_out() -> None:
+def test_an_invalid_extension_is_left_out() -> None:
     fsspec.filesystem("memory").pipe_file("/calls/x", b"1")
     with open_local_copy(remote_job("memory://calls/x", "talk." + "é" * 100)) as path:
         assert path.suffix == ""
 
 
-def test_what_is_not_there_says_so(room: Path) -> None:
+def test_a_missing_file_is_reported(temporary_dir: Path) -> None:
     message = failure("memory://calls/gone.mp3")
-    assert message.startswith("memory://calls/gone.mp3: there is no such file")
-    assert not list(room.iterdir())
+    assert message.startswith("memory://calls/gone.mp3: no such file")
+    assert not list(temporary_dir.iterdir())
 
 
-def test_a_full_disk_says_where_room_is_needed(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_its_folder(
+    temporary_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
 
     def full(url: str, path: Path) -> NoReturn:
@@ -93,17 +95,17 @@ def test_a_full_disk_says_where_room_is_needed(room: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(download, "_download_once", full)
     message = failure("memory://calls/talk.mp3")
-    assert message.startswith(f"{room}: no temporary file can be written")
+    assert message.startswith(f"{temporary_dir}: no temporary file can be written")
     assert "TMPDIR" in message
     assert len(tried) == 1
 
 
-def test_a_temporary_folder_that_is_gone_is_one_failure(room: Path) -> None:
-    room.rmdir()
+def test_a_missing_temporary_folder_is_reported(temporary_dir: Path) -> None:
+    temporary_dir.rmdir()
     assert "no temporary file" in failure("memory://calls/talk.mp3")
 
 
-def test_a_scheme_is_checked_without_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheme_is_checked_without_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
     check_readable_scheme("memory://calls/gone.mp3")
     with pytest.raises(UsageError, match="http, https, s3 or gs"):
         check_readable_scheme("nonsense://calls/talk.mp3")
@@ -115,12 +117,12 @@ def test_a_scheme_is_checked_without_fetching(monkeypatch: pytest.MonkeyPatch) -
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    asked: ClassVar[list[str]] = []
+    paths: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
-        times = self.asked.count(self.path)
-        if self.path.startswith("/flaky") and times < 3:
+        self.paths.append(self.path)
+        attempts = self.paths.count(self.path)
+        if self.path.startswith("/flaky") and attempts < 3:
             self.send_error(503)
         elif self.path.startswith("/forbidden"):
             self.send_error(403)
@@ -150,41 +152,41 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_s_file_is_fetched_as_its_url_is_written(server: str) -> None:
+def test_a_url_is_sent_unchanged_or_encoded_if_necessary(server: str) -> None:
     with open_local_copy(remote_job(f"{server}/a%2Fb/talk.mp3?sign=x%2By")) as path:
         assert path.read_bytes() == b"some sound"
     with open_local_copy(remote_job(f"{server}/caf\xe9 1.mp3")) as path:
         assert path.read_bytes() == b"some sound"
-    assert _Handler.asked[-2:] == ["/a%2Fb/talk.mp3?sign=x%2By", "/caf%C3%A9%201.mp3"]
+    assert _Handler.paths[-2:] == ["/a%2Fb/talk.mp3?sign=x%2By", "/caf%C3%A9%201.mp3"]
 
 
-def test_a_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_used(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server)
     with open_local_copy(remote_job("http://elsewhere.invalid/talk.mp3")) as path:
         assert path.read_bytes() == b"some sound"
-    assert _Handler.asked[-1] == "http://elsewhere.invalid/talk.mp3"
+    assert _Handler.paths[-1] == "http://elsewhere.invalid/talk.mp3"
 
 
-def test_a_server_that_is_busy_is_asked_again(server: str) -> None:
+def test_a_busy_server_is_retried(server: str) -> None:
     with open_local_copy(remote_job(f"{server}/flaky.mp3")) as path:
         assert path.read_bytes() == b"some sound"
 
 
-def test_a_download_that_ends_early_is_a_failure(server: str, room: Path) -> None:
+def test_an_incomplete_download_fails(server: str, temporary_dir: Path) -> None:
     assert "can't be downloaded" in failure(f"{server}/short.mp3")
-    assert not list(room.iterdir())
+    assert not list(temporary_dir.iterdir())
 
 
-def test_a_refusal_is_taken_at_once_and_secrets_are_not_told(server: str) -> None:
+def test_a_refusal_is_not_retried_and_secrets_are_not_shown(server: str) -> None:
     message = failure(f"{server}/forbidden.mp3?token=secret")
     assert message.startswith(f"{server}/forbidden.mp3: can't be downloaded")
     assert "403" in message
     assert "secret" not in message
-    assert _Handler.asked.count("/forbidden.mp3?token=secret") == 1
+    assert _Handler.paths.count("/forbidden.mp3?token=secret") == 1
 
 
-def test_standard_input_is_read_once_and_can_be_asked_for_again(
-    room: Path, monkeypatch: pytest.MonkeyPatch
+def test_standard_input_is_read_once_and_opened_repeatedly(
+    temporary_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"some sound")))
     download._save_stdin.cache_clear()
@@ -199,4 +201,4 @@ def test_standard_input_is_read_once_and_can_be_asked_for_again(
             raise AudioError("is empty", str(path))
     finally:
         download._save_stdin.cache_clear()
-    assert [each.parent for each in (path,)] == [room]
+    assert [each.parent for each in (path,)] == [temporary_dir]

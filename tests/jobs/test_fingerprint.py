@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.jobs import fingerprint
-from phi4audio_cli.jobs.download import open_local_copy
+from phi4audio_cli.jobs.download import FetchRecording, open_local_copy
 from phi4audio_cli.jobs.fingerprint import IRRELEVANT_SETTINGS, answer_identity, model_fingerprint
 from phi4audio_cli.jobs.resume import ResumeStore
-from phi4audio_cli.jobs.task_factory import TaskFactory
 from phi4audio_cli.languages import find_language
+from phi4audio_cli.locations import RemotePath
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import RemotePath
 from phi4audio_cli.tasks.ask_task import Ask
 from phi4audio_cli.tasks.prompts import Prompts
 from phi4audio_cli.tasks.summarize_task import Summarize
@@ -33,9 +32,9 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("whole", [1 << 30, 1 << 18])
-def test_a_changed_model_is_another(model: Path, whole: int, monkeypatch) -> None:
-    monkeypatch.setattr(fingerprint, "MAX_WHOLE_FILE_BYTES", whole)
+@pytest.mark.parametrize("max_whole", [1 << 30, 1 << 18])
+def test_a_changed_model_has_another_fingerprint(model: Path, max_whole: int, monkeypatch) -> None:
+    monkeypatch.setattr(fingerprint, "MAX_WHOLE_FILE_BYTES", max_whole)
     before = model_fingerprint(model, None)
     assert model_fingerprint(model, None) == before
     (model / "README.md").write_text("words")
@@ -70,7 +69,7 @@ FRENCH = find_language("French")
         (Summarize(), Ask()),
     ],
 )
-def test_tasks_that_ask_otherwise_differ_and_equal_ones_do_not(one, other) -> None:
+def test_tasks_with_different_requests_have_different_identities(one, other) -> None:
     settings = Settings()
     first = answer_identity(one, settings, "m")
     assert first != answer_identity(other, settings, "m")
@@ -78,7 +77,7 @@ def test_tasks_that_ask_otherwise_differ_and_equal_ones_do_not(one, other) -> No
     assert " at 0x" not in repr(first), "it would change from run to run"
 
 
-def test_settings_count_unless_they_are_known_to_be_harmless() -> None:
+def test_only_irrelevant_settings_keep_the_identity() -> None:
     task = Transcribe()
     before = answer_identity(task, Settings(), "m")
     changed = {
@@ -86,28 +85,12 @@ def test_settings_count_unless_they_are_known_to_be_harmless() -> None:
         "device": "cuda", "offline": True, "max_lines": 1, "max_uncovered": 1,
     }  # fmt: skip
     assert answer_identity(task, Settings(**changed), "m") == before
-    counting = {
+    relevant = {
         "vad": False, "dtype": "float32", "channel": "left", "track": 1, "quantize": "int8",
     }  # fmt: skip
-    for key, value in counting.items():
+    for key, value in relevant.items():
         assert answer_identity(task, Settings(**{key: value}), "m") != before
     assert set(Settings.model_fields) >= IRRELEVANT_SETTINGS
-
-
-def test_a_manifests_language_gets_a_task_of_its_own_made_once() -> None:
-    made: list[str | None] = []
-
-    def make(settings: Settings) -> Transcribe:
-        made.append(settings.language)
-        return Transcribe(settings.language)
-
-    tasks = TaskFactory(Settings(language="English"), make)
-    jobs = [Job(i, Path("x"), language=each) for i, each in enumerate((None, "English", "French"))]
-    prompts = [tasks.for_job(job).prompt for job in jobs * 2]
-    assert made == ["English", "French"]
-    assert prompts[0] == prompts[1] == "Transcribe the English audio clip into text."
-    assert prompts[2] == "Transcribe the French audio clip into text."
-    assert tasks.identity_of(jobs[0], "m") != tasks.identity_of(jobs[2], "m")
 
 
 IDENTITY = {"task": "Transcribe", "model": "m"}
@@ -115,63 +98,68 @@ TRANSCRIPT = Transcript("na", None, (), 2.0, "Transcribe.")
 
 
 @pytest.fixture
-def fetched_job(system) -> Job:
-    system().pipe_file("/talks/talk.wav", b"sound")
-    url = f"{system.protocol}://talks/talk.wav"
-    outputs = {"txt": RemotePath(f"{system.protocol}://calls/out") / "talk.txt"}
+def downloaded_job(remote_filesystem) -> Job:
+    remote_filesystem().pipe_file("/talks/talk.wav", b"sound")
+    url = f"{remote_filesystem.protocol}://talks/talk.wav"
+    outputs = {"txt": RemotePath(f"{remote_filesystem.protocol}://calls/out") / "talk.txt"}
     return Job(0, Path("talk.wav"), outputs, url=url)
 
 
-def fetching(job: Job) -> ResumeStore:
-    found = ResumeStore(lambda job: IDENTITY, open_local_copy)
+def make_store(fetch: FetchRecording = open_local_copy) -> ResumeStore:
+    return ResumeStore(lambda job: IDENTITY, fetch)
+
+
+def finish_download(job: Job) -> None:
+    store = make_store()
     with open_local_copy(job) as source:
-        found.open_recording(job, source)
-    found.finish(job, TRANSCRIPT, [])
-    return found
+        store.open_recording(job, source)
+    store.finish(job, TRANSCRIPT, [])
 
 
-def test_what_has_not_changed_is_not_fetched_again(fetched_job, system) -> None:
-    fetching(fetched_job)
+def test_an_unchanged_recording_is_not_downloaded_again(downloaded_job, remote_filesystem) -> None:
+    finish_download(downloaded_job)
 
     def refuse(job: Job) -> None:
-        raise AssertionError("it was fetched")
+        raise AssertionError("a download")
 
-    assert ResumeStore(lambda job: IDENTITY, refuse).load_finished(fetched_job) is not None
+    assert make_store(refuse).load_finished(downloaded_job) is not None
 
 
 @pytest.mark.parametrize("sound", [b"noise", b"other sound"])
-def test_what_has_changed_is_done_again(fetched_job, system, sound) -> None:
-    fetching(fetched_job)
-    system().pipe_file("/talks/talk.wav", sound)
-    system.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
-    assert ResumeStore(lambda job: IDENTITY, open_local_copy).load_finished(fetched_job) is None
+def test_a_changed_recording_is_not_finished(downloaded_job, remote_filesystem, sound) -> None:
+    finish_download(downloaded_job)
+    remote_filesystem().pipe_file("/talks/talk.wav", sound)
+    remote_filesystem.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
+    assert make_store().load_finished(downloaded_job) is None
 
 
-def test_what_was_written_again_with_the_same_bytes_is_done(fetched_job, system) -> None:
-    fetching(fetched_job)
-    system.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
-    assert ResumeStore(lambda job: IDENTITY, open_local_copy).load_finished(fetched_job) is not None
+def test_a_newer_file_with_the_same_bytes_is_finished(downloaded_job, remote_filesystem) -> None:
+    finish_download(downloaded_job)
+    remote_filesystem.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
+    assert make_store().load_finished(downloaded_job) is not None
 
 
-def test_where_no_time_is_known_the_bytes_are_compared(fetched_job, system, monkeypatch) -> None:
-    monkeypatch.setattr(system, "modified", lambda self, path: 1 / 0)
-    fetching(fetched_job)
-    assert ResumeStore(lambda job: IDENTITY, open_local_copy).load_finished(fetched_job) is not None
-    system().pipe_file("/talks/talk.wav", b"noise")
-    assert ResumeStore(lambda job: IDENTITY, open_local_copy).load_finished(fetched_job) is None
-
-
-def test_what_is_replaced_while_it_is_fetched_is_seen_as_changed(
-    fetched_job, system, monkeypatch
+def test_without_a_modification_time_the_bytes_are_compared(
+    downloaded_job, remote_filesystem, monkeypatch
 ) -> None:
-    get = system.get_file
+    monkeypatch.setattr(remote_filesystem, "modified", lambda self, path: 1 / 0)
+    finish_download(downloaded_job)
+    assert make_store().load_finished(downloaded_job) is not None
+    remote_filesystem().pipe_file("/talks/talk.wav", b"noise")
+    assert make_store().load_finished(downloaded_job) is None
 
-    def replace_after(self, place: str, path: str, **more) -> None:
-        get(self, place, path, **more)
-        system().pipe_file("/talks/talk.wav", b"noise")
-        system.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
+
+def test_a_file_replaced_during_its_download_is_changed(
+    downloaded_job, remote_filesystem, monkeypatch
+) -> None:
+    get = remote_filesystem.get_file
+
+    def replace_after(self, source: str, path: str, **options) -> None:
+        get(self, source, path, **options)
+        remote_filesystem().pipe_file("/talks/talk.wav", b"noise")
+        remote_filesystem.store["/talks/talk.wav"].modified = datetime(2030, 1, 1, tzinfo=UTC)
 
     with monkeypatch.context() as patch:
-        patch.setattr(system, "get_file", replace_after)
-        fetching(fetched_job)
-    assert ResumeStore(lambda job: IDENTITY, open_local_copy).load_finished(fetched_job) is None
+        patch.setattr(remote_filesystem, "get_file", replace_after)
+        finish_download(downloaded_job)
+    assert make_store().load_finished(downloaded_job) is None

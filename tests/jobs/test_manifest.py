@@ -1,4 +1,4 @@
-"""Lists of recordings: what their lines say, and which can't be used."""
+"""Manifests: the fields of their lines, and invalid lines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def problems(path: Path) -> list[str]:
 class TestLists:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
     @pytest.mark.parametrize("end", ["\n", "\r\n"])
-    def test_a_line_is_a_path_or_a_url(self, tmp_path: Path, encoding: str, end: str) -> None:
+    def test_each_line_is_a_path_or_a_url(self, tmp_path: Path, encoding: str, end: str) -> None:
         lines = ["# calls", "", "a b.wav ", "  ", "https://x.org/é.mp3", "-dash\u2028[bold].wav"]
         path = write(tmp_path / "list.txt", end.join(lines).encode(encoding))
         assert paths(path) == ["a b.wav ", "https://x.org/é.mp3", "-dash\u2028[bold].wav"]
@@ -44,13 +44,13 @@ class TestLists:
             f"{path}, line {number}" for number in (3, 5, 6)
         ]
 
-    def test_a_name_that_is_no_utf_8_is_kept(self, tmp_path: Path) -> None:
+    def test_a_name_in_another_encoding_is_kept(self, tmp_path: Path) -> None:
         path = write(tmp_path / "list", b"caf\xe9.wav\n")
         assert os.fsencode(paths(path)[0]) == b"caf\xe9.wav"
 
-    def test_a_list_that_can_t_be_read_says_so(self, tmp_path: Path) -> None:
+    def test_an_unreadable_list_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="can't be read"):
-            read_manifest(tmp_path / "gone.txt")
+            read_manifest(tmp_path / "missing.txt")
         with pytest.raises(UsageError, match="can't be read"):
             read_manifest(tmp_path)
         with pytest.raises(UsageError, match="can't be read"):
@@ -58,7 +58,7 @@ class TestLists:
 
 
 class TestJsonLines:
-    def test_columns_have_usual_names_and_others_no_meaning(self, tmp_path: Path) -> None:
+    def test_columns_have_several_names_and_others_are_ignored(self, tmp_path: Path) -> None:
         rows = [
             {"path": "a.wav", "audio": "b.wav", "language": "fr-CA", "reference": "un"},
             {"audio_filepath": "b.wav", "text": "two\u2028lines", "duration": 3.5},
@@ -74,7 +74,7 @@ class TestJsonLines:
             ("s3://d/e.wav", "German", None),
         ]
 
-    def test_a_bad_line_is_a_problem_and_the_others_go_on(self, tmp_path: Path) -> None:
+    def test_an_invalid_line_is_an_error_and_the_others_are_read(self, tmp_path: Path) -> None:
         lines = [
             b'{"path": "a.wav"}',
             b"not json",
@@ -88,9 +88,9 @@ class TestJsonLines:
             b'{"path": "z.wav"}',
         ]
         path = write(tmp_path / "m.jsonl", b"\n".join(lines))
-        told = problems(path)
-        assert [line.partition(":")[0] for line in told] == [f"line {n}" for n in range(2, 10)]
-        assert "Klingon" in told[4]
+        errors = problems(path)
+        assert [line.partition(":")[0] for line in errors] == [f"line {n}" for n in range(2, 10)]
+        assert "Klingon" in errors[4]
         found = [each for each in read_manifest(path) if isinstance(each, ManifestEntry)]
         assert [each.path for each in found] == ["a.wav", "z.wav"]
 
@@ -107,11 +107,11 @@ class TestTables:
         ]
         assert [each.where for each in entries(path)] == [f"{path}, line 2", f"{path}, line 5"]
 
-    def test_other_separators(self, tmp_path: Path) -> None:
+    def test_other_delimiters(self, tmp_path: Path) -> None:
         assert paths(write(tmp_path / "m.csv", "path;text\na,b.wav;x\n")) == ["a,b.wav"]
         assert paths(write(tmp_path / "m.tsv", "text\tpath\nx, y\ta.wav\n")) == ["a.wav"]
 
-    def test_a_bad_line_is_a_problem_and_the_others_go_on(self, tmp_path: Path) -> None:
+    def test_an_invalid_line_is_an_error_and_the_others_are_read(self, tmp_path: Path) -> None:
         table = 'path,text\na.wav,x\nb.wav,"open\nc.wav,y\n,z\nd.wav,one, two\ne.wav,"x"y\nf.wav'
         path = write(tmp_path / "m.csv", table)
         assert [line.partition(":")[0] for line in problems(path)] == [
@@ -121,6 +121,6 @@ class TestTables:
         assert found == ["a.wav", "c.wav", "f.wav"]
 
     @pytest.mark.parametrize("table", ["", "name,text\na.wav,x\n", '"open\n'])
-    def test_a_table_without_paths_is_refused(self, tmp_path: Path, table: str) -> None:
+    def test_a_table_without_paths_is_rejected(self, tmp_path: Path, table: str) -> None:
         with pytest.raises(UsageError, match="no column of paths"):
             read_manifest(write(tmp_path / "m.csv", table))

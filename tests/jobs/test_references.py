@@ -1,4 +1,4 @@
-"""References: manifests, files beside recordings, finished texts."""
+"""References: from manifests and from files next to recordings or finished texts."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from phi4audio_cli.jobs.references import (
 
 def write(path: Path, text: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text.encode(errors="surrogateescape"))
     return path
 
 
-def finished(path: Path, **entries) -> Path:
-    whole = {"source": "talk.wav", "task": "transcribe", "text": "one", "duration": 1.5} | entries
-    return write(path, json.dumps(whole))
+def write_hypothesis(path: Path, **entries) -> Path:
+    document = {
+        "source": "talk.wav",
+        "task": "transcribe",
+        "text": "one",
+        "duration": 1.5,
+    } | entries
+    return write(path, json.dumps(document))
 
 
-def test_a_reference_lies_beside_its_recording(tmp_path: Path):
+def test_a_reference_is_in_a_file_next_to_its_recording(tmp_path: Path):
     talk = write(tmp_path / "talk.wav")
     write(tmp_path / "talk.ref.txt", "\ufeffone two\n")
     write(tmp_path / "talk.fr.ref.txt", "un deux")
@@ -38,7 +43,7 @@ def test_a_reference_lies_beside_its_recording(tmp_path: Path):
         find_references([str(talk)], language_code="de")
 
 
-def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path: Path):
+def test_paths_are_relative_to_the_manifest_and_columns_have_several_names(tmp_path: Path):
     rows = [
         {"audio": "a.wav", "reference": "one", "translation": "un", "more": 1},
         {"audio_filepath": "/far/b.wav", "text": "two"},
@@ -55,7 +60,7 @@ def test_a_manifest_has_paths_beside_itself_and_columns_by_usual_names(tmp_path:
     assert find_references([str(manifest)], language_code="fr")[0].text == "un"
 
 
-def test_a_text_may_hold_what_unicode_calls_a_line_end(tmp_path: Path):
+def test_a_text_may_contain_unicode_line_separators(tmp_path: Path):
     text = "one\u2028two\u0085three"
     rows = [{"audio": f"{number}.wav", "reference": text} for number in range(2)]
     lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
@@ -64,13 +69,13 @@ def test_a_text_may_hold_what_unicode_calls_a_line_end(tmp_path: Path):
     assert [each.text for each in find_references([str(manifest)])] == [text] * 2
 
 
-def test_a_list_of_recordings_gives_references_too(tmp_path: Path):
+def test_a_list_of_recordings_may_contain_references(tmp_path: Path):
     one, two = (write(tmp_path / name) for name in ("one.wav", "two.wav"))
-    write(tmp_path / "two.ref.txt", "beside")
+    write(tmp_path / "two.ref.txt", "from the file")
     listed = write(tmp_path / "list.csv", "path,reference\none.wav,listed\ntwo.wav,\n")
     found = find_references([f"@{listed}"])
-    assert found == [Reference(one, "listed"), Reference(two, "beside")]
-    with pytest.raises(UsageError, match="only files"):
+    assert found == [Reference(one, "listed"), Reference(two, "from the file")]
+    with pytest.raises(UsageError, match="only local files"):
         find_references(["memory://calls/talk.mp3"])
 
 
@@ -78,20 +83,21 @@ def test_a_list_of_recordings_gives_references_too(tmp_path: Path):
     ("content", "message"),
     [
         ('{"audio": "a.wav", "reference": "x"}\nnot json', "line 2"),
-        ('["a.wav"]', "no JSON object"),
-        ('{"audio": "a.wav"}', 'lacks "audio" and "reference"'),
+        ('["a.wav"]', "not a JSON object"),
+        ('{"audio": "a.wav"}', 'needs "audio" and "reference"'),
         ('{"audio": 3, "reference": "x"}', "both texts"),
+        ('{"audio": "a.wav", "text": "x", "reference": "caf\udce9"}', "not UTF-8"),
         ("\n", "no recordings"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_says_where(content: str, message: str, tmp_path: Path):
+def test_an_invalid_manifest_is_reported_with_its_line(content: str, message: str, tmp_path: Path):
     manifest = write(tmp_path / "m.jsonl", content)
     with pytest.raises(UsageError, match=message):
         find_references([str(manifest)])
 
 
-def test_finished_texts_are_read_back(tmp_path: Path):
-    path = finished(tmp_path / "talk.json", language="en")
+def test_finished_texts_are_read(tmp_path: Path):
+    path = write_hypothesis(tmp_path / "talk.json", language="en")
     [found] = find_hypotheses([str(tmp_path)])
     assert found == read_hypothesis(path)
     assert (found.source, found.task, found.text, found.duration) == (
@@ -100,16 +106,16 @@ def test_finished_texts_are_read_back(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"source": "a", "text"', '"text"'])
-def test_what_is_no_transcript_is_named(content: str, tmp_path: Path):
+def test_a_file_without_a_transcript_is_reported(content: str, tmp_path: Path):
     path = write(tmp_path / "x.json", content)
-    with pytest.raises(UsageError, match="no transcript of phi4audio"):
+    with pytest.raises(UsageError, match="not a transcript of phi4audio"):
         read_hypothesis(path)
 
 
-def test_a_finished_texts_reference_is_beside_it_or_where_it_is_said(tmp_path: Path):
-    text = read_hypothesis(finished(tmp_path / "out" / "talk.json"))
+def test_the_reference_of_a_text_is_next_to_it_or_in_the_given_location(tmp_path: Path):
+    text = read_hypothesis(write_hypothesis(tmp_path / "out" / "talk.json"))
     french = read_hypothesis(
-        finished(tmp_path / "out" / "talk.fr.json", task="translate", language="fr")
+        write_hypothesis(tmp_path / "out" / "talk.fr.json", task="translate", language="fr")
     )
     with pytest.raises(UsageError, match="no reference"):
         ReferenceFinder(None).find(text)
@@ -122,6 +128,12 @@ def test_a_finished_texts_reference_is_beside_it_or_where_it_is_said(tmp_path: P
     row = {"audio": "x/talk.wav", "reference": "listed", "translation": "liste"}
     finder = ReferenceFinder(write(tmp_path / "m.jsonl", json.dumps(row)))
     assert (finder.find(text), finder.find(french)) == ("listed", "liste")
-    other = read_hypothesis(finished(tmp_path / "out" / "b.json", source="b.wav"))
+    other = read_hypothesis(write_hypothesis(tmp_path / "out" / "b.json", source="b.wav"))
     with pytest.raises(UsageError, match=r"has no b\.wav"):
         finder.find(other)
+
+
+def test_a_transcript_is_no_reference_translation(tmp_path: Path):
+    manifest = write(tmp_path / "m.jsonl", json.dumps({"audio": "a.wav", "text": "one"}))
+    with pytest.raises(UsageError, match='needs "audio" and "translation"'):
+        find_references([str(manifest)], language_code="fr")

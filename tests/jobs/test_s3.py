@@ -1,4 +1,4 @@
-"""Over S3's own protocol, where `pip install 'moto[server]' s3fs` was said."""
+"""Storage over the S3 protocol; needs `moto[server]` and `s3fs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from phi4audio_cli import storage
 from phi4audio_cli.errors import OutputError
 from phi4audio_cli.jobs.download import open_local_copy, remote_stat
-from phi4audio_cli.storage import RemotePath
+from phi4audio_cli.locations import RemotePath
 from phi4audio_cli.types import Job
 
 s3fs = pytest.importorskip("s3fs")
@@ -39,34 +39,34 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath]:
 
 def test_files_are_written_read_and_listed(bucket: RemotePath) -> None:
     for name in ("a [1].txt", "what? #2.txt", "\u00fc 100%.txt"):
-        for data in (b"the old one", b"the new one"):
-            storage.write_remote(bucket / "out" / name, data)
-        assert storage.read_remote(bucket / "out" / name) == b"the new one"
+        for data in (b"old", b"new"):
+            storage.write_atomic(bucket / "out" / name, data)
+        assert storage.read_bytes(bucket / "out" / name) == b"new"
     assert storage.list_remote_names(bucket / "out") == {
         "a [1].txt",
         "what? #2.txt",
         "\u00fc 100%.txt",
     }
-    assert storage.list_remote_names(bucket / "none") == set()
+    assert storage.list_remote_names(bucket / "missing") == set()
     with pytest.raises(FileNotFoundError):
-        storage.read_remote(bucket / "none.txt")
+        storage.read_bytes(bucket / "missing.txt")
 
 
-def test_a_listing_sees_what_others_wrote_meanwhile(bucket: RemotePath) -> None:
-    storage.write_remote(bucket / "two/a.txt", b"a")
+def test_a_listing_contains_new_files_of_other_processes(bucket: RemotePath) -> None:
+    storage.write_atomic(bucket / "two/a.txt", b"a")
     assert storage.list_remote_names(bucket / "two") == {"a.txt"}
     other = s3fs.S3FileSystem(skip_instance_cache=True)
     other.pipe_file("calls/two/b.txt", b"b")
     assert storage.list_remote_names(bucket / "two") == {"a.txt", "b.txt"}
 
 
-def test_a_bucket_that_is_not_there_is_told(bucket: RemotePath) -> None:
+def test_a_missing_bucket_is_reported(bucket: RemotePath) -> None:
     with pytest.raises(OutputError, match="bucket does not exist"):
-        storage.check_writable(RemotePath("s3://none/out"))
+        storage.check_writable(RemotePath("s3://missing/out"))
 
 
-def test_a_copy_has_its_original_s_time(bucket: RemotePath) -> None:
-    storage.write_remote(bucket / "talk.wav", b"sound")
+def test_a_local_copy_has_the_time_of_the_original(bucket: RemotePath) -> None:
+    storage.write_atomic(bucket / "talk.wav", b"sound")
     with open_local_copy(Job(0, bucket.key / "talk.wav", url="s3://calls/talk.wav")) as copy:
         found = copy.stat()
     assert remote_stat("s3://calls/talk.wav") == (found.st_size, int(found.st_mtime))

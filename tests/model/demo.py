@@ -1,4 +1,4 @@
-"""Requests for the bundled checkpoint, and what it answers."""
+"""Requests for the bundled checkpoint, and the tokens of its answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.doctor.audio_checks import bundled_sample
-from phi4audio_cli.model.local import LocalBackend
+from phi4audio_cli.model.torch_backend import TorchBackend
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Generation, Request
 
@@ -19,11 +19,13 @@ def demo_requests(seconds: int) -> list[Request]:
     return [request for chunk in chunks for request in task.requests(0, chunk)]
 
 
-def tokens(backend: LocalBackend, requests: Sequence[Request], batch_size: int = 4) -> list:
+def tokens(
+    backend: TorchBackend, requests: Sequence[Request], batch_size: int = 4
+) -> list[tuple[int, ...]]:
     """Return the tokens of each answer, in the order of the requests."""
     backend.batch_size = batch_size
-    found = {}
+    found: dict[Request, tuple[int, ...]] = {}
     for answer in backend.generate(requests):
         assert isinstance(answer, Generation)
-        found[id(answer.request)] = answer.tokens
-    return [found[id(request)] for request in requests]
+        found[answer.request] = answer.tokens
+    return [found[request] for request in requests]

@@ -1,8 +1,7 @@
-"""A checkpoint in the native layout with its adapter: as plain transformers and peft run it."""
+"""A checkpoint of the native layout with its adapter gives the answers of transformers and peft."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Phi4MultimodalForCausalLM
 
-from phi4audio_cli.model import linears
-from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.inputs import Prepared
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.types import Chunk, Request
-from tests.model.small import AUDIO_TOKEN, prompt, randomise, save_tokenizer, small_config
+from phi4audio_cli.model.inputs import ModelInput
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.types import Request
+from tests.model.generate import generate
+from tests.model.small import noise_chunk, prompt, save_tokenizer
+from tests.network.networks import AUDIO_TOKEN, randomise, transformers_config
 
 LINEARS = r"model\.layers\.\d+\.(self_attn\.(qkv|o)_proj|mlp\.(gate_up|down)_proj)"
 STOP = {0, 1}
@@ -24,7 +23,7 @@ STOP = {0, 1}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("native")
-    full = Phi4MultimodalForCausalLM(small_config()).eval()
+    full = Phi4MultimodalForCausalLM(transformers_config()).eval()
     randomise(full, seed=8)
     full.save_pretrained(folder)
     save_tokenizer(folder)
@@ -44,8 +43,8 @@ def randomise_adapter(adapted: PeftModel) -> None:
 
 
 @pytest.fixture(scope="module")
-def ours(folder: Path) -> LocalBackend:
-    return open_local_backend(folder, device="cpu", dtype="float32", batch_size=3)
+def ours(folder: Path) -> TorchBackend:
+    return open_torch_backend(folder, device="cpu", dtype="float32", batch_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,9 @@ def theirs(folder: Path) -> PeftModel:
     return PeftModel.from_pretrained(base, folder / "speech-lora").eval()
 
 
-def library_inputs(one: Prepared) -> dict[str, torch.Tensor]:
-    ids = [*one.before, *[AUDIO_TOKEN] * one.audio_length, *one.after]
+def reference_inputs(one: ModelInput) -> dict[str, torch.Tensor]:
+    assert one.features is not None
+    ids = [*one.prefix_ids, *[AUDIO_TOKEN] * one.audio_length, *one.suffix_ids]
     return {
         "input_ids": torch.tensor([ids]),
         "audio_input_features": one.features[None],
@@ -63,38 +63,34 @@ def library_inputs(one: Prepared) -> dict[str, torch.Tensor]:
     }
 
 
-def test_same_logits(folder: Path, theirs: PeftModel, monkeypatch: pytest.MonkeyPatch):
-    """In float64, where the order of a sum hardly counts."""
-    monkeypatch.setattr(linears, "can_pack", lambda: False)  # only float32 can be packed
-    ours = open_local_backend(folder, device="cpu", dtype="float32")
-    inputs = library_inputs(prompt(333))
-    inputs["audio_input_features"] = inputs["audio_input_features"].double()
+def test_logits_are_those_of_peft(ours: TorchBackend, theirs: PeftModel):
+    network, one = ours.network, prompt(333)
     with torch.no_grad():
-        expected = deepcopy(theirs).double()(**inputs).logits
-        logits = deepcopy(ours.model).double()(**inputs).logits
-    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=2e-5)
+        expected = theirs(**reference_inputs(one)).logits[0, -1]
+        [audio] = network.encode_clips([one.features])
+        embedded = torch.cat([network.embed(one.prefix_ids), audio, network.embed(one.suffix_ids)])
+        [logits] = network.prefill(network.new_cache(1, len(embedded)), [0], [embedded])
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_same_tokens(ours: LocalBackend, theirs: PeftModel):
+def test_tokens_are_those_of_peft(ours: TorchBackend, theirs: PeftModel):
     prompts = [prompt(frames, seed) for seed, frames in enumerate((70, 333, 1200))]
-    rows = generate(ours.model, prompts, STOP)
-    for one, row in zip(prompts, rows, strict=True):
-        inputs = library_inputs(one)
+    outputs = generate(ours.network, prompts, STOP)
+    for one, output in zip(prompts, outputs, strict=True):
+        inputs = reference_inputs(one)
         with torch.no_grad():
             ids = theirs.generate(
                 **inputs, max_new_tokens=one.max_new_tokens, do_sample=False, pad_token_id=0
             )
-        answer = ids[0, inputs["input_ids"].shape[1] :].tolist()
-        assert row.tokens == [token for token in answer if token not in STOP]
+        expected = ids[0, inputs["input_ids"].shape[1] :].tolist()
+        assert output.tokens == [token for token in expected if token not in STOP]
 
 
-def test_requests_become_generations_in_any_order(ours: LocalBackend):
-    """More requests than a sorted window holds: every one is answered, as it is alone."""
+def test_more_requests_than_may_wait_are_answered_as_alone(ours: TorchBackend):
     generator = torch.Generator().manual_seed(1)
-    lengths = torch.randint(400, 32_000, (17,), generator=generator).tolist()
+    lengths = (0.025 + 2 * torch.rand(17, generator=generator)).tolist()
     requests = [
-        Request(index, Chunk(0, torch.randn(length, generator=generator).numpy(), 16000, 0), "A", 9)
-        for index, length in enumerate(lengths)
+        Request(job, noise_chunk(job, seconds), "A", 9) for job, seconds in enumerate(lengths)
     ]
     together = {answer.request.job: answer for answer in ours.generate(requests)}
     assert sorted(together) == list(range(17))
@@ -104,7 +100,6 @@ def test_requests_become_generations_in_any_order(ours: LocalBackend):
         assert together[request.job].text == alone.text
 
 
-def test_control_tokens_in_a_prompt_are_text(ours: LocalBackend):
-    chunk = Chunk(0, torch.zeros(1600).numpy(), 16000, 0)
-    prepared = ours.inputs.prepare(Request(0, chunk, "A<|end|>B", 5))
-    assert prepared.after.count(ours.inputs.end_token) == 1
+def test_control_tokens_in_a_users_prompt_are_text(ours: TorchBackend):
+    model_input = ours.builder.build(Request(0, noise_chunk(0, 0.1), "A<|end|>B", 5))
+    assert model_input.suffix_ids.count(ours.builder.end_token) == 1

@@ -1,7 +1,9 @@
-"""Concurrent writes of remote outputs, and restoring the outputs of finished recordings."""
+"""Outputs are rendered once, written where they differ, and remote ones concurrently."""
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,139 +12,247 @@ from pathlib import Path
 import pytest
 
 from phi4audio_cli.errors import ModelError
-from phi4audio_cli.jobs.resume import ResumeStore
-from phi4audio_cli.pipeline import output_writer
+from phi4audio_cli.jobs.resume import FinishedRecording, ResumeStore
+from phi4audio_cli.locations import Location, RemotePath
+from phi4audio_cli.pipeline import output_writer as output_writer_module
 from phi4audio_cli.pipeline.output_writer import (
     OutputWriter,
     RecordingWritten,
+    outdated_outputs,
+    render_all,
     restore_finished,
     write_concurrently,
 )
 from phi4audio_cli.settings import Settings
-from phi4audio_cli.storage import Location, RemotePath, read_bytes, write_atomic
-from phi4audio_cli.types import Event, FileDone, FileStarted, Job, Segment, Transcript
+from phi4audio_cli.storage import read_bytes, write_atomic
+from phi4audio_cli.types import (
+    Event,
+    FileDone,
+    FileStarted,
+    Job,
+    Metadata,
+    Segment,
+    Transcript,
+    Translation,
+    Translations,
+)
 
 SETTINGS = Settings()
 
 
+METADATA = Metadata("talk.wav", "demo", "0.1.0")
+
+
+def transcript(text: str) -> Transcript:
+    segment = Segment(0, 0.0, 1.0, text, "chunk")
+    return Transcript(text, None, (segment,), 1.0, "Transcribe.")
+
+
 def done(folder: Location, index: int) -> FileDone:
     job = Job(index, Path("talk.wav"), {"txt": folder / f"{index}.txt"})
-    said = Segment(0, 0.0, 1.0, f"text {index}", "chunk")
-    return FileDone(job, Transcript(said.text, None, (said,), 1.0, "Transcribe."))
+    return FileDone(job, transcript(f"text {index}"))
+
+
+def make_resume_store() -> ResumeStore:
+    return ResumeStore(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
 
 
 @pytest.fixture
-def filing() -> Iterator[OutputWriter]:
-    shelf = ResumeStore(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
-    yield OutputWriter(SETTINGS, shelf)
-    shelf.close()
+def output_writer() -> Iterator[OutputWriter]:
+    resume_store = make_resume_store()
+    yield OutputWriter(SETTINGS, resume_store)
+    resume_store.close()
 
 
 @pytest.fixture
-def folder(system) -> RemotePath:
-    return RemotePath(f"{system.protocol}://calls/out")
+def folder(remote_filesystem) -> RemotePath:
+    return RemotePath(f"{remote_filesystem.protocol}://calls/out")
 
 
-def test_a_slow_put_does_not_hold_up_the_engine(folder, system, filing, monkeypatch) -> None:
-    """The first put ends only when the engine has told of the last recording."""
-    told_all = threading.Event()
-    put = system.pipe_file
+# Contents.
+
+
+@pytest.mark.parametrize("formats", [("txt",), ("txt", "json", "srt")])
+def test_each_output_is_rendered_once_and_only_outdated_ones_are_written(
+    tmp_path: Path, output_writer, monkeypatch, formats: tuple[str, ...]
+) -> None:
+    rendered: list[str] = []
+    render = output_writer_module.render
+
+    def count(output_format, *arguments):
+        rendered.append(output_format)
+        return render(output_format, *arguments)
+
+    monkeypatch.setattr(output_writer_module, "render", count)
+    job = Job(0, Path("talk.wav"), {each: tmp_path / f"talk.{each}" for each in formats})
+    first = output_writer.handle(FileDone(job, transcript("one")))
+    assert sorted(rendered) == sorted(formats)
+    assert first.written == tuple(job.outputs.values())
+    job.outputs["txt"].write_text("edited")
+    second = output_writer.restore(job, FinishedRecording(transcript("one"), ()))
+    assert second.written == (job.outputs["txt"],)
+    assert job.outputs["txt"].read_text() == "one\n"
+    assert sorted(rendered) == sorted(formats * 2)
+
+
+def test_outputs_contain_the_variants_of_a_result(tmp_path: Path) -> None:
+    each = [
+        Translation(text, name, code, transcript(text).segments, 1.0, "p")
+        for text, name, code in (("un", "French", "fr"), ("eins", "German", "de"))
+    ]
+    job = Job(0, Path("talk.wav"), {key: tmp_path / key for key in ("de.txt", "fr.txt")})
+    contents = render_all(job, Translations(tuple(each), 1.0), METADATA)
+    assert contents == {tmp_path / "de.txt": b"eins\n", tmp_path / "fr.txt": b"un\n"}
+
+
+def test_names_in_another_encoding_are_written(tmp_path: Path) -> None:
+    metadata = Metadata(os.fsdecode(b"caf\xe9.wav"), "demo", "0.1.0")
+    job = Job(0, Path("talk.wav"), {"json": tmp_path / "talk.json"})
+    [data] = render_all(job, transcript("one"), metadata).values()
+    assert os.fsencode(json.loads(data)["source"]) == b"caf\xe9.wav"
+
+
+def test_missing_and_edited_files_are_outdated(folder, remote_filesystem) -> None:
+    contents = {folder / name: name.encode() for name in ("current", "edited", "missing")}
+    write_atomic(folder / "current", b"current")
+    write_atomic(folder / "edited", b"by hand")
+    assert list(outdated_outputs(contents)) == [folder / "edited", folder / "missing"]
+
+
+def test_new_remote_outputs_are_written_without_reading(
+    folder, remote_filesystem, output_writer
+) -> None:
+    output_writer.handle(done(folder, 0))
+    assert "cat_file" not in [name for name, _ in remote_filesystem.log]
+
+
+def test_a_result_is_stored_before_its_outputs_are_written(tmp_path: Path) -> None:
+    resume_store = make_resume_store()
+    job = jobs_in(tmp_path / "out", tmp_path / "talk.wav", 1)[0]
+    resume_store.open_recording(job, job.source)
+    job.outputs["txt"].mkdir()
+    event = OutputWriter(SETTINGS, resume_store).handle(FileDone(job, transcript("one")))
+    assert isinstance(event, RecordingWritten)
+    assert event.error is not None
+    assert event.written == ()
+    finished = make_resume_store().load_finished(job)
+    assert finished is not None
+    assert finished.result == transcript("one")
+
+
+# Concurrent writes.
+
+
+def test_a_slow_upload_does_not_block_the_pipeline(
+    folder, remote_filesystem, output_writer, monkeypatch
+) -> None:
+    """The first upload ends only after the last event of the pipeline."""
+    all_taken = threading.Event()
+    put = remote_filesystem.pipe_file
 
     def slow(self, *arguments) -> None:
-        assert told_all.wait(30)
+        assert all_taken.wait(30)
         put(self, *arguments)
 
-    monkeypatch.setattr(system, "pipe_file", slow)
+    monkeypatch.setattr(remote_filesystem, "pipe_file", slow)
 
     def events() -> Iterator[Event]:
         for index in range(5):
             yield done(folder, index)
-        told_all.set()
+        all_taken.set()
 
-    filed = list(write_concurrently(events(), filing))
-    assert [each.job.index for each in filed] == [0, 1, 2, 3, 4]
-    assert [each.error for each in filed] == [None] * 5
-    assert len(system.content()) == 5
-
-
-def test_what_is_told_is_there(folder, system, filing) -> None:
-    for told in write_concurrently(iter([done(folder, index) for index in range(20)]), filing):
-        assert isinstance(told, RecordingWritten)
-        assert system.content()[f"/calls/out/{told.job.index}.txt"]
+    written = list(write_concurrently(events(), output_writer))
+    assert [each.job.index for each in written] == [0, 1, 2, 3, 4]
+    assert [each.error for each in written] == [None] * 5
+    assert len(remote_filesystem.content()) == 5
 
 
-def test_the_engine_waits_when_too_many_are_on_their_way(
-    folder, system, filing, monkeypatch
+def test_outputs_exist_when_their_event_is_reported(
+    folder, remote_filesystem, output_writer
 ) -> None:
-    monkeypatch.setattr(output_writer, "MOST", 3)
-    told: set[int] = set()
+    events = [done(folder, index) for index in range(20)]
+    for event in write_concurrently(events, output_writer):
+        assert isinstance(event, RecordingWritten)
+        assert remote_filesystem.content()[f"/calls/out/{event.job.index}.txt"]
+
+
+def test_the_pipeline_pauses_while_too_many_recordings_are_pending(
+    folder, remote_filesystem, output_writer, monkeypatch
+) -> None:
+    monkeypatch.setattr(output_writer_module, "MAX_PENDING", 3)
+    reported: set[int] = set()
 
     def events() -> Iterator[Event]:
         for index in range(30):
-            assert index - len(told) <= 4
+            assert index - len(reported) <= 4
             yield done(folder, index)
 
-    for each in write_concurrently(events(), filing):
-        told.add(each.job.index)
-    assert told == set(range(30))
+    for each in write_concurrently(events(), output_writer):
+        reported.add(each.job.index)
+    assert reported == set(range(30))
 
 
-def test_other_news_does_not_wait(folder, system, filing, monkeypatch) -> None:
-    go_on = threading.Event()
-    put = system.pipe_file
+def test_other_events_are_reported_immediately(
+    folder, remote_filesystem, output_writer, monkeypatch
+) -> None:
+    proceed = threading.Event()
+    put = remote_filesystem.pipe_file
     monkeypatch.setattr(
-        system, "pipe_file", lambda self, *more: (go_on.wait(30), put(self, *more))[1]
+        remote_filesystem, "pipe_file", lambda self, *more: (proceed.wait(30), put(self, *more))[1]
     )
     started = FileStarted(done(folder, 1).job, 2.0)
-    news = write_concurrently(iter([done(folder, 0), started]), filing)
-    assert next(news) == started
-    go_on.set()
-    assert [each.job.index for each in news] == [0]
+    reported = write_concurrently([done(folder, 0), started], output_writer)
+    assert next(reported) == started
+    proceed.set()
+    assert [each.job.index for each in reported] == [0]
 
 
-def test_an_error_of_the_engine_comes_after_what_was_done_before(folder, system, filing) -> None:
+def test_an_error_of_the_pipeline_is_raised_after_earlier_events(
+    folder, remote_filesystem, output_writer
+) -> None:
     def events() -> Iterator[Event]:
         yield done(folder, 0)
         yield done(folder, 1)
         raise ModelError("the device is lost")
 
-    told: list[RecordingWritten] = []
+    reported: list[RecordingWritten] = []
     with pytest.raises(ModelError, match="device is lost"):
-        told.extend(write_concurrently(events(), filing))
-    assert [each.job.index for each in told] == [0, 1]
-    assert len(system.content()) == 2
+        reported.extend(write_concurrently(events(), output_writer))
+    assert [each.job.index for each in reported] == [0, 1]
+    assert len(remote_filesystem.content()) == 2
 
 
-def test_one_that_cannot_be_written_is_told_and_the_others_are_done(
-    folder, system, filing, monkeypatch
+def test_a_failed_upload_is_reported_and_the_others_are_written(
+    folder, remote_filesystem, output_writer, monkeypatch
 ) -> None:
-    put = system.pipe_file
+    put = remote_filesystem.pipe_file
 
     def fail_once(self, path: str, *more) -> None:
         if more[0].startswith(b"text 1"):
             raise OSError("throttled")
         put(self, path, *more)
 
-    monkeypatch.setattr(system, "pipe_file", fail_once)
-    filed = list(write_concurrently(iter([done(folder, index) for index in range(3)]), filing))
-    assert [each.error is None for each in filed] == [True, False, True]
+    monkeypatch.setattr(remote_filesystem, "pipe_file", fail_once)
+    events = [done(folder, index) for index in range(3)]
+    written = list(write_concurrently(events, output_writer))
+    assert [each.error is None for each in written] == [True, False, True]
 
 
-def test_here_each_is_filed_before_the_next_is_asked_for(tmp_path: Path, filing) -> None:
+def test_local_outputs_are_written_before_the_next_event(tmp_path: Path, output_writer) -> None:
     def events() -> Iterator[Event]:
         for index in range(3):
             yield done(tmp_path, index)
             assert (tmp_path / f"{index}.txt").exists()
 
-    assert [each.job.index for each in write_concurrently(events(), filing)] == [0, 1, 2]
+    assert [each.job.index for each in write_concurrently(events(), output_writer)] == [0, 1, 2]
 
 
-# What an earlier run did.
+# Restoring finished recordings.
 
 
 @pytest.fixture
-def shelf() -> ResumeStore:
-    return ResumeStore(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
+def resume_store() -> ResumeStore:
+    return make_resume_store()
 
 
 def jobs_in(folder: Location, source: Path, count: int) -> list[Job]:
@@ -150,27 +260,29 @@ def jobs_in(folder: Location, source: Path, count: int) -> list[Job]:
     return [Job(index, source, {"txt": folder / f"{index}.txt"}) for index in range(count)]
 
 
-def test_where_there_is_nothing_one_listing_tells(tmp_path, folder, system, shelf) -> None:
+def test_an_empty_remote_folder_is_listed_once(
+    tmp_path, folder, remote_filesystem, resume_store
+) -> None:
     jobs = jobs_in(folder, tmp_path / "talk.wav", 50)
-    assert list(restore_finished(jobs, shelf, OutputWriter(SETTINGS, shelf))) == [
+    assert list(restore_finished(jobs, resume_store, OutputWriter(SETTINGS, resume_store))) == [
         (job, None) for job in jobs
     ]
-    assert [name for name, _ in system.log] == ["ls"]
+    assert [name for name, _ in remote_filesystem.log] == ["ls"]
 
 
-@pytest.mark.parametrize("here", [True, False])
-def test_what_is_done_is_brought_up_to_date_in_order(tmp_path, folder, shelf, here) -> None:
-    place = tmp_path / "out" if here else folder
-    jobs = jobs_in(place, tmp_path / "talk.wav", 50)
-    filing = OutputWriter(SETTINGS, shelf)
+@pytest.mark.parametrize("local", [True, False])
+def test_outputs_of_earlier_runs_are_brought_up_to_date_in_order(
+    tmp_path, folder, resume_store, local
+) -> None:
+    jobs = jobs_in(tmp_path / "out" if local else folder, tmp_path / "talk.wav", 50)
+    output_writer = OutputWriter(SETTINGS, resume_store)
     for job in jobs[::3]:
-        shelf.begin(job, job.source)
-        said = Segment(0, 0.0, 1.0, f"text {job.index}", "chunk")
-        filing.handle(FileDone(job, Transcript(said.text, None, (said,), 1.0, "Transcribe.")))
+        resume_store.open_recording(job, job.source)
+        output_writer.handle(FileDone(job, transcript(f"text {job.index}")))
     write_atomic(jobs[3].outputs["txt"], b"edited")
-    seen = list(restore_finished(jobs, shelf, filing))
-    assert [job for job, _ in seen] == jobs
-    assert [filed is not None for _, filed in seen] == [job.index % 3 == 0 for job in jobs]
-    written = [place for _, filed in seen if filed for place in filed.written]
+    restored = list(restore_finished(jobs, resume_store, output_writer))
+    assert [job for job, _ in restored] == jobs
+    assert [event is not None for _, event in restored] == [job.index % 3 == 0 for job in jobs]
+    written = [path for _, event in restored if event for path in event.written]
     assert written == [jobs[3].outputs["txt"]]
     assert read_bytes(jobs[3].outputs["txt"]) == b"text 3\n"

@@ -1,4 +1,4 @@
-"""Chunks, and answers about them from a script, as the engine would collect them."""
+"""Chunks of noise, and scripted answers about them in the order of the pipeline."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ SECOND_SENTENCE = (
     "then it began to rain and everybody ran home as fast as their legs could carry them"
 )
 REFUSAL_TEXT = "I'm sorry, but I can't listen to audio."
+DEFECTIVE = {
+    "empty": "",
+    "refusal": REFUSAL_TEXT,
+    "echo": "Transcribe the English audio clip into text.",
+    "script": "Это было вчера вечером.",
+    "loop": ("and so on " * 200, "length"),
+    "length": (FIRST_SENTENCE, "length"),
+    "rate": " ".join(f"word{n}" for n in range(400)),
+}
+"""A defective answer, by the defect that `assess` finds in it."""
 
 
 def chunk(seconds: float = 40, index: int = 0, start: float = 0, **more) -> Chunk:
-    """Return noise with a second of silence in its middle, all of it heard as speech."""
+    """Return noise with a second of silence in its middle, all of it marked as speech."""
     samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
     middle = len(samples) // 2
     samples[middle - RATE // 2 : middle + RATE // 2] = 0
@@ -32,15 +42,15 @@ ScriptedText = str | tuple[str, str] | Generation
 AnswerScript = Callable[[Request], ScriptedText]
 
 
-def make_answer(request: Request, said: ScriptedText, logprob: float = -0.2) -> Generation:
-    """Make an answer of its text, or of its text and why it ended."""
-    text, finish = (said, "stop") if isinstance(said, str) else said
+def make_answer(request: Request, scripted: ScriptedText, logprob: float = -0.2) -> Generation:
+    """Make an answer from its text, or from its text and its finish reason."""
+    text, finish = (scripted, "stop") if isinstance(scripted, str) else scripted
     count = len(text.split())
     return Generation(request, text, (1,) * count, (logprob,) * count, finish)
 
 
 def answer_all(task: Task, chunks: list[Chunk], script: AnswerScript) -> list[Generation]:
-    """Ask about chunks as the engine does, until the task is content."""
+    """Answer all requests of a task and its retries, as the pipeline does."""
     waiting = [request for each in chunks for request in task.requests(0, each)]
     answers = []
     while waiting:
@@ -53,16 +63,16 @@ def answer_all(task: Task, chunks: list[Chunk], script: AnswerScript) -> list[Ge
 def answer_by_attempt(
     first: ScriptedText, left: ScriptedText = "", right: ScriptedText = "", again: ScriptedText = ""
 ) -> AnswerScript:
-    """Answer about the whole, the halves, and where a penalty is asked for."""
+    """Return a script with one text for the whole, each half, and the penalty attempt."""
 
-    def said(request: Request) -> ScriptedText:
+    def script(request: Request) -> ScriptedText:
         if request.attempt == "first":
             return first
         if request.attempt == "penalty":
             return again
         return left if request.chunk.start == 0 else right
 
-    return said
+    return script
 
 
 def attempt_names(answers: list[Generation]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Summaries and answers: parts, joining, styles."""
+"""Summaries and answers: parts, joined texts and styles."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ def chunks(count: int, minutes: float) -> list[Chunk]:
 def run_task(
     task: LongFormTask, pieces: list[Chunk], say
 ) -> tuple[Summary | Answer, list[Request]]:
-    """Do the task as the engine does."""
+    """Run the task as the pipeline does."""
     requests = [request for piece in pieces for request in task.requests(0, piece)]
-    asked = list(requests)
+    all_requests = list(requests)
     answers: list[Generation] = []
     while requests:
         answers += [
             Generation(request, say(request), (1,), (-0.25,), "stop") for request in requests
         ]
         requests = list(task.follow_up(answers))
-        asked += requests
-    return task.assemble(answers, sum(piece.seconds for piece in pieces)), asked
+        all_requests += requests
+    return task.assemble(answers, sum(piece.seconds for piece in pieces)), all_requests
 
 
-def test_half_an_hour_is_one_pass():
+def test_half_an_hour_is_one_request():
     task = Summarize()
     assert task.max_chunk_seconds == 1800
-    result, asked = run_task(task, chunks(1, 30), lambda request: "All is well.")
-    assert [request.prompt for request in asked] == ["Summarize the audio."]
+    result, all_requests = run_task(task, chunks(1, 30), lambda request: "All is well.")
+    assert [request.prompt for request in all_requests] == ["Summarize the audio."]
     assert (result.text, result.style, result.joining_prompt) == ("All is well.", "paragraph", None)
     assert [(part.start, part.end) for part in result.parts] == [(0, 1800)]
 
 
-def test_a_longer_recording_is_joined_by_the_text_side_from_its_parts_with_their_times():
+def test_text_only_requests_join_the_parts_of_a_longer_recording():
     pieces = chunks(3, 25)
-    said = iter(["It begins.", "It goes on.", "It ends.", "It begins, goes on and ends."])
-    result, asked = run_task(Summarize(), pieces, lambda request: next(said))
-    assert [request.chunk is None for request in asked] == [False, False, False, True]
-    assert asked[-1].prompt.endswith(
+    texts = iter(["It begins.", "It goes on.", "It ends.", "It begins, goes on and ends."])
+    result, all_requests = run_task(Summarize(), pieces, lambda request: next(texts))
+    assert [request.chunk is None for request in all_requests] == [False, False, False, True]
+    assert all_requests[-1].prompt.endswith(
         "\n\n0:00 to 25:00:\nIt begins.\n\n25:00 to 50:00:\nIt goes on."
         "\n\n50:00 to 1:15:00:\nIt ends."
     )
@@ -61,14 +61,14 @@ def test_a_longer_recording_is_joined_by_the_text_side_from_its_parts_with_their
 
 
 def test_long_part_texts_are_joined_in_several_levels():
-    """Ten hours whose parts have long summaries: groups, groups of groups, one text."""
+    """Long summaries of ten hours: groups, groups of groups, one text."""
     long = MAX_GROUP_CHARACTERS // 3 * "x"
-    result, asked = run_task(
+    result, all_requests = run_task(
         Summarize(),
         chunks(20, 30),
         lambda r: long if r.chunk or r.prompt.count(" to ") > 2 else "end",
     )
-    reading = [request for request in asked if request.chunk is None]
+    reading = [request for request in all_requests if request.chunk is None]
     assert len(reading) > 3
     assert max(len(request.prompt) for request in reading) < MAX_GROUP_CHARACTERS + 1000
     assert len(result.parts) == 20
@@ -76,7 +76,7 @@ def test_long_part_texts_are_joined_in_several_levels():
 
 
 @given(st.lists(st.integers(1, 2 * MAX_GROUP_CHARACTERS), min_size=1, max_size=40))
-def test_groups_keep_the_order_and_joining_comes_to_an_end(sizes: list[int]):
+def test_groups_keep_the_order_and_reduce_the_number_of_texts(sizes: list[int]):
     parts = [Part(index, index + 1, size * "x") for index, size in enumerate(sizes)]
     found = group_parts(parts)
     assert [part for group in found for part in group] == parts
@@ -86,22 +86,22 @@ def test_groups_keep_the_order_and_joining_comes_to_an_end(sizes: list[int]):
 
 
 def test_parts_without_an_answer_are_left_out():
-    said = iter(["", "Only this.", ""])
-    result, asked = run_task(Summarize(), chunks(3, 30), lambda request: next(said))
-    assert len(asked) == 3
+    texts = iter(["", "Only this.", ""])
+    result, all_requests = run_task(Summarize(), chunks(3, 30), lambda request: next(texts))
+    assert len(all_requests) == 3
     assert result.text == "Only this."
     assert [part.start for part in result.parts] == [1800]
 
 
 def test_part_texts_are_the_result_when_joining_gives_no_text():
-    said = iter(["One.", "Two.", ""])
-    result, _ = run_task(Summarize(), chunks(2, 30), lambda request: next(said))
+    texts = iter(["One.", "Two.", ""])
+    result, _ = run_task(Summarize(), chunks(2, 30), lambda request: next(texts))
     assert result.text == "One.\nTwo."
 
 
-def test_no_audio_no_text():
-    result, asked = run_task(Summarize(), [], lambda request: "?")
-    assert (result.text, result.parts, asked) == ("", (), [])
+def test_no_audio_gives_no_text():
+    result, all_requests = run_task(Summarize(), [], lambda request: "?")
+    assert (result.text, result.parts, all_requests) == ("", (), [])
 
 
 @pytest.mark.parametrize("style", SUMMARY_STYLES)
@@ -116,8 +116,8 @@ def test_every_style_has_its_own_prompt_in_the_requested_language(style):
 def test_minutes_are_points_with_the_times_of_their_parts():
     task = Summarize("minutes")
     assert task.max_chunk_seconds == 300
-    said = iter(["- First\n2. Second", "* Third\n\n", "A meeting."])
-    result, _ = run_task(task, chunks(2, 5), lambda request: next(said))
+    texts = iter(["- First\n2. Second", "* Third\n\n", "A meeting."])
+    result, _ = run_task(task, chunks(2, 5), lambda request: next(texts))
     assert result.text == (
         "A meeting.\n\n0:00 to 5:00\n- First\n- Second\n\n5:00 to 10:00\n- Third"
     )
@@ -125,31 +125,33 @@ def test_minutes_are_points_with_the_times_of_their_parts():
     assert one.text == "0:00 to 2:00\n- Only point"
 
 
-def test_an_instruction_of_the_users_replaces_the_styles():
+def test_the_prompt_of_the_user_replaces_the_prompt_of_the_style():
     task = Summarize(prompt="Who promised {what}?")
-    _, asked = run_task(task, chunks(2, 30), lambda request: "Ann.")
-    assert asked[0].prompt == "Who promised {what}?"
-    assert "Who promised {what}?" in asked[-1].prompt
-    assert asked[-1].prompt.endswith("30:00 to 1:00:00:\nAnn.")
+    _, all_requests = run_task(task, chunks(2, 30), lambda request: "Ann.")
+    assert all_requests[0].prompt == "Who promised {what}?"
+    assert "Who promised {what}?" in all_requests[-1].prompt
+    assert all_requests[-1].prompt.endswith("30:00 to 1:00:00:\nAnn.")
 
 
-def test_a_question_follows_the_audio_and_the_system_text_goes_before():
+def test_the_question_is_the_prompt_and_the_system_prompt_is_passed_on():
     task = Ask("Who speaks?", system="Answer in one word.")
-    result, asked = run_task(task, chunks(1, 1), lambda request: "Ann.")
-    assert [(r.prompt, r.system) for r in asked] == [("Who speaks?", "Answer in one word.")]
+    result, all_requests = run_task(task, chunks(1, 1), lambda request: "Ann.")
+    assert [(r.prompt, r.system) for r in all_requests] == [("Who speaks?", "Answer in one word.")]
     assert (result.text, result.question) == ("Ann.", "Who speaks?")
 
 
-def test_without_a_question_the_audio_comes_alone():
-    result, asked = run_task(Ask(), chunks(1, 1), lambda request: "Forty-two.")
-    assert [request.prompt for request in asked] == [""]
+def test_a_spoken_question_has_an_empty_prompt():
+    result, all_requests = run_task(Ask(), chunks(1, 1), lambda request: "Forty-two.")
+    assert [request.prompt for request in all_requests] == [""]
     assert result.question is None
 
 
-def test_each_part_of_a_long_recording_is_asked_and_the_answers_joined():
-    said = iter(["Ann.", "Bob.", "Ann and Bob."])
-    result, asked = run_task(Ask("Who?", system="S"), chunks(2, 30), lambda request: next(said))
-    assert "Who?" in asked[-1].prompt
-    assert "30:00 to 1:00:00:\nBob." in asked[-1].prompt
-    assert {request.system for request in asked} == {"S"}
+def test_the_answers_about_each_part_are_joined():
+    texts = iter(["Ann.", "Bob.", "Ann and Bob."])
+    result, all_requests = run_task(
+        Ask("Who?", system="S"), chunks(2, 30), lambda request: next(texts)
+    )
+    assert "Who?" in all_requests[-1].prompt
+    assert "30:00 to 1:00:00:\nBob." in all_requests[-1].prompt
+    assert {request.system for request in all_requests} == {"S"}
     assert (result.text, len(result.parts)) == ("Ann and Bob.", 2)

@@ -1,4 +1,4 @@
-"""Chunks that overlap, put together through the transcribe task."""
+"""Segments of overlapping chunks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SPOKEN_WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
 def words(first: int, last: int) -> tuple[Word, ...]:
-    """Word number n is said from second n to n + 0.5."""
+    """Return words of which number n lasts from second n to n + 0.5."""
     spoken = enumerate(SPOKEN_WORDS[first:last], start=first)
     return tuple(Word(f" {word}" if n > first else word, n, n + 0.5, 0.9) for n, word in spoken)
 
 
 def overlapping_answer(task: Transcribe, index: int, first: int, last: int, *, timed: bool):
-    """Answer about the chunk that hears words `first` to `last`."""
+    """Return the answer about the chunk with the words from `first` up to `last`."""
     piece = replace(
         chunk(index, first, last - first), speech=(Span(first * RATE, last * RATE),) * (not timed)
     )
@@ -46,7 +46,7 @@ def test_no_word_is_lost_or_doubled(align: str, stop: int, start: int):
         assert [word.start for s in result.segments for word in s.words] == list(range(8))
 
 
-def test_a_chunk_with_nothing_of_its_own_leaves_no_segment():
+def test_a_chunk_without_words_of_its_own_makes_no_segment():
     task = Transcribe()
     pieces = [
         overlapping_answer(task, 0, 0, 5, timed=True),

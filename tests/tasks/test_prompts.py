@@ -1,4 +1,4 @@
-"""Prompts: filled in without surprises, changed by name."""
+"""Prompt templates: placeholders and overrides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_inserted_text_is_not_substituted_again():
     assert fill_placeholders("{prompt}{prompt} {other} {}", prompt="a") == "aa {other} {}"
 
 
-def test_an_unknown_name_is_an_error_with_the_nearest():
+def test_an_unknown_prompt_name_is_an_error_with_the_nearest_name():
     with pytest.raises(UsageError, match="did you mean translate"):
         Prompts.with_overrides({"translat": "x"})
 
@@ -31,7 +31,7 @@ def test_a_prompt_without_its_placeholder_is_an_error():
     )
 
 
-def test_the_documentation_lists_every_prompt_as_it_is():
+def test_the_documentation_lists_every_prompt():
     page = Path(__file__).parents[2] / "docs" / "tasks.md"
     rows = page.read_text(encoding="utf-8").splitlines()
     for each in fields(Prompts):

@@ -1,4 +1,4 @@
-"""Repairs through the engine: the real samples, and the same result however answers come."""
+"""Retries in the pipeline: samples of the halves, and independence of the order of answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 def scripted_answer(request: Request) -> str | Generation:
-    """Loop over whole chunks but the second, and hear the rest well."""
+    """Loop in all whole chunks except the second; answer well about the halves."""
     if request.attempt == "first" and request.chunk.index != 1:
         return Generation(request, "so " * 200, (1,), (0.0,), "length")
     return f"from {request.chunk.start} on"

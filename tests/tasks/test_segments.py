@@ -1,4 +1,4 @@
-"""Segments: what speech they cover, speakers at once, and answers that were cut short."""
+"""Segments: coverage of speech, simultaneous speakers, and truncated answers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_speech_duration_is_unknown_without_vad():
     [request] = task.requests(0, chunk(speech=()))
     result = task.assemble([make_answer(request, "")], 40)
     assert (result.speech, result.uncovered) == (None, 0)
-    assert task.assemble([], 40).speech == 0  # somebody listened: there was nothing
+    assert task.assemble([], 40).speech == 0  # speech detection ran and found no speech
 
 
 def test_overlapping_speakers_stay_in_order_and_complete():
-    """Their chunks overlap, but they don't say the same twice."""
+    """Chunks of two speakers overlap without duplicates."""
     task = Transcribe("English")
     pieces = [
         chunk(10, 0, 0, speaker="left"),
@@ -64,7 +64,7 @@ def test_overlapping_speakers_stay_in_order_and_complete():
     assert result.speech == 45
 
 
-def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
+def test_an_empty_chunk_takes_no_words_from_an_overlapping_chunk():
     task = Transcribe("English", align="speech")
     pieces = [chunk(10, 0, 0), chunk(10, 1, 5)]
     first, second = (next(iter(task.requests(0, each))) for each in pieces)
@@ -78,7 +78,7 @@ def test_an_empty_chunk_takes_no_words_from_the_one_it_overlaps():
 
 
 @pytest.mark.parametrize("task", [Summarize(), Ask("What is it about?")])
-def test_a_summary_that_was_cut_short_says_so(task: Task):
+def test_a_truncated_summary_has_a_warning(task: Task):
     [request] = task.requests(0, chunk(30))
     for finish, lines in (("stop", 0), ("length", 1)):
         result = task.assemble([make_answer(request, (FIRST_SENTENCE, finish))], 30)

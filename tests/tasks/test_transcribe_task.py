@@ -39,7 +39,7 @@ def test_the_budget_grows_with_the_chunk_and_is_far_above_speech():
     assert full.max_new_tokens >= 40 * 5 * 2  # 5 words a second, 2 tokens a word
 
 
-def test_without_alignment_segments_carry_the_chunks_times_and_say_so():
+def test_without_alignment_segments_have_the_times_of_their_chunks():
     task = Transcribe("English", align="none")
     pieces = [chunk(0, 0, 30.5), chunk(1, 30.5, 20), chunk(2, 50.5, 9)]
     answers = [

@@ -1,4 +1,4 @@
-"""The translate task: what is asked, how a missing separator is repaired, what comes out."""
+"""The translate task: requests, retries without a separator, and segments."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import pytest
 
 from phi4audio_cli.languages import find_language
 from phi4audio_cli.tasks.prompts import Prompts
+from phi4audio_cli.tasks.quality import quality_warnings
 from phi4audio_cli.tasks.translate_task import Translate
 from phi4audio_cli.types import Chunk, Generation, Request, Span, Translations
+
+from .scripted_answers import (
+    FIRST_SENTENCE,
+    ScriptedText,
+    answer_all,
+    answer_by_attempt,
+    attempt_names,
+)
+from .scripted_answers import chunk as noise
 
 RATE = 16_000
 FRENCH, GERMAN = find_language("fr"), find_language("de")
@@ -27,11 +37,11 @@ def answer(request: Request, text: str) -> Generation:
     return Generation(request, text, (1, 2), (-0.5, -0.25), "stop")
 
 
-def run_task(task: Translate, chunks: list[Chunk], said) -> tuple[Translations, list[Request]]:
-    """Do the task as the engine does; `update` answers prompts."""
-    answers = [answer(r, said(r.prompt)) for each in chunks for r in task.requests(0, each)]
+def run_task(task: Translate, chunks: list[Chunk], script) -> tuple[Translations, list[Request]]:
+    """Run the task as the pipeline does; `script` answers prompts."""
+    answers = [answer(r, script(r.prompt)) for each in chunks for r in task.requests(0, each)]
     again = [request for each in answers for request in task.retry(each)]
-    answers += [answer(request, said(request.prompt)) for request in again]
+    answers += [answer(request, script(request.prompt)) for request in again]
     return task.assemble(answers, seconds=25.0), again
 
 
@@ -42,12 +52,11 @@ def test_prompts_are_those_of_the_model_card():
     assert request.prompt == BOTH
 
 
-def test_one_request_a_language_about_the_same_chunk():
+def test_all_languages_share_the_chunk():
     piece = chunk(0)
     requests = list(Translate([FRENCH, GERMAN], with_transcript=True).requests(0, piece))
     assert [request.prompt for request in requests] == [BOTH, "Translate the audio to German."]
     assert all(request.chunk is piece for request in requests)
-    # Two texts need the room of two.
     assert requests[0].max_new_tokens == 2 * requests[1].max_new_tokens
 
 
@@ -96,7 +105,7 @@ def test_an_answer_without_one_separator_is_retried_as_two_requests(broken: str)
 
 
 def test_a_separator_is_never_written_out():
-    """Even where the plain answers have one again."""
+    """Not even if the separate answers have one, too."""
     task = Translate([FRENCH], with_transcript=True)
     result, _ = run_task(task, [chunk(0)], lambda prompt: "one two <sep> un deux <sep> deux")
     [segment] = result.each[0].segments
@@ -114,9 +123,9 @@ def test_silence_is_not_retried():
 
 
 def test_all_languages_share_the_transcript():
-    said = {"French": "one <sep> un", "German": "eins"}
+    texts = {"French": "one <sep> un", "German": "eins"}
     task = Translate([FRENCH, GERMAN], with_transcript=True)
-    result, _ = run_task(task, [chunk(0)], lambda p: next(v for k, v in said.items() if k in p))
+    result, _ = run_task(task, [chunk(0)], lambda p: next(v for k, v in texts.items() if k in p))
     assert [each.segments[0].transcript for each in result.each] == ["one", "one"]
 
 
@@ -131,7 +140,7 @@ def test_translated_words_are_interpolated_over_the_chunk_speech():
 
 
 def test_overlapping_chunks_are_merged_without_duplicates():
-    """Where nobody pauses chunks overlap: here by the last and first 2 of 10 seconds."""
+    """Without pauses chunks overlap, here by 2 of 10 seconds."""
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     first, second = " ".join(words[:6]), " ".join(words[4:])
     chunks = [chunk(0, 0, 6, ((0, 6),)), chunk(1, 4, 6, ((4, 10),))]
@@ -142,11 +151,77 @@ def test_overlapping_chunks_are_merged_without_duplicates():
     ]
     result = task.assemble(answers, seconds=10.0)
     assert result.text == " ".join(words).upper()
-    said = [segment.transcript for segment in result.each[0].segments]
-    assert " ".join(said) == " ".join(words)
+    transcripts = [segment.transcript for segment in result.each[0].segments]
+    assert " ".join(transcripts) == " ".join(words)
 
 
 def test_prompts_can_be_changed():
     prompts = Prompts.with_overrides({"translate": "In {language}, please: {braces} stay."})
     [request] = Translate([FRENCH], prompts=prompts).requests(0, chunk(0))
     assert request.prompt == "In French, please: {braces} stay."
+
+
+def test_only_the_defective_translation_is_retried():
+    task = Translate([FRENCH, find_language("de")], "English")
+
+    def script(request: Request) -> ScriptedText:
+        if "German" in request.prompt:
+            return "eins zwei drei"
+        return answer_by_attempt(("un " * 700, "length"), "un deux", "trois")(request)
+
+    answers = answer_all(task, [noise()], script)
+    assert len(answers) == 4
+    french, german = task.assemble(answers, 40).each
+    assert [each.text for each in french.segments] == ["un deux", "trois"]
+    assert [each.text for each in german.segments] == ["eins zwei drei"]
+    assert french.segments[0].tried == ("first", "halves")
+
+
+def test_a_defective_combined_answer_is_retried_separately_then_in_halves():
+    task = Translate([FRENCH], "English", with_transcript=True)
+
+    def script(request: Request) -> ScriptedText:
+        if "<sep>" in request.prompt:
+            return f"{FIRST_SENTENCE} <sep> {'un ' * 700}", "length"
+        if "Transcribe" in request.prompt:
+            return FIRST_SENTENCE
+        return answer_by_attempt(("un " * 700, "length"), "un deux", "trois")(request)
+
+    result = task.assemble(answer_all(task, [noise()], script), 40)
+    first, second = result.each[0].segments
+    assert (first.text, second.text) == ("un deux", "trois")
+    assert (first.transcript, second.transcript) == (FIRST_SENTENCE, None)
+    assert quality_warnings(result) == ()
+
+
+def test_a_separate_answer_replaces_a_looping_combined_answer():
+    task = Translate([FRENCH], "English", with_transcript=True)
+
+    def script(request: Request) -> ScriptedText:
+        if "<sep>" in request.prompt:
+            return f"{FIRST_SENTENCE} <sep> {'un ' * 60}"
+        return FIRST_SENTENCE if "Transcribe" in request.prompt else "un deux trois"
+
+    answers = answer_all(task, [noise()], script)
+    assert attempt_names(answers) == ["first"] * 3
+    for order in (answers, answers[::-1]):
+        [segment] = task.assemble(order, 40).each[0].segments
+        assert (segment.transcript, segment.text, segment.flags) == (
+            FIRST_SENTENCE,
+            "un deux trois",
+            (),
+        )
+
+
+def test_half_transcripts_pair_with_half_translations():
+    task = Translate([FRENCH], "English", with_transcript=True)
+
+    def script(request: Request) -> ScriptedText:
+        if request.attempt == "first":
+            return ""
+        words = ("one", "two") if "Transcribe" in request.prompt else ("un", "deux")
+        return words[request.chunk.start > 0]
+
+    [translation] = task.assemble(answer_all(task, [noise()], script), 40).each
+    pairs = [(each.transcript, each.text) for each in translation.segments]
+    assert pairs == [("one", "un"), ("two", "deux")]

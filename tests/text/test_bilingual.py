@@ -1,4 +1,4 @@
-"""Original and translation, cue by cue: nothing lost, in order, in time."""
+"""Bilingual subtitles keep all words, in order and in time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_no_word_is_lost_or_moved(said: list[str], written: list[str], words: bo
     assert all(not piece.words for piece in pieces)
 
 
-def test_sentences_stand_above_their_translations():
+def test_sentences_are_above_their_translations():
     """The second sentence is long in one language and short in the other."""
     said = "Yes. I do not think that anybody in this room would want to do such a thing today. No."
     text = "Ja. Nein, das will hier keiner. Nein, auf gar keinen Fall, unter keinen Umständen, nie."

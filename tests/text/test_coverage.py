@@ -20,13 +20,13 @@ def seconds(stretches) -> set[int]:
 
 
 @given(STRETCHES, STRETCHES)
-def test_it_is_what_no_stretch_covers(speech, covered):
+def test_uncovered_seconds_are_outside_all_intervals(speech, covered):
     assert total_length(speech) == len(seconds(speech))
     assert uncovered_seconds(speech, covered) == len(seconds(speech) - seconds(covered))
 
 
 @given(STRETCHES)
-def test_merged_stretches_share_nothing(stretches):
+def test_merged_intervals_do_not_overlap(stretches):
     found = merge_intervals(stretches)
     assert seconds(found) == seconds(stretches)
     assert all(one[1] < other[0] for one, other in pairwise(found))
@@ -43,12 +43,12 @@ def test_merged_stretches_share_nothing(stretches):
         ([], 10.0),
     ],
 )
-def test_short_gaps_in_speech_are_bridged(words, uncovered):
+def test_short_gaps_in_speech_are_filled(words, uncovered):
     speech = [(0.0, 10.0)]
     assert uncovered_seconds(speech, fill_gaps(words, speech)) == pytest.approx(uncovered)
 
 
-def test_a_pause_is_no_speech_and_needs_no_words():
+def test_a_pause_needs_no_words():
     speech = [(0.0, 5.0), (25.0, 30.0)]
     words = [(0.5, 4.5), (25.5, 29.0)]
     assert uncovered_seconds(speech, fill_gaps(words, speech)) == 0

@@ -1,4 +1,4 @@
-"""Cues: every word once, within the lines and the times, broken where a reader would."""
+"""Cues contain every word once, within the limits of lines and times, broken at good places."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GAP = 84
 
 
 def segment(text: str, start: float, end: float) -> Segment:
-    """Return a segment that is said evenly."""
+    """Return a segment spoken at an even rate."""
     return Segment(0, start, end, text, "speech", words=interpolate_times(text, [(start, end)]))
 
 
 def said(*parts: tuple[str, float, float]) -> Segment:
-    """Return a segment of words said at given times."""
+    """Return a segment of words with given times."""
     words = tuple(
         Word(f" {text}" if index else text, *times) for index, (text, *times) in enumerate(parts)
     )
@@ -84,15 +84,15 @@ STYLES = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(segments(), STYLES)
-def test_properties(given_segments: list[Segment], style: CueStyle) -> None:
+def test_cues_keep_all_words_and_the_limits(given_segments: list[Segment], style: CueStyle) -> None:
     cues = make_cues(given_segments, style)
-    wanted = [
+    expected = [
         text
         for each in given_segments
         for text in ([word.word for word in each.words] or [each.text])
     ]
     shown = "".join(cue.text for cue in cues)
-    assert "".join(shown.split()) == "".join("".join(wanted).split())
+    assert "".join(shown.split()) == "".join("".join(expected).split())
     for cue in cues:
         assert cue.start < cue.end
         assert all(line and line == line.strip() for line in cue.text_lines)
@@ -164,12 +164,12 @@ def test_lines_are_balanced() -> None:
     assert abs(first - second) < 12
 
 
-def test_a_sentence_may_go_on_over_segments() -> None:
+def test_a_sentence_may_continue_over_segments() -> None:
     cues = make_cues([segment("we shall fight on the", 0, 2), segment("beaches.", 2, 3)])
     assert texts(cues) == ["we shall fight on the beaches."]
 
 
-def test_no_spaces_come_between_chinese_or_japanese_words() -> None:
+def test_chinese_and_japanese_words_have_no_spaces() -> None:
     text = "私は昨日、東京の大きな図書館へ行きました。そこで古い友達に会って、長い間話をしました。"
     whole = segment(text, 0, 9)
     cues = make_cues([whole, replace(segment("楽しかった。", 9, 10), id=1)])
@@ -187,7 +187,7 @@ def test_words_without_their_spaces_get_them() -> None:
     assert texts(cues) == ["Hello, old friend 日本!"]
 
 
-def test_a_cue_too_short_to_read_begins_before_it_is_said() -> None:
+def test_a_cue_too_short_to_read_begins_before_its_words() -> None:
     cues = make_cues(
         [
             said(("Stop!", 10.0, 10.2), ("Then", 10.4, 10.6)),
@@ -231,7 +231,7 @@ def test_a_segment_without_words_is_one_cue_with_its_own_lines() -> None:
         (" green", " house", Break.WORD),
     ],
 )
-def test_breaks_are_judged(word: str, following: str, kind: Break) -> None:
+def test_breaks_are_classified(word: str, following: str, kind: Break) -> None:
     assert break_after(word, following) is kind
 
 

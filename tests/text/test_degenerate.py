@@ -30,12 +30,12 @@ SENTENCE = "We went to the market in the morning and bought bread, cheese and so
         ("a" * 100, 0.99),
     ],
 )
-def test_repetition_is_the_share_of_words_that_only_repeat(text: str, score: float):
+def test_repeated_share_counts_words_that_only_repeat(text: str, score: float):
     assert repeated_share(text) == pytest.approx(score)
 
 
 @given(st.text())
-def test_scores_are_shares_whatever_the_text(text: str):
+def test_scores_are_shares_for_any_text(text: str):
     assert 0 <= repeated_share(text) <= 1
     assert dice_similarity(text, text) == 1
     assert 0 <= foreign_share(text, scripts_of(None)) <= 1
@@ -57,7 +57,7 @@ def test_scores_are_shares_whatever_the_text(text: str):
         ("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20", False),
     ],
 )
-def test_a_second_look_is_for_long_stretches(text: str, long: bool):
+def test_only_long_repetitions_are_repetitive(text: str, long: bool):
     assert is_repetitive(text) == long
 
 
@@ -72,7 +72,18 @@ REFUSALS = [
     "Unfortunately, I am currently unable to process audio files.",
     "I'm just a language model and can't help with that.",
     "I'm sorry, but I can't assist with transcribing audio.",
+    "I'm sorry, but I can't assist with that.",
+    "I'm sorry, but I can't help with that. How about a description of the audio clip instead?",
+    "Sorry, I'm not able to help with that.",
     "It seems that no audio was provided. Please upload it.",
+    "There is no audio clip provided.",
+    "There's no speech in the clip to transcribe.",
+    "The audio has not been provided.",
+    "You have not provided any audio clip to transcribe.",
+    "It looks like you haven't attached an audio file.",
+    "You didn't upload any audio.",
+    "Since there's nothing before or after the provided text, I can't transcribe anything. If you "
+    "want to transcribe a different text, feel free to provide the information!",
     "Please provide the audio clip you would like me to transcribe.",
     "Es tut mir leid, aber ich kann keine Audiodateien anhören.",
     "Je suis désolé, mais je ne peux pas écouter l'audio.",
@@ -88,6 +99,14 @@ SAID = [
     "I'm sorry I'm late, the train was delayed again.",
     "Sorry, can you speak up a little?",
     "I can't find my keys, and I can't open the door.",
+    "Sorry, but I can't assist with that right now, I'm at work.",
+    "The audio was not provided by the BBC, but by us.",
+    "No audio was provided by the BBC until noon.",
+    "The audio provided by the museum was excellent.",
+    "The audio was provided in three languages.",
+    "You have not provided any audio equipment, they said.",
+    "Since there's no bridge, I can't cross the river.",
+    "There is nothing to translate into French here but the title, so we left it out of the book.",
     "Unfortunately the audio of the first session was lost.",
     "The audio clip was great, I could listen to it all day.",
     "I said that I'm sorry, but I can't listen to audio while I work.",
@@ -103,16 +122,16 @@ SAID = [
 
 
 @pytest.mark.parametrize("text", REFUSALS)
-def test_refusals_are_found(text: str):
+def test_refusals_are_detected(text: str):
     assert is_refusal(text)
 
 
 @pytest.mark.parametrize("text", SAID)
-def test_somebody_who_is_sorry_is_no_refusal(text: str):
+def test_an_apology_is_not_a_refusal(text: str):
     assert not is_refusal(text)
 
 
-def test_a_long_answer_is_no_refusal():
+def test_a_long_answer_is_not_a_refusal():
     assert not is_refusal(REFUSALS[0] + " " + 6 * SENTENCE)
 
 
@@ -171,7 +190,7 @@ def test_two_characters_without_spaces_count_as_a_word():
     assert words_per_second("one", 0.0) is None
 
 
-def test_agreement_counts_each_word_as_often_as_it_is_said():
+def test_dice_similarity_counts_each_occurrence_of_a_word():
     assert dice_similarity("seven " * 30, "Seven, " * 30) == 1
     assert dice_similarity("seven " * 100, "seven " * 20) == pytest.approx(1 / 3)
     assert dice_similarity("one two", "three four") == 0

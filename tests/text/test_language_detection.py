@@ -29,7 +29,7 @@ def test_languages(text, language):
     assert detect_language(text) == language
 
 
-def test_a_full_disk_says_what_to_do_and_is_not_remembered(monkeypatch):
+def test_a_full_disk_gives_advice_and_is_not_cached(monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 

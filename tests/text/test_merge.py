@@ -1,4 +1,4 @@
-"""Merging overlapping texts: no word lost, none doubled, times in order."""
+"""Merged texts have every word once, with times in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def merged(left: list[Word], right: list[Word], start: float, stop: float) -> st
     return "".join(word.word for word in both).strip()
 
 
-def test_what_both_heard_comes_once() -> None:
+def test_words_of_both_chunks_appear_once() -> None:
     left = words("we choose to go to the moon in this decade")
     right = words("the moon in this decade and do the other things", 5 * SECONDS)
     whole = "we choose to go to the moon in this decade and do the other things"
@@ -42,31 +42,31 @@ def test_words_cut_at_the_edges_are_taken_from_the_other() -> None:
     assert merged(left, right, 0.4, 4.0) == "we choose to go to the moon in this decade and do"
 
 
-def test_a_single_word_cut_off_is_taken_whole() -> None:
+def test_a_single_truncated_word_is_completed() -> None:
     left = words("we choose to go to the mo")
     right = words("moon in this decade", 6 * SECONDS)
     assert merged(left, right, 2.4, 2.8) == "we choose to go to the moon in this decade"
 
 
-def test_case_and_punctuation_don_t_matter() -> None:
+def test_case_and_punctuation_do_not_matter() -> None:
     left = words("Go to the moon, in this decade.")
     right = words("The moon in this decade and more.", 2 * SECONDS)
     assert merged(left, right, 0.8, 2.8) == "Go to the moon, in this decade and more."
 
 
-def test_what_one_misheard_is_taken_once() -> None:
+def test_a_wrong_word_at_the_edge_is_dropped() -> None:
     left = words("a b c d e x")
     right = words("y d e f g h", 2 * SECONDS)
     assert merged(left, right, 0.8, 2.4) == "a b c d e f g h"
 
 
-def test_the_same_word_many_times_is_counted_by_its_times() -> None:
+def test_repeated_words_are_matched_by_their_times() -> None:
     left = words("seven " * 20)
     right = words("seven " * 20, 15 * SECONDS + 0.1)
     assert merged(left, right, 6.0, 8.0) == " ".join(["seven"] * 35)
 
 
-def test_texts_that_agree_in_nothing_are_divided_by_time() -> None:
+def test_texts_without_a_common_word_are_split_by_time() -> None:
     assert merged(words("a b c d e f"), words("u v w x y z", 0.8), 0.8, 2.4) == "a b c d w x y z"
 
 
@@ -90,9 +90,7 @@ def test_characters_without_spaces() -> None:
     st.lists(st.sampled_from(["one", "two", "three", "four", "five"]), min_size=12, max_size=60),
     st.data(),
 )
-def test_any_text_comes_back_whole_when_times_are_good(
-    text: list[str], data: st.DataObject
-) -> None:
+def test_any_text_is_complete_with_good_times(text: list[str], data: st.DataObject) -> None:
     """Even digits, which repeat a lot, when times are off by less than half a word."""
     begin = data.draw(st.integers(0, len(text) - 4))
     end = data.draw(st.integers(begin + 4, len(text)))
@@ -104,7 +102,7 @@ def test_any_text_comes_back_whole_when_times_are_good(
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_without_repeats_even_bad_times_and_a_misheard_word_do_no_harm(data: st.DataObject) -> None:
+def test_bad_times_and_a_wrong_word_are_tolerated_without_repeats(data: st.DataObject) -> None:
     text = [f"word{index}x" for index in range(60)]
     begin = data.draw(st.integers(0, 50))
     end = data.draw(st.integers(begin + 6, 60))
@@ -132,7 +130,7 @@ def test_without_repeats_even_bad_times_and_a_misheard_word_do_no_harm(data: st.
     st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 9), st.floats(0.01, 2)), max_size=12),
     st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 9), st.floats(0.01, 2)), max_size=12),
 )
-def test_times_stay_in_order_whatever_they_were(
+def test_times_are_in_order_for_any_input(
     left: list[tuple[str, float, float]], right: list[tuple[str, float, float]]
 ) -> None:
     def ordered(parts: list[tuple[str, float, float]], start: float) -> list[Word]:

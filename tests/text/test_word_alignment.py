@@ -1,4 +1,4 @@
-"""Placing pieces in time: against trying everything, and on attention made for the purpose."""
+"""Monotonic alignment equals exhaustive search, and works on synthetic attention."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def best_of_all(scores, gap, begins) -> float:
 
 
 @given(problems())
-def test_nothing_scores_better(problem):
+def test_the_alignment_has_the_best_score(problem):
     scores, gap, begins = problem
     spans = monotonic_spans(scores, gap, begins)
     assert allowed(spans, begins)
@@ -62,12 +62,12 @@ def test_nothing_scores_better(problem):
     assert total(spans, scores, gap) == pytest.approx(best_of_all(scores, gap, begins), abs=1e-4)
 
 
-def test_more_pieces_than_frames_is_refused():
+def test_more_pieces_than_frames_are_rejected():
     with pytest.raises(ValueError, match="3 pieces don't fit 2 frames"):
         monotonic_spans(np.zeros((3, 2), np.float32), np.zeros(2, np.float32), [True] * 3)
 
 
-def test_words_begin_and_end_where_the_sound_does():
+def test_words_begin_and_end_with_the_energy():
     """Attention that sees only each word's middle; energy that knows no words."""
     truth = [(10, 30), (40, 55), (60, 90)]
     energy = np.full(100, 2.0, np.float32)
@@ -80,7 +80,7 @@ def test_words_begin_and_end_where_the_sound_does():
     assert spans == truth
 
 
-def test_speech_without_a_pause_is_parted_by_attention():
+def test_speech_without_a_pause_is_divided_by_attention():
     energy = np.full(60, 2.0, np.float32)
     energy[10:50] = 9.0
     attention = np.full((2, 60), 1e-3, np.float32)

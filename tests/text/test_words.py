@@ -19,7 +19,7 @@ from phi4audio_cli.text.words import interpolate_times, split_words
         ("", []),
     ],
 )
-def test_words_joined_are_the_text(text, words):
+def test_concatenated_words_are_the_text(text, words):
     assert split_words(text) == words
     assert "".join(split_words(text)) == text.strip()
 

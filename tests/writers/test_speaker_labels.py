@@ -69,7 +69,7 @@ def test_vtt_names_the_voice():
     assert [(cue.voice, flat(cue.text)) for cue in cues] == [(n, text) for n, _, _, text in SAID]
 
 
-def test_ass_names_the_actor_too():
+def test_ass_has_the_label_as_name_too():
     events = list(pysubs2.SSAFile.from_string(render("ass", call(), METADATA)))
     assert [event.name for event in events] == [name for name, *_ in SAID]
     assert [flat(event.plaintext) for event in events] == [f"{n}: {text}" for n, _, _, text in SAID]
@@ -82,7 +82,7 @@ def test_json_is_read_back():
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "ass"])
-def test_a_name_is_never_taken_for_syntax(form: str):
+def test_a_label_is_never_syntax(form: str):
     strange = "a<b>,{c}\n--> "
     segment = Segment(0, 0.0, 2.0, "Hello.", "chunk", speaker=strange)
     written = render(form, Transcript("Hello.", None, (segment,), 2.0, ""), METADATA)
@@ -91,7 +91,7 @@ def test_a_name_is_never_taken_for_syntax(form: str):
     assert (cue.start, cue.end) == (0, 2000)
 
 
-def test_lines_leave_room_for_the_name():
+def test_lines_leave_room_for_the_label():
     text = "one two three four five six seven eight nine ten " * 4
     segment = Segment(
         0, 0.0, 60.0, text, "speech", words=interpolate_times(text, [(0, 60)]), speaker="right"
@@ -101,6 +101,6 @@ def test_lines_leave_room_for_the_name():
     assert all(len(line) <= 30 for cue in srt.parse(written) for line in cue.content.split("\n"))
 
 
-def test_each_word_is_marked_after_the_name():
+def test_each_word_is_highlighted_after_the_label():
     written = render("srt", call(), METADATA, CueStyle(highlight_words=True))
     assert re.findall(r"right: .*", written)[0] == "right: <u>Hi,</u> do you have any apples?"

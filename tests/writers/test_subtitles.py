@@ -1,4 +1,4 @@
-"""Subtitles are read back by other programs' libraries as what was said, when it was said."""
+"""Other programs' libraries read the subtitles back with the same texts and times."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def visible(text: str) -> str:
 
 @pytest.mark.parametrize(("form", "read"), READERS)
 @pytest.mark.parametrize("words", [True, False])
-def test_strange_texts_are_read_back(form: str, read: Callable[[str], Cues], words: bool) -> None:
+def test_unusual_texts_are_read_back(form: str, read: Callable[[str], Cues], words: bool) -> None:
     result = transcript(*STRANGE)
     if not words:
         bare = tuple(replace(segment, words=()) for segment in result.segments)
@@ -109,9 +109,9 @@ def test_any_text_keeps_its_cues_and_times(
 ) -> None:
     result = transcript(*texts)
     cues = read(render(form, result, METADATA))
-    wanted = make_cues(result.segments)
-    assert len(cues) == len(wanted)
-    for (start, end, _), cue in zip(cues, wanted, strict=True):
+    expected = make_cues(result.segments)
+    assert len(cues) == len(expected)
+    for (start, end, _), cue in zip(cues, expected, strict=True):
         assert start == pytest.approx(cue.start / 1000, abs=0.0101)
         assert end == pytest.approx(cue.end / 1000, abs=0.0101)
 
@@ -134,7 +134,7 @@ def test_the_style_is_followed(form: str) -> None:
 
 
 @pytest.mark.parametrize(("form", "read"), READERS[::2])
-def test_each_word_is_marked_in_turn(form: str, read: Callable[[str], Cues]) -> None:
+def test_each_word_is_highlighted_in_turn(form: str, read: Callable[[str], Cues]) -> None:
     result = transcript("one two <three>")
     text = render(form, result, METADATA, CueStyle(highlight_words=True))
     cues = read(text)
@@ -146,7 +146,7 @@ def test_each_word_is_marked_in_turn(form: str, read: Callable[[str], Cues]) -> 
     )
 
 
-def test_ass_marks_words_as_karaoke() -> None:
+def test_ass_highlights_words_as_karaoke() -> None:
     result = transcript("one two three")
     text = render("ass", result, METADATA, CueStyle(highlight_words=True))
     (event,) = pysubs2.SSAFile.from_string(text)
@@ -155,14 +155,14 @@ def test_ass_marks_words_as_karaoke() -> None:
     assert sum(lengths) == pytest.approx((event.end - event.start) / 10, abs=2)
 
 
-def test_ass_says_its_title_and_is_drawn_for_a_known_screen() -> None:
+def test_ass_has_a_title_and_a_resolution() -> None:
     file = pysubs2.SSAFile.from_string(render("ass", transcript("a"), METADATA))
     assert file.info["Title"] == "talk {one}.wav"
     assert (file.info["PlayResX"], file.info["PlayResY"]) == ("1920", "1080")
     assert "Default" in file.styles
 
 
-def test_nothing_said_is_still_a_valid_file() -> None:
+def test_an_empty_transcript_is_a_valid_file() -> None:
     assert render("srt", transcript(), METADATA) == ""
     assert render("vtt", transcript(), METADATA) == "WEBVTT\n"
     assert list(pysubs2.SSAFile.from_string(render("ass", transcript(), METADATA))) == []

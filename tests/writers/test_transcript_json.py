@@ -32,12 +32,12 @@ def transcript() -> Transcript:
     )  # fmt: skip
 
 
-def test_what_is_written_is_read_back_whole():
+def test_a_written_transcript_is_read_back_unchanged():
     written = render("json", transcript(), METADATA)
     assert parse_transcript(written, "talk.json") == (transcript(), METADATA)
 
 
-def test_what_is_written_fits_the_published_schema():
+def test_a_written_transcript_fits_the_published_schema():
     schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     assert schema == json_schema(), "run scripts/make_schema.py"
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -49,14 +49,14 @@ def test_what_is_written_fits_the_published_schema():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("schema_version"), "no transcript of phi4audio"),
-        (lambda d: d.update(schema_version="7"), "schema version is 7"),
+        (lambda d: d.pop("schema_version"), "not a transcript of phi4audio"),
+        (lambda d: d.update(schema_version="7"), "schema version 7 is unknown"),
         (lambda d: d.pop("text"), "text: Field required"),
         (lambda d: d["segments"][0].pop("start"), "segments.0.start: Field required"),
         (lambda d: d["segments"][0].update(start="soon"), "segments.0.start"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_key(change, message):
+def test_errors_name_the_invalid_key(change, message):
     entries = json.loads(render("json", transcript(), METADATA))
     change(entries)
     with pytest.raises(UsageError, match=message) as caught:
@@ -66,7 +66,7 @@ def test_what_is_wrong_is_told_by_its_key(change, message):
 
 @pytest.mark.parametrize("content", ["", "not json", '{"text": ', "[1, 2]", '"a"'])
 def test_a_broken_file_is_a_clear_error(content):
-    with pytest.raises(UsageError, match=r"no JSON|no transcript"):
+    with pytest.raises(UsageError, match=r"not valid JSON|not a transcript"):
         parse_transcript(content, "talk.json")
 
 
@@ -81,6 +81,6 @@ def test_a_file_of_an_older_version_is_read():
     assert (result.speech, result.uncovered, result.text) == (None, 0, transcript().text)
 
 
-def test_keys_that_are_new_are_skipped():
+def test_unknown_keys_are_ignored():
     entries = json.loads(render("json", transcript(), METADATA)) | {"mood": "calm"}
     assert parse_transcript(json.dumps(entries), "talk.json")[0] == transcript()

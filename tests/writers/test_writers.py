@@ -1,4 +1,4 @@
-"""Writers: what is written is read back by others as what was said."""
+"""Other programs read the written files back with the same texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 import srt
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phi4audio_cli.errors import UsageError
@@ -74,7 +74,7 @@ def test_json_has_whisper_s_keys_and_ours() -> None:
     }
 
 
-def test_json_says_what_is_doubtful_and_what_was_tried() -> None:
+def test_json_has_flags_and_attempts() -> None:
     result = transcript("seven " * 40)
     [segment] = result.segments
     segment = dataclasses.replace(
@@ -102,12 +102,12 @@ def test_json_holds_words_when_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [(None, None), ("Chinese", "zh"), ("Klingon", "Klingon")]
 )
-def test_json_says_the_language_as_whisper_does(name: str | None, code: str | None) -> None:
+def test_json_has_the_language_code_of_whisper(name: str | None, code: str | None) -> None:
     document = json.loads(render("json", transcript("a", language=name), METADATA))
     assert document["language"] == code
 
 
-def test_json_is_valid_whatever_the_numbers() -> None:
+def test_json_is_valid_for_any_numbers() -> None:
     result = transcript("a")
     segment = dataclasses.replace(result.segments[0], avg_logprob=float("-inf"))
     text = render("json", dataclasses.replace(result, segments=(segment,)), METADATA)
@@ -124,15 +124,16 @@ def test_srt_has_the_right_times() -> None:
     )
 
 
+@example(["\ue000"])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("->\n\r1{<&"))))
-def test_srt_is_read_back_whatever_the_texts(texts: list[str]) -> None:
+def test_srt_is_read_back_for_any_texts(texts: list[str]) -> None:
     result = transcript(*texts)
     written = render("srt", result, METADATA)
     assert "\r" not in written
     cues = list(srt.parse(written))
-    spoken = [segment for segment in result.segments if segment.text.split()]
-    assert [cue.index for cue in cues] == list(range(1, len(spoken) + 1))
-    for cue, segment in zip(cues, spoken, strict=True):
+    with_text = [segment for segment in result.segments if segment.text.split()]
+    assert [cue.index for cue in cues] == list(range(1, len(with_text) + 1))
+    for cue, segment in zip(cues, with_text, strict=True):
         assert cue.start == timedelta(seconds=segment.start)
         assert cue.end == timedelta(seconds=segment.end)
         if "->" not in segment.text:

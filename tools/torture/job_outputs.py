@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from phi4audio_cli.jobs.journal import read_journal
-from phi4audio_cli.jobs.lock import STATE_DIR
+from phi4audio_cli.jobs.journal_entries import read_journal
+from phi4audio_cli.storage import STATE_DIR
 
 
 def output_digests(folder: Path) -> dict[str, str]:

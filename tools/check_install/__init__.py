@@ -1,0 +1,1 @@
+"""Installs the wheel as users do, with the newest and the lowest dependencies, and uses it."""
