@@ -107,6 +107,7 @@ class Session:
     ) -> None:
         self.settings = _make_settings(model, settings, options)
         self._listener = listener or Listener()
+        self._folder: Path | None = None
         self._given_backend = backend
         self._backend = LazyBackend(self._load_backend)
         self._array_reader = InProcessReader(chunker=_make_chunker(self.settings))
@@ -152,7 +153,8 @@ class Session:
         """
         if self._given_backend is not None:
             return self.settings.model
-        return model_fingerprint(find_model(self.settings, self._listener), self.settings.adapter)
+        self._folder = self._folder or find_model(self.settings, self._listener)
+        return model_fingerprint(self._folder, self.settings.adapter)
 
     def transcribe(
         self, source: Source, *, sample_rate: int | None = None, language: str | None = None
@@ -402,7 +404,7 @@ class Session:
         return self._reader_processes.get(reader_count(self.settings.readers, self.settings.device))
 
     def _load_backend(self) -> Backend:
-        backend = self._given_backend or load_backend(self.settings, self._listener)
+        backend = self._given_backend or load_backend(self.settings, self._listener, self._folder)
         self._listener.on_model_loaded()
         return backend
 

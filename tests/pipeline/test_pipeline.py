@@ -104,7 +104,7 @@ def test_chunks_stay_under_the_limit_and_starts_are_the_real_cuts(tmp_path: Path
     assert position == int(9.3 * RATE)
 
 
-def test_a_recording_that_fails_costs_only_itself(tmp_path: Path):
+def test_a_recording_that_fails_does_not_stop_the_others(tmp_path: Path):
     good = [recording(tmp_path / name, 3) for name in ("a.wav", "c.wav")]
     broken = tmp_path / "b.wav"
     broken.write_text("not audio")
