@@ -24,6 +24,7 @@ from phi4audio_cli.audio.containers import (
     matroska_declares_duration,
     mp3_declared_seconds,
 )
+from phi4audio_cli.audio.data_size import declared_share
 from phi4audio_cli.audio.media_clock import (
     LOOKAHEAD_FRAMES,
     TOLERANCE_SECONDS,
@@ -212,9 +213,14 @@ class FFmpegSource:
         self.damage = join_damage(
             self.damage,
             self._clock.damage,
-            truncation(self._clock.position, self.seconds),
+            truncation(self._clock.position, self.seconds or self._seconds_by_size()),
             "cut off within an MP4 fragment" if cut_off else None,
         )
+
+    def _seconds_by_size(self) -> float | None:
+        """Return the length by the declared bytes of samples, for files that libsndfile rejects."""
+        share = declared_share(self._file)
+        return None if share is None else self._clock.position * share
 
     def _missing_at_end(self, rate: int) -> int:
         """Return the samples by which FFmpeg's Vorbis decoder ends too early.

@@ -12,7 +12,7 @@ from phi4audio_cli.audio.audio_source import (
     NoAudioError,
     truncation,
 )
-from phi4audio_cli.audio.wave_header import patched_file, stale_wave_header
+from phi4audio_cli.audio.data_size import declared_share, patched_file, stale_wave_header
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,6 +43,7 @@ class SoundfileSource:
 
         self._decode_error = soundfile.LibsndfileError
         self._stale_header = stale_wave_header(file)
+        self._declared_share = declared_share(file)
         try:
             self._file = soundfile.SoundFile(
                 LenientFile(patched_file(file, self._stale_header) if self._stale_header else file)
@@ -75,10 +76,12 @@ class SoundfileSource:
             self.damage = _error_text(error) or "decoding failed"
             self.decoder_failed = True
             return
+        seconds = count / self.rate
         self.damage = (
-            truncation(count / self.rate, self.seconds)
-            or header_mismatch(self._file.extra_info, count / self.rate)
-            or self._stale_header_damage(count / self.rate)
+            truncation(seconds, self.seconds)
+            or truncation(seconds, self._declared_share and seconds * self._declared_share)
+            or header_mismatch(self._file.extra_info, seconds)
+            or self._stale_header_damage(seconds)
         )
 
     def _stale_header_damage(self, seconds: float) -> str | None:

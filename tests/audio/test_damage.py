@@ -83,10 +83,14 @@ def write(path: Path, wave: Array) -> None:
         soundfile.write(path, wave, 16000)
 
 
-@pytest.mark.parametrize("kind", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3", "mkv", "m4a"])
+@pytest.mark.parametrize(
+    "kind",
+    ["wav", "w64", "rf64", "aiff", "au", "caf", "nist", "svx", "flac", "mp3", "mkv", "m4a"],
+)
 def test_a_truncated_file_is_decoded_and_reported(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
+    assert decode_damaged(path)[1] is None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     decoded, damage = decode_damaged(path)
     assert 16000 * 3 < len(decoded) < 16000 * 6

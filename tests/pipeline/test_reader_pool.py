@@ -62,6 +62,7 @@ class ScriptedReader:
     def __init__(self, seconds: float = 1.0, wait: float = 0.0) -> None:
         self.seconds = 0.0
         self.damage = None
+        self.audible_seconds = 0.0
         self.info = AudioInfo(RATE, None)
         self.delivered = 0
         self._length = int(seconds * RATE)

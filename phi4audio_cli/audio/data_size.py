@@ -1,6 +1,7 @@
-"""WAV files whose header declares less than they hold: interrupted recorders, more than 4 GiB.
+"""Bytes of samples that a header declares, and bytes that the file has.
 
-The size of the samples is a field of 32 bits, which recorders write at the end or now and then.
+The size in a WAV is a field of 32 bits, which recorders write at the end or now and then: it may be
+too small. libsndfile reads truncated CAF, SPHERE and 8SVX files without a sign of it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,66 @@ class StaleHeader:
     """Bytes of samples by the header."""
     present: int
     """Bytes from the first sample to the end of the file."""
+
+
+def declared_share(file: BinaryIO) -> float | None:
+    """Return the declared bytes of samples of a CAF, SPHERE or 8SVX file over those it has.
+
+    Args:
+        file: The file; its position does not change.
+
+    Returns:
+        More than 1 for a truncated file; None for other files, and for an unknown size.
+    """
+    with restored_position(file):
+        length = file.seek(0, 2)
+        file.seek(0)
+        head = file.read(1024)
+        if head.startswith(b"caff"):
+            data = _find_chunk(file, b"data", 8, size_bytes=8, alignment=1)
+        elif head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV"):
+            data = _find_chunk(file, b"BODY", 12, size_bytes=4, alignment=2)
+        else:
+            data = _sphere_data(head)
+    if data is None or data[1] <= 0 or length <= data[0]:
+        return None
+    return data[1] / (length - data[0])
+
+
+def _find_chunk(
+    file: BinaryIO, name: bytes, position: int, *, size_bytes: int, alignment: int
+) -> tuple[int, int] | None:
+    """Return the offset and the size of a chunk's content; a size of -1 is unknown."""
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        head = file.read(4 + size_bytes)
+        if len(head) < 4 + size_bytes:
+            return None
+        size = int.from_bytes(head[4:], "big", signed=True)
+        if head[:4] == name:
+            return position + len(head), size
+        if size < 0:
+            return None
+        position += len(head) + -(-size // alignment) * alignment
+    return None
+
+
+def _sphere_data(head: bytes) -> tuple[int, int] | None:
+    """Return the offset and the size of the samples of an uncompressed NIST SPHERE file."""
+    if not head.startswith(b"NIST_1A\n"):
+        return None
+    fields = {}
+    for line in head.decode("ascii", "replace").splitlines()[2:]:
+        name, _, value = line.partition(" ")
+        fields[name] = value.split(" ")[-1]
+    if "shorten" in fields.get("sample_coding", ""):
+        return None
+    try:
+        start = int(head[8:16])
+        count, width = int(fields["sample_count"]), int(fields["sample_n_bytes"])
+        return start, count * width * int(fields.get("channel_count", "1"))
+    except (KeyError, ValueError):
+        return None
 
 
 def stale_wave_header(file: BinaryIO) -> StaleHeader | None:
