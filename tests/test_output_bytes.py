@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.runs import outputs, phi4audio
+from tests.cli.cli_runner import outputs, phi4audio
 
 SAMPLES = Path(__file__).resolve().parents[1] / "phi4audio_cli" / "demo" / "samples"
 SECONDS = (0.6, 5.2, 1.1, 3.3, 2.4, 7.9, 1.7, 4.1, 0.9, 2.9, 6.3, 1.3)
