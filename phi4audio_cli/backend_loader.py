@@ -46,8 +46,15 @@ def find_model(settings: Settings, listener: Listener | None = None) -> Path:
     return resolve_model(settings.model, offline=settings.offline, on_download=on_download)
 
 
-def load_backend(settings: Settings, listener: Listener | None = None) -> TorchBackend:
-    """Find the model, download it if needed, and load it.
+def load_backend(
+    settings: Settings, listener: Listener | None = None, folder: Path | None = None
+) -> TorchBackend:
+    """Load the model; find it, and download it if needed, before.
+
+    Args:
+        settings: Model, adapter, device, dtype, quantization and batch size.
+        listener: Receives status and notices; None: they are dropped.
+        folder: Of the model, if it is found already.
 
     Raises:
         ModelError: The model is not found, or can't run here.
@@ -56,7 +63,7 @@ def load_backend(settings: Settings, listener: Listener | None = None) -> TorchB
 
     listener = listener or Listener()
     listener.on_status(f"loading {settings.model}")
-    folder = find_model(settings, listener)
+    folder = folder or find_model(settings, listener)
     prefetch_weights(folder)
     # The import of torch takes seconds: it comes after the errors of a wrong model name.
     with _gc_paused():

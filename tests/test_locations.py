@@ -10,7 +10,8 @@ import pytest
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.locations import RemotePath, parse_file_location, parse_folder_location
-from phi4audio_cli.settings import Settings, load_settings
+from phi4audio_cli.settings import Settings
+from phi4audio_cli.settings_loader import load_settings
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_url_without_a_bucket_is_rejected(text: str) -> None:
 
 
 def test_settings_name_the_source_of_an_invalid_url() -> None:
-    with pytest.raises(UsageError, match="--output-dir: 's3:/bucket' can't be used"):
+    with pytest.raises(UsageError, match="--output-dir: invalid value 's3:/bucket'"):
         load_settings({"output_dir": "s3:/bucket"}, environ={})
     with pytest.raises(UsageError, match="PHI4AUDIO_OUTPUT_DIR"):
         load_settings({}, environ={"PHI4AUDIO_OUTPUT_DIR": "s3://"})

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from phi4audio_cli.audio.audio_source import VALID_SAMPLE_RATES, RatedFrames
+from phi4audio_cli.audio.audio_source import VALID_SAMPLE_RATES, Frames
 from phi4audio_cli.audio.decode import BLOCK_SECONDS, Recording
 from phi4audio_cli.errors import AudioError, UsageError
 from phi4audio_cli.types import AudioArray, Channel
@@ -75,13 +75,13 @@ class ArraySource:
         self.channels = self._frames.shape[1]
         self.seconds: float | None = len(self._frames) / self.rate
 
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
+    def frames(self) -> Iterator[Frames]:
+        """Yield the samples as float32, in blocks."""
         step = BLOCK_SECONDS * self.rate
         for start in range(0, len(self._frames), step):
             block = self._frames[start : start + step]
             scaled = block * INT16_SCALE if block.dtype == np.int16 else block
-            yield self.rate, scaled.astype(np.float32, copy=False)
+            yield Frames(self.rate, scaled.astype(np.float32, copy=False))
 
     def close(self) -> None:
         """Do nothing: the caller owns the array."""

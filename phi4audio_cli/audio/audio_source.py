@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-RatedFrames: TypeAlias = "tuple[int, npt.NDArray[np.float32]]"
-"""Sample rate in Hz, and frames in [-1, 1] of shape (length, channels)."""
 
 VALID_SAMPLE_RATES = range(1_000, 1_000_000)
 """Sample rates of real recordings, Hz; any other means a damaged header."""
 
 LENGTH_TOLERANCE_SECONDS = 0.5
 """Containers round their lengths and include encoder delay, seconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Decoded audio of one sample rate and channel layout."""
+
+    rate: int
+    """Sample rate, Hz."""
+    samples: npt.NDArray[np.float32]
+    """Values in [-1, 1], shape (length, channels)."""
+    layout: tuple[str, ...] = ()
+    """FFmpeg's names of the channels (`FL`, `FR`, `FC`, `LFE`); empty if unknown."""
 
 
 class NoAudioError(Exception):
@@ -43,12 +53,12 @@ class AudioSource(Protocol):
     channels: int
     """Number of channels of the first frames."""
     seconds: float | None
-    """Length by the container; None if unknown."""
+    """Length that the container declares; None if it declares none."""
     damage: str | None
     """Damage found while decoding; complete after the last frames."""
 
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
+    def frames(self) -> Iterator[Frames]:
+        """Decode; to be called once. Rate and layout may change on the way."""
         ...
 
     def close(self) -> None:
@@ -82,3 +92,8 @@ def truncation(decoded: float, expected: float | None) -> str | None:
     if expected and decoded < expected - LENGTH_TOLERANCE_SECONDS:
         return f"ends after {decoded:.1f} s of {expected:.1f} s"
     return None
+
+
+def join_damage(*descriptions: str | None) -> str | None:
+    """Join descriptions of damage, each once; None without any."""
+    return "; ".join(dict.fromkeys(filter(None, descriptions))) or None

@@ -1,29 +1,24 @@
-"""Decode a recording of any container to blocks of mono float32, in bounded memory.
-
-libsndfile is tried first; FFmpeg decodes what libsndfile cannot, and continues where libsndfile
-stops at a damaged frame.
-"""
+"""Decode a recording of any container to blocks of mono float32, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import BinaryIO, Protocol
 
 from phi4audio_cli.audio.audio_source import (
     VALID_SAMPLE_RATES,
     AudioSource,
     NoAudioError,
     NoTrackError,
-    RatedFrames,
+    join_damage,
 )
-from phi4audio_cli.audio.containers import is_missing_moov, is_truncated_ogg
+from phi4audio_cli.audio.containers import is_missing_moov, ogg_damage
+from phi4audio_cli.audio.decoders import JoinedSource, open_source
+from phi4audio_cli.audio.downmix import Downmixer
 from phi4audio_cli.audio.ffmpeg import FFmpegSource
-from phi4audio_cli.audio.libsndfile import SoundfileSource
+from phi4audio_cli.audio.joined_files import split_joined
 from phi4audio_cli.audio.resample import output_rate, reblock, resample
 from phi4audio_cli.errors import AudioError
 from phi4audio_cli.types import AudioInfo, Channel, Samples
@@ -77,18 +72,18 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, source: AudioSource, channel: Channel, truncated: str | None = None
+        self, path: Path, source: AudioSource, channel: Channel, container_damage: str | None = None
     ) -> None:
         self._path = path
         self._source = source
         self._channel = channel
-        self._truncated = truncated
+        self._container_damage = container_damage
         self.info = AudioInfo(output_rate(source.rate), source.seconds)
 
     @property
     def damage(self) -> str | None:
         """Damage found so far."""
-        return self._source.damage or self._truncated
+        return join_damage(self._source.damage, self._container_damage)
 
     def blocks(self) -> Iterator[Samples]:
         """Decode; to be called once.
@@ -101,10 +96,8 @@ class Recording:
         """
         rate = self.info.sample_rate
         count = 0
-        mono = (
-            (source_rate, select_channel(frames, self._channel))
-            for source_rate, frames in self._source.frames()
-        )
+        downmixer = Downmixer(self._channel)
+        mono = ((frames.rate, downmixer.mix(frames)) for frames in self._source.frames())
         for block in reblock(resample(mono, rate), BLOCK_SECONDS * rate):
             count += len(block)
             yield block
@@ -144,7 +137,6 @@ def open_audio(
             track.
     """
     with _open_file(path) as file, closing(_open_source(path, file, track)) as source:
-        cut_off = "cut off within an Ogg page" if is_truncated_ogg(file) else None
         if source.rate not in VALID_SAMPLE_RATES:
             raise AudioError(
                 f"damaged header: a sample rate of {source.rate} Hz",
@@ -153,7 +145,7 @@ def open_audio(
             )
         if channel != "mix" and source.channels == 1:
             raise AudioError(f"mono, without a {channel} channel", str(path), "leave out --channel")
-        yield Recording(path, source, channel, cut_off)
+        yield Recording(path, source, channel, ogg_damage(file))
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -195,93 +187,9 @@ def _open_source(path: Path, file: BinaryIO, track: int | None) -> AudioSource:
 
 
 def _select_source(file: BinaryIO, track: int | None) -> AudioSource:
-    if not track:  # libsndfile reads the first track only
-        try:
-            return FallbackSource(file)
-        except NoAudioError:
-            file.seek(0)
-    return FFmpegSource(file, track or 0)
-
-
-MAX_SAMPLE_MAGNITUDE = 2.0**31
-"""Largest real sample of any scale; a larger one means a damaged float file."""
-
-
-def select_channel(frames: npt.NDArray[Any], channel: Channel = "mix") -> Samples:
-    """Return one channel, or the average of all; invalid samples become silence.
-
-    Args:
-        frames: float32, shape (length, channels).
-        channel: `left` and `right` are the first two channels; both are the only one where a
-            damaged recording is mono for a while.
-
-    Returns:
-        Shape (length,), C-contiguous.
-    """
-    valid = np.abs(frames) <= MAX_SAMPLE_MAGNITUDE  # False for NaN and infinities too
-    if not valid.all():
-        frames = np.where(valid, frames, np.float32(0))
-    if channel != "mix":
-        index = 1 if channel == "right" else 0
-        return np.array(frames[:, min(index, frames.shape[1] - 1)], dtype=np.float32)
-    # By columns: numpy's mean over a short last axis takes several times as long.
-    total: Samples = np.array(frames[:, 0], dtype=np.float32)
-    for each in range(1, frames.shape[1]):
-        total += frames[:, each]
-    return total / np.float32(frames.shape[1]) if frames.shape[1] > 1 else total
-
-
-class FallbackSource:
-    """A recording decoded by libsndfile, and by FFmpeg after a failure of libsndfile.
-
-    libsndfile stops at the first damaged frame of a FLAC or MP3; FFmpeg skips it.
-
-    Args:
-        file: Opened for reading, at its start.
-
-    Raises:
-        NoAudioError: libsndfile cannot read it, or finds no frame in it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._source = SoundfileSource(file)
-        self.rate = self._source.rate
-        self.channels = self._source.channels
-        self.seconds = self._source.seconds
-        self.damage: str | None = None
-
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
-        count = 0
-        for rate, frames in self._source.frames():
-            count += len(frames)
-            yield rate, frames
-        self.damage = self._source.damage
-        if self._source.decoder_failed:
-            for rate, frames in self._decode_rest_with_ffmpeg(count):
-                count += len(frames)
-                yield rate, frames
-            self.damage = f"{self.damage}; {count / self.rate:.1f} s could be decoded"
-
-    def _decode_rest_with_ffmpeg(self, skip: int) -> Iterator[RatedFrames]:
-        self._file.seek(0)
-        try:
-            source = FFmpegSource(self._file)
-        except NoAudioError:
-            return
-        with closing(source):
-            if (source.rate, source.channels) == (self.rate, self.channels):
-                yield from _skip_frames(source.frames(), skip)
-
-    def close(self) -> None:
-        """Free the decoder."""
-        self._source.close()
-
-
-def _skip_frames(source_frames: Iterable[RatedFrames], skip: int) -> Iterator[RatedFrames]:
-    """Drop the first `skip` frames."""
-    for rate, frames in source_frames:
-        if skip < len(frames):
-            yield rate, frames[skip:]
-        skip = max(0, skip - len(frames))
+    if track:
+        return FFmpegSource(file, track)
+    parts = split_joined(file)
+    if len(parts) > 1:
+        return JoinedSource(parts, open_source)
+    return open_source(file)

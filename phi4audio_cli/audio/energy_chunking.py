@@ -25,6 +25,9 @@ PAUSE_MARGIN_DECIBELS = 6.0
 DYNAMIC_RANGE_DECIBELS = 60.0
 """Energy this far below the loudest frame counts as silence."""
 
+SILENCE_DECIBELS = -50.0
+"""Energy up to which a recording is silent, relative to full scale."""
+
 MIN_LIMIT_SECONDS = 0.1
 """Shortest limit: a third of it must fill a window of the feature extractor, seconds."""
 
@@ -124,3 +127,16 @@ def _longest_true_run(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
     lengths = stops - firsts
     best = len(lengths) - 1 - int(np.argmax(lengths[::-1]))
     return int(firsts[best]), int(stops[best])
+
+
+def audible_seconds(samples: Samples, rate: int) -> float:
+    """Return the length of the audio that is louder than silence, in whole energy frames.
+
+    Args:
+        samples: Mono, shape (length,).
+        rate: Sample rate, Hz.
+    """
+    frame = max(1, int(ENERGY_FRAME_SECONDS * rate))
+    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
+    power = np.square(frames).mean(axis=1)
+    return int((power > 10 ** (SILENCE_DECIBELS / 10)).sum()) * frame / rate

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from phi4audio_cli.audio.audio_source import (
-    LENGTH_TOLERANCE_SECONDS,
+    Frames,
     LenientFile,
     NoAudioError,
-    RatedFrames,
     truncation,
 )
+from phi4audio_cli.audio.data_size import declared_share, patched_file, stale_wave_header
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,18 +20,12 @@ if TYPE_CHECKING:
 FRAMES_PER_READ = 4096
 """A failed read loses its frames, so reads are short, frames."""
 
-UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
-"""Programs that write a WAV to a pipe declare this length or more, bytes."""
+UNKNOWN_LENGTHS = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000))
+"""Bytes that programs declare which write a WAV to a pipe: the largest signed or unsigned number,
+or a little less; SoX, for example, 0x7FFFF000."""
 
-# Lines of libsndfile's log
 LOG_TRUNCATED = re.compile(r"(?:data|SSND|Data Size *|riff|Riff size) : (\d+) \(should be (\d+)\)")
-"""Bytes that the header of a WAV, AIFF, AU, W64 or RF64 declares, and bytes present."""
-LOG_SAMPLE_BYTES = re.compile(r"data : (\d+)")
-"""Bytes of samples that the header of a WAV declares."""
-LOG_FILE_BYTES = re.compile(r"^Length : (\d+)", re.MULTILINE)
-"""Size of the file, bytes."""
-LOG_UNKNOWN_CHUNK = re.compile(r"Unknown chunk marker .* at position (\d+)")
-"""Offset of data after the samples that is not a chunk and may be samples."""
+"""Line of libsndfile's log: bytes that a WAV, AIFF, AU, W64 or RF64 declares, and bytes present."""
 
 
 class SoundfileSource:
@@ -48,8 +42,12 @@ class SoundfileSource:
         import soundfile
 
         self._decode_error = soundfile.LibsndfileError
+        self._stale_header = stale_wave_header(file)
+        self._declared_share = declared_share(file)
         try:
-            self._file = soundfile.SoundFile(LenientFile(file))
+            self._file = soundfile.SoundFile(
+                LenientFile(patched_file(file, self._stale_header) if self._stale_header else file)
+            )
         except soundfile.LibsndfileError as error:
             raise NoAudioError(_error_text(error)) from error
         if self._file.frames <= 0:
@@ -60,25 +58,37 @@ class SoundfileSource:
         self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
+        self.layout: tuple[str, ...] = ()
+        """Names of the channels; empty if unknown."""
         self.seconds: float | None = self._file.frames / self.rate
         self.damage: str | None = None
         self.decoder_failed = False
         """Whether libsndfile failed before the end; known after the last frames."""
 
-    def frames(self) -> Iterator[RatedFrames]:
-        """Yield (sample rate, float32 of shape (length, channels))."""
+    def frames(self) -> Iterator[Frames]:
+        """Decode; to be called once."""
         count = 0
         try:
             while len(frames := self._read()):
                 count += len(frames)
-                yield self.rate, frames
+                yield Frames(self.rate, frames, self.layout)
         except self._decode_error as error:
             self.damage = _error_text(error) or "decoding failed"
             self.decoder_failed = True
             return
-        self.damage = truncation(count / self.rate, self.seconds) or header_mismatch(
-            self._file.extra_info, count / self.rate
+        seconds = count / self.rate
+        self.damage = (
+            truncation(seconds, self.seconds)
+            or truncation(seconds, self._declared_share and seconds * self._declared_share)
+            or header_mismatch(self._file.extra_info, seconds)
+            or self._stale_header_damage(seconds)
         )
+
+    def _stale_header_damage(self, seconds: float) -> str | None:
+        if self._stale_header is None:
+            return None
+        declared = seconds * self._stale_header.declared / self._stale_header.present
+        return f"the header declares {declared:.1f} s, but {seconds:.1f} s were decoded"
 
     def _read(self) -> npt.NDArray[Any]:
         frames: npt.NDArray[Any] = self._file.read(FRAMES_PER_READ, dtype="float32", always_2d=True)
@@ -98,17 +108,8 @@ def header_mismatch(log: str, seconds: float) -> str | None:
     """
     if cut := LOG_TRUNCATED.search(log):
         declared, present = int(cut[1]), int(cut[2])
-        known = present and declared < UNKNOWN_LENGTH_BYTES
+        known = present and not any(declared in each for each in UNKNOWN_LENGTHS)
         return truncation(seconds, seconds * declared / present) if known else None
-    samples, length, after = (
-        LOG_SAMPLE_BYTES.search(log),
-        LOG_FILE_BYTES.search(log),
-        LOG_UNKNOWN_CHUNK.search(log),
-    )
-    if samples and length and after and int(samples[1]):
-        more = seconds * (int(length[1]) - int(after[1])) / int(samples[1])
-        if more > LENGTH_TOLERANCE_SECONDS:
-            return f"the header declares {seconds:.1f} s, but {more:.1f} s more may follow"
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from phi4audio_cli.audio.audio_array import open_array
 from phi4audio_cli.audio.decode import DecodedAudio, OpenAudio, open_audio
-from phi4audio_cli.audio.energy_chunking import chunk_at_silence
+from phi4audio_cli.audio.energy_chunking import audible_seconds, chunk_at_silence
 from phi4audio_cli.types import AudioArray, AudioInfo, Channel, Chunk, Samples
 
 Chunker: TypeAlias = Callable[[Iterable[Samples], int, float], Iterator[Chunk]]
@@ -57,6 +57,11 @@ class Reading(Protocol):
     @property
     def damage(self) -> str | None:
         """Damage found while decoding; complete after the last chunk."""
+        ...
+
+    @property
+    def audible_seconds(self) -> float:
+        """Length of the audio decoded so far that is not silence."""
         ...
 
     def chunks(self) -> Iterator[Chunk]:
@@ -112,6 +117,7 @@ class InProcessReading:
 
     Attributes:
         info: Sample rate of the chunks, and the length by the container.
+        audible_seconds: Length of the audio decoded so far that is not silence.
     """
 
     def __init__(
@@ -127,6 +133,7 @@ class InProcessReading:
         self._max_chunk_seconds = max_chunk_seconds
         self._raise_if_cancelled = raise_if_cancelled
         self._decoded_samples = 0
+        self.audible_seconds = 0.0
 
     @property
     def seconds(self) -> float:
@@ -149,5 +156,6 @@ class InProcessReading:
     def _blocks(self) -> Iterator[Samples]:
         for block in self._recording.blocks():
             self._decoded_samples += len(block)
+            self.audible_seconds += audible_seconds(block, self.info.sample_rate)
             self._raise_if_cancelled()
             yield block

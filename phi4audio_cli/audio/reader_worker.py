@@ -53,6 +53,8 @@ class ReadProgress:
     """Length of the audio decoded so far."""
     damage: str | None
     """Damage found so far."""
+    audible_seconds: float
+    """Length of the audio decoded so far that is not silence."""
     ended: bool = False
     """Whether the recording has no further chunks."""
 
@@ -133,14 +135,18 @@ def _replies(
 
     def report_progress() -> None:  # resets the parent's time limit while a chunk grows
         for each in opened:
-            channel.send(ReadProgress(None, each.seconds, each.damage))
+            channel.send(_progress(each))
 
     with reader.read(request, report_progress) as reading:
         yield reading.info
         opened.append(reading)
         for chunk in reading.chunks():
-            yield ReadProgress(chunk, reading.seconds, reading.damage)
-        yield ReadProgress(None, reading.seconds, reading.damage, ended=True)
+            yield _progress(reading, chunk)
+        yield _progress(reading, ended=True)
+
+
+def _progress(reading: Reading, chunk: Chunk | None = None, *, ended: bool = False) -> ReadProgress:
+    return ReadProgress(chunk, reading.seconds, reading.damage, reading.audible_seconds, ended)
 
 
 def _init_process() -> None:

@@ -45,6 +45,7 @@ class SubprocessReading:
         info: Sample rate of the chunks, and the length by the container.
         seconds: Length of the audio decoded so far.
         damage: Damage found so far, or None; complete after the last chunk.
+        audible_seconds: Length of the audio decoded so far that is not silence.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SubprocessReading:
         self.info = info
         self.seconds = 0.0
         self.damage: str | None = None
+        self.audible_seconds = 0.0
         self._next_progress = next_progress
         self._raise_if_cancelled = raise_if_cancelled
 
@@ -74,6 +76,7 @@ class SubprocessReading:
 
     def _update(self, progress: ReadProgress) -> None:
         self.seconds, self.damage = progress.seconds, progress.damage
+        self.audible_seconds = progress.audible_seconds
 
 
 class SubprocessReader:

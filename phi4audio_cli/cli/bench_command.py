@@ -48,7 +48,8 @@ def _to_json(result: BenchmarkResult) -> str:
 
 
 def _to_lines(result: BenchmarkResult) -> str:
-    from phi4audio_cli.cli.console import escape_control, format_duration
+    from phi4audio_cli.cli.console import escape_control
+    from phi4audio_cli.formatting import format_duration
 
     memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e9:.2f} GB"
     rows = {

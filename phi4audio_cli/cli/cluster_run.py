@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 
-from phi4audio_cli.cli.console import format_duration
 from phi4audio_cli.cli.display import Display
 from phi4audio_cli.cli.run_plan import RunPlan
 from phi4audio_cli.cli.signals import CancelToken
@@ -15,6 +14,7 @@ from phi4audio_cli.cluster.shared_paths import SharedPathProbe, create_probe
 from phi4audio_cli.cluster.work_queue import WorkQueue, long_recordings_first
 from phi4audio_cli.cluster.worker import WorkerConfig
 from phi4audio_cli.cluster.worker_resources import WorkerCount, WorkerResources, allocate
+from phi4audio_cli.formatting import format_duration
 from phi4audio_cli.jobs.run_report import Report
 from phi4audio_cli.pipeline.output_writer import RunEvent
 
@@ -95,7 +95,8 @@ def _show_worker_stats(report: Report, display: Display) -> None:
         speed = f", RTFx {each['rtfx']:.1f}" if each["rtfx"] else ""
         display.on_notice(
             f"{each['name']} ({each['place']}): {each['done']} done, "
-            f"{format_duration(each['seconds'])} of audio in {format_duration(each['elapsed'])}{speed}"
+            f"{format_duration(each['seconds'])} of audio "
+            f"in {format_duration(each['elapsed'])}{speed}"
         )
     if len(report.workers) > MAX_WORKERS_SHOWN:
         display.on_notice(f"... of {len(report.workers)} workers: the report lists them all")

@@ -24,13 +24,6 @@ def escape_control(text: str) -> str:
     )
 
 
-def format_duration(seconds: float) -> str:
-    """Return a length of time, rounded to seconds: `0:07`, `12:30`, `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def discard_stdout() -> None:
     """Discard the rest of standard output, after its reader closed the pipe.
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from phi4audio_cli.backend_loader import Listener
-from phi4audio_cli.cli.console import format_duration, print_message
+from phi4audio_cli.cli.console import print_message
 from phi4audio_cli.cli.display_text import (
     ProblemRow,
     format_bytes,
@@ -27,6 +27,7 @@ from phi4audio_cli.cli.display_text import (
     stderr_console,
 )
 from phi4audio_cli.cli.run_stats import RunStats
+from phi4audio_cli.formatting import format_duration
 from phi4audio_cli.locations import Location
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.types import ChunkDone, Event, Generation, Job

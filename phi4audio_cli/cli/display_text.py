@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from phi4audio_cli.cli.console import escape_control, format_duration
+from phi4audio_cli.cli.console import escape_control
 from phi4audio_cli.cli.run_stats import RunStats
+from phi4audio_cli.formatting import format_duration
 from phi4audio_cli.locations import Location
 from phi4audio_cli.types import Generation, Job
 

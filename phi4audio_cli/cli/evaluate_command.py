@@ -13,9 +13,9 @@ import typer
 
 from phi4audio_cli import __version__
 from phi4audio_cli.cli import options
-from phi4audio_cli.cli.console import format_duration
 from phi4audio_cli.cli.option_groups import EvaluateOptions, expand_options
 from phi4audio_cli.errors import ExitCode, UsageError
+from phi4audio_cli.formatting import format_duration
 
 if TYPE_CHECKING:
     from phi4audio_cli.cli.display import Display

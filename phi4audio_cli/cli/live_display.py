@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from phi4audio_cli.cli.console import escape_control, format_duration
+from phi4audio_cli.cli.console import escape_control
 from phi4audio_cli.cli.display import Display, PlainDisplay, StageClock
 from phi4audio_cli.cli.display_text import (
     ProblemRow,
@@ -31,6 +31,7 @@ from phi4audio_cli.cli.display_text import (
     stderr_console,
 )
 from phi4audio_cli.cli.run_stats import RunStats
+from phi4audio_cli.formatting import format_duration
 from phi4audio_cli.locations import Location
 from phi4audio_cli.pipeline.output_writer import RunEvent
 from phi4audio_cli.types import ChunkDone, Event, Job

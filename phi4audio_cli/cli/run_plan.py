@@ -73,7 +73,12 @@ def plan_run(
     settings = options.load_settings()
     for location in (settings.output_dir, options.report_file):
         check_location(location, offline=settings.offline)
-    inputs, missing = find_inputs(names, recursive=options.recursive, offline=settings.offline)
+    inputs, missing = find_inputs(
+        names,
+        recursive=options.recursive,
+        offline=settings.offline,
+        on_notice=print_message,
+    )
     _print_missing(missing)
     tasks = TaskFactory(settings, make_task)
     formats = resolve_formats(tasks.default, settings, explicit=options.formats is not None)

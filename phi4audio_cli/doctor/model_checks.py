@@ -99,18 +99,18 @@ def _check_transcription(folder: Path, settings: Settings) -> Check:
     if not folder.samefile(resolve_model(DEMO_MODEL, offline=True)):
         demo |= {"adapter": None, "quantize": "none"}
     try:
-        answers = _answers(settings.model_copy(update=demo))
+        answers = _transcribe_clip(settings.model_copy(update=demo))
     except NetworkError as error:
-        return _broken_network(error.what, settings)
+        return _network_failure(error.what, settings)
     except Phi4AudioError:
         raise
     except Exception as error:
         what = f"the network can't be loaded: {type(error).__name__}: {error}"
-        return _broken_network(what, settings)
+        return _network_failure(what, settings)
     return _compare_transcript(answers, bundled_reference(REFERENCE_CLIP))
 
 
-def _answers(settings: Settings) -> list[Generation | RequestFailed]:
+def _transcribe_clip(settings: Settings) -> list[Generation | RequestFailed]:
     from phi4audio_cli.backend_loader import load_backend
     from phi4audio_cli.tasks.transcribe_task import Transcribe
 
@@ -120,12 +120,12 @@ def _answers(settings: Settings) -> list[Generation | RequestFailed]:
     return list(backend.generate(requests))
 
 
-def _broken_network(what: str, settings: Settings) -> Check:
-    """Return the check of a network whose code fails, and the most probable reason."""
-    wrong = [check for check in check_versions() if check.status != "ok" and check.remedy]
-    if wrong:
-        names = ", ".join(check.name for check in wrong)
-        remedy = f"another version of {names} is needed: {wrong[0].remedy}"
+def _network_failure(what: str, settings: Settings) -> Check:
+    """Return the failed check of a network whose code fails, with the most probable remedy."""
+    unsupported = [check for check in check_versions() if check.status != "ok" and check.remedy]
+    if unsupported:
+        names = ", ".join(check.name for check in unsupported)
+        remedy = f"another version of {names} is needed: {unsupported[0].remedy}"
     else:
         remedy = "this is a bug of phi4audio: report it with this output; try --device cpu"
     versions = f"phi4audio {__version__} with torch {metadata.version('torch')}"

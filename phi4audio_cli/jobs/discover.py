@@ -7,7 +7,8 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -24,15 +25,25 @@ from phi4audio_cli.jobs.input_source import (
 from phi4audio_cli.jobs.manifest import JSON_LINES_SUFFIXES, ManifestEntry, read_manifest
 from phi4audio_cli.locations import is_url, url_scheme
 from phi4audio_cli.storage import error_reason
+from phi4audio_cli.writers import FORMATS
 
 MEDIA_SUFFIXES = frozenset(
     """
-    .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .au .avi .caf .dts .eac3 .flac .flv .m2ts .m4a .m4b
-    .m4v .mka .mkv .mov .mp1 .mp2 .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus .ra .rf64 .rm .snd
-    .spx .ts .tta .vob .voc .w64 .wav .wave .webm .wma .wmv .wv
+    .3g2 .3gp .3gp2 .3gpp .aa .aac .ac3 .adts .aif .aifc .aiff .amr .ape .asf .at3 .au .avi .awb
+    .bwf .caf .divx .dss .dts .dv .eac3 .ec3 .f4a .f4b .f4v .flac .flv .gsm .gxf .ircam .isma .ismv
+    .latm .loas .m1a .m2a .m2t .m2ts .m4a .m4b .m4r .m4v .mj2 .mka .mkv .mlp .mod .mov .mp1 .mp2
+    .mp3 .mp4 .mpa .mpc .mpeg .mpg .mpga .mts .mxf .nist .nut .oga .ogg .ogm .ogv .ogx .oma .omg
+    .opus .qcp .qt .ra .rf64 .rm .rmvb .shn .snd .sph .spx .svx .tak .thd .tod .trp .ts .tta .vob
+    .voc .vqf .w64 .wav .wave .weba .webm .wma .wmv .wtv .wv .wve .xvid .xwma
     """.split()  # noqa: SIM905 (one word per line would take half of this module)
 )
 """Extensions of the files in a folder that count as recordings."""
+
+OUTPUT_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+"""Extensions of outputs, which stand beside recordings after a run."""
+
+MAX_SUFFIXES_SHOWN = 5
+"""Extensions of left-out files that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +56,14 @@ class FoundFile:
     """The named folder in which it was found."""
 
 
-def find_files(path: Path, *, recursive: bool, suggest: bool) -> Iterator[FoundFile | UsageError]:
+def find_files(
+    path: Path, skipped: Counter[str], *, recursive: bool, suggest: bool
+) -> Iterator[FoundFile | UsageError]:
     """Find the files that a path names, with one stat call for each.
 
     Args:
         path: A file, a folder, or a pattern if neither exists.
+        skipped: Counts the files that are left out, by their extensions.
         recursive: Search subfolders too.
         suggest: Suggest the most similar name for a missing file; this lists its whole folder.
 
@@ -60,14 +74,14 @@ def find_files(path: Path, *, recursive: bool, suggest: bool) -> Iterator[FoundF
         mode, is_link = _stat_mode(path)
     except (OSError, ValueError) as error:
         if glob.has_magic(str(path)):
-            yield from _files_matching(str(path))
+            yield from _files_matching(str(path), skipped)
         elif suggest and isinstance(error, FileNotFoundError | NotADirectoryError):
             yield _missing_file_error(path)
         else:
             yield _unreadable_file_error(path, error)
         return
     if stat.S_ISDIR(mode):
-        yield from _files_in_folder(path, recursive)
+        yield from _files_in_folder(path, recursive, skipped)
     else:
         yield _require_regular_file(FoundFile(path, is_link), mode)
 
@@ -92,11 +106,14 @@ def _require_regular_file(file: FoundFile, mode: int) -> FoundFile | UsageError:
     return UsageError(what, str(file.path), "give a file, a folder or a URL")
 
 
-def _files_in_folder(folder: Path, recursive: bool) -> Iterator[FoundFile | UsageError]:
+def _files_in_folder(
+    folder: Path, recursive: bool, skipped: Counter[str]
+) -> Iterator[FoundFile | UsageError]:
     found: list[Path] = []
     errors: list[OSError] = []
     for parent, _, names in os.walk(folder, onerror=errors.append):
         found += (Path(parent, name) for name in names if _is_media(name))
+        skipped.update(_skipped_suffixes(names))
         if not recursive:
             break
     yield from (_unreadable_file_error(Path(error.filename), error) for error in errors)
@@ -120,7 +137,29 @@ def _is_media(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in MEDIA_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (a Path for every name is slow)
 
 
-def _files_matching(pattern: str) -> Iterator[FoundFile | UsageError]:
+def _skipped_suffixes(names: Iterable[str]) -> Iterator[str]:
+    """Yield the extensions of files that are left out; hidden files and outputs do not count."""
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (as above)
+        hidden_or_output = name.startswith(".") or suffix in OUTPUT_SUFFIXES
+        if suffix not in MEDIA_SUFFIXES and not hidden_or_output:
+            yield suffix
+
+
+def _describe_skipped(skipped: Counter[str]) -> str:
+    """Return a line such as `3 files left out, by their extensions: 2 .pdf, 1 .jpg`."""
+    by_count = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [
+        f"{count} {suffix or 'without extension'}"
+        for suffix, count in by_count[:MAX_SUFFIXES_SHOWN]
+    ]
+    if len(skipped) > MAX_SUFFIXES_SHOWN:
+        kinds.append("...")
+    files = "1 file" if skipped.total() == 1 else f"{skipped.total()} files"
+    return f"{files} left out, by the extension: {', '.join(kinds)} (name a file to transcribe it)"
+
+
+def _files_matching(pattern: str, skipped: Counter[str]) -> Iterator[FoundFile | UsageError]:
     # Path.glob rejects absolute patterns.
     names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     paths = [path for path in map(Path, names) if not path.is_dir()]
@@ -128,7 +167,9 @@ def _files_matching(pattern: str) -> Iterator[FoundFile | UsageError]:
         yield UsageError("no file matches this pattern", pattern, "check the folder and the name")
     fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
     # `talks/*` should not include the transcripts of an earlier run.
-    yield from _check_files([path for path in paths if _is_media(path.name)] or paths, Path(*fixed))
+    if media := [path for path in paths if _is_media(path.name)]:
+        skipped.update(_skipped_suffixes(path.name for path in paths))
+    yield from _check_files(media or paths, Path(*fixed))
 
 
 def _missing_file_error(path: Path) -> UsageError:
@@ -152,7 +193,11 @@ def _unreadable_file_error(path: Path, error: OSError | ValueError) -> UsageErro
 
 
 def find_inputs(
-    names: Sequence[str], *, recursive: bool = False, offline: bool = False
+    names: Sequence[str],
+    *,
+    recursive: bool = False,
+    offline: bool = False,
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[InputSource], list[UsageError]]:
     """Find the recordings named by the user.
 
@@ -163,6 +208,7 @@ def find_inputs(
             an existing file `@list.txt` takes precedence over the manifest.
         recursive: Search subfolders too.
         offline: Refuse URLs.
+        on_notice: Called with a line about files that are left out of folders and patterns.
 
     Returns:
         The recordings in the order of the inputs (sorted by name within a folder), without
@@ -172,6 +218,8 @@ def find_inputs(
     finder = _InputFinder(recursive, offline)
     for each in names:
         finder.add(each)
+    if finder.skipped:
+        on_notice(_describe_skipped(finder.skipped))
     return list(finder.found.values()), finder.problems
 
 
@@ -181,6 +229,7 @@ class _InputFinder:
     def __init__(self, recursive: bool, offline: bool) -> None:
         self.found: dict[str, InputSource] = {}
         self.problems: list[UsageError] = []
+        self.skipped: Counter[str] = Counter()
         self._recursive = recursive
         self._offline = offline
         self._resolver = PathResolver()
@@ -250,10 +299,15 @@ class _InputFinder:
                 remedy = "write one path or URL per line"
                 self.problems.append(UsageError("no recordings in this list", str(path), remedy))
 
+    def _find_files(
+        self, path: Path, entry: ManifestEntry | None
+    ) -> Iterator[FoundFile | UsageError]:
+        return find_files(path, self.skipped, recursive=self._recursive, suggest=entry is None)
+
     def _add_path(
         self, path: Path, entry: ManifestEntry | None = None, root: Path | None = None
     ) -> None:
-        for each in find_files(path, recursive=self._recursive, suggest=entry is None):
+        for each in self._find_files(path, entry):
             if isinstance(each, UsageError):
                 self.problems.append(_with_manifest_line(each, entry))
             else:

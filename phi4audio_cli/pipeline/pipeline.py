@@ -131,10 +131,10 @@ class _PipelineRun:
                 for request in requests:
                     self.collector.add_request(job, request)
                 if last:
-                    self.collector.end_recording(job, last.seconds, last.damage)
+                    self.collector.end_recording(last)
                 yield from self._without_stored_answers(requests)
-            case RecordingEnded(job, seconds, damage):
-                self.collector.end_recording(job, seconds, damage)
+            case RecordingEnded():
+                self.collector.end_recording(event)
             case ReadFailed(job, error):
                 self.collector.fail_recording(job, error)
         # Requests of recordings in progress come before those of new ones.

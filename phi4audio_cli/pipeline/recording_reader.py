@@ -77,6 +77,8 @@ class RecordingEnded:
     job: Job
     seconds: float
     damage: tuple[str, ...]
+    audible_seconds: float = 0.0
+    """Length of its audio that is not silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class _ReadState:
     pending_chunk: ChunkRead | None = None
     chunk_count: int = 0
     seconds: float = 0.0
+    audible_seconds: float = 0.0
     damage: list[str] = field(default_factory=list)
 
     def push(self, chunk: ChunkRead | None) -> Iterator[ChunkRead]:
@@ -184,13 +187,14 @@ class _ReadState:
 
     def finish(self, job: Job) -> Iterator[ChunkRead | RecordingEnded]:
         """Yield the last chunk with the end."""
-        ended = RecordingEnded(job, self.seconds, tuple(self.damage))
+        ended = RecordingEnded(job, self.seconds, tuple(self.damage), self.audible_seconds)
         yield replace(self.pending_chunk, end=ended) if self.pending_chunk else ended
 
-    def end_channel(self, seconds: float, damage: str | None) -> None:
-        self.seconds = max(self.seconds, seconds)
-        if damage and damage not in self.damage:
-            self.damage.append(damage)
+    def end_channel(self, reading: Reading) -> None:
+        self.seconds = max(self.seconds, reading.seconds)
+        self.audible_seconds = max(self.audible_seconds, reading.audible_seconds)
+        if reading.damage and reading.damage not in self.damage:
+            self.damage.append(reading.damage)
 
 
 def _read_channel(
@@ -203,4 +207,4 @@ def _read_channel(
         chunk = replace(each, index=state.chunk_count, speaker=speaker)
         yield from state.push(ChunkRead(job, chunk, tuple(task.requests(job.index, chunk))))
         state.chunk_count += 1
-    state.end_channel(reading.seconds, reading.damage)
+    state.end_channel(reading)

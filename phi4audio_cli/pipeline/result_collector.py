@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from phi4audio_cli.pipeline.recording_reader import RecordingEnded
+from phi4audio_cli.tasks.quality import no_text_warnings
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     ChunkDone,
@@ -22,6 +24,7 @@ from phi4audio_cli.types import (
     Job,
     Request,
     RequestFailed,
+    Result,
 )
 
 
@@ -37,13 +40,19 @@ class _RecordingState:
     request_count: int = 0
     seconds: float | None = None
     """Length; None until the recording is read to its end."""
-    warnings: tuple[str, ...] = ()
+    ended: RecordingEnded | None = None
     failed: bool = False
     """Its failure is an event already; the state stays until it is read to its end."""
 
     @property
     def complete(self) -> bool:
         return self.seconds is not None and not self.open_requests and not self.failed
+
+    def warnings(self, result: Result) -> tuple[str, ...]:
+        """Return the warnings that the audio gives rise to."""
+        if self.ended is None:
+            return ()
+        return (*self.ended.damage, *no_text_warnings(result, self.ended.audible_seconds))
 
     def answers_in_order(self) -> list[Generation]:
         return [answer for _, answer in sorted(self.answers, key=lambda entry: entry[0])]
@@ -76,14 +85,14 @@ class ResultCollector:
         with self._condition:
             self._track_request(self._in_progress[job.index], request)
 
-    def end_recording(self, job: Job, seconds: float, warnings: tuple[str, ...] = ()) -> None:
-        """Set the length and the warnings of a recording that was read to its end."""
+    def end_recording(self, ended: RecordingEnded) -> None:
+        """Set the length and the damage of a recording that was read to its end."""
         with self._condition:
-            recording = self._in_progress[job.index]
-            recording.seconds = seconds
-            recording.warnings = warnings
+            recording = self._in_progress[ended.job.index]
+            recording.seconds = ended.seconds
+            recording.ended = ended
             if recording.failed:
-                del self._in_progress[job.index]
+                del self._in_progress[ended.job.index]
             self._advance(recording)
 
     def fail_recording(self, job: Job, error: Exception) -> None:
@@ -177,7 +186,7 @@ class ResultCollector:
             if not requests:
                 result = recording.task.assemble(answers, recording.seconds or 0.0)
                 del self._in_progress[recording.job.index]
-                self._events.append(FileDone(recording.job, result, recording.warnings))
+                self._events.append(FileDone(recording.job, result, recording.warnings(result)))
         except Exception as error:
             self._fail(recording, error)
 

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 
 from phi4audio_cli.types import Chunk, Generation
 
-ENCODER_WINDOW_SECONDS = 40.0
-"""Longest audio whose frames all attend to each other in the encoder (500 frames of 80 ms)."""
-
 TOKENS_PER_SECOND = 15
 """Far above speech: fast speakers reach about 5 words a second."""
 

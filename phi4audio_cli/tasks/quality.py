@@ -133,6 +133,22 @@ def quality_warnings(result: Result, max_uncovered: float = MAX_UNCOVERED_SHARE)
     )
 
 
+MIN_AUDIBLE_SECONDS = 0.5
+"""Seconds of audio that is not silence without which an empty result is to be expected."""
+
+
+def no_text_warnings(result: Result, audible_seconds: float) -> tuple[str, ...]:
+    """Return a warning about a result without text whose audio is not silent; empty otherwise.
+
+    Args:
+        result: Of any task.
+        audible_seconds: Length of the audio that is not silence.
+    """
+    if audible_seconds < MIN_AUDIBLE_SECONDS or result.text.strip():
+        return ()
+    return (f"no text, although {audible_seconds:.1f} s of the audio are not silent",)
+
+
 def _segment_warnings(result: Transcript | Translation, max_uncovered: float) -> Iterator[str]:
     if doubtful := [segment for segment in result.segments if segment.flags]:
         yield _describe_flagged(doubtful)

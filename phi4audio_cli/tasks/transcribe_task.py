@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 from phi4audio_cli.tasks.answer_selection import select_best
 from phi4audio_cli.tasks.chunk_answers import (
-    ENCODER_WINDOW_SECONDS,
     group_by_chunk,
     token_budget,
 )
@@ -25,7 +24,7 @@ from phi4audio_cli.tasks.segments import (
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.text.language_detection import detect_language
 from phi4audio_cli.text.words import join_texts
-from phi4audio_cli.types import Chunk, Generation, Request, Transcript
+from phi4audio_cli.types import ENCODER_WINDOW_SECONDS, Chunk, Generation, Request, Transcript
 
 AlignMode: TypeAlias = Literal["attention", "speech", "none"]
 

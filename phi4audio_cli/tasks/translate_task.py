@@ -9,7 +9,6 @@ from dataclasses import replace
 from phi4audio_cli.languages import Language
 from phi4audio_cli.tasks.answer_selection import SelectedAnswer, select_best
 from phi4audio_cli.tasks.chunk_answers import (
-    ENCODER_WINDOW_SECONDS,
     chunk_of,
     group_by_chunk,
     token_budget,
@@ -26,7 +25,15 @@ from phi4audio_cli.tasks.segments import (
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.tasks.transcribe_task import transcribe_prompt
 from phi4audio_cli.text.words import join_texts
-from phi4audio_cli.types import Chunk, Generation, Request, Segment, Translation, Translations
+from phi4audio_cli.types import (
+    ENCODER_WINDOW_SECONDS,
+    Chunk,
+    Generation,
+    Request,
+    Segment,
+    Translation,
+    Translations,
+)
 
 LABEL_BOTH, LABEL_TRANSCRIPT = "both", "transcript"
 """Labels of requests; a request for a translation only has the code of its language."""

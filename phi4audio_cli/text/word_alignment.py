@@ -20,6 +20,10 @@ SPEECH_THRESHOLD = 0.35
 ATTENTION_THRESHOLD = 0.15
 """Share of a piece's strongest attention below which a frame counts against it."""
 
+DIGITAL_SILENCE = 0.1
+"""Log-mel energy, whose smallest value is 0, of samples that are zero. They say nothing about the
+noise of a recording: gaps are filled with them, and muted microphones send them."""
+
 
 def frame_scores(attention: Scores, energy: Scores) -> Scores:
     """Score how well each piece of text fits each frame.
@@ -29,14 +33,15 @@ def frame_scores(attention: Scores, energy: Scores) -> Scores:
 
     Args:
         attention: Attention of each piece to each frame, shape (pieces, frames).
-        energy: Log energy of each frame, shape (frames,).
+        energy: Log-mel energy of each frame, shape (frames,).
 
     Returns:
         Scores of shape (pieces, frames), positive where a piece fits.
     """
     strongest = attention.max(axis=1, keepdims=True)
     relative = attention / np.maximum(strongest, np.finfo(np.float32).tiny) - ATTENTION_THRESHOLD
-    quiet, loud = np.percentile(energy, [10, 95])
+    sounding = energy[energy > DIGITAL_SILENCE]
+    quiet, loud = np.percentile(sounding if sounding.size else energy, [10, 95])
     loudness = np.clip((energy - quiet) / max(loud - quiet, 1e-6), 0, 1)
     scores: Scores = (relative + ENERGY_WEIGHT * (loudness - SPEECH_THRESHOLD)).astype(np.float32)
     return scores

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from phi4audio_cli.audio.containers import is_missing_moov, is_truncated_ogg
+from phi4audio_cli.audio.containers import is_missing_moov, ogg_damage
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.errors import AudioError
 
@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def is_truncated(data: bytes) -> bool:
-    return is_truncated_ogg(io.BytesIO(data))
+    return ogg_damage(io.BytesIO(data)) == "cut off within an Ogg page"
 
 
 def test_a_truncated_ogg_is_decoded_and_reported(tmp_path: Path) -> None:

@@ -83,10 +83,14 @@ def write(path: Path, wave: Array) -> None:
         soundfile.write(path, wave, 16000)
 
 
-@pytest.mark.parametrize("kind", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3", "mkv", "m4a"])
+@pytest.mark.parametrize(
+    "kind",
+    ["wav", "w64", "rf64", "aiff", "au", "caf", "nist", "svx", "flac", "mp3", "mkv", "m4a"],
+)
 def test_a_truncated_file_is_decoded_and_reported(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     write(path, noise(10))
+    assert decode_damaged(path)[1] is None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     decoded, damage = decode_damaged(path)
     assert 16000 * 3 < len(decoded) < 16000 * 6
@@ -139,7 +143,11 @@ def wav_with(sizes: int, wave: Array) -> bytes:
         (0xFFFFFFFF, 3, None),  # a pipe
         (0x7FFFFFFF, 3, None),
         (6 * 32000, 3, "ends after 3.0 s of 6.0 s"),
-        (1 * 32000, 1, "the header declares 1.0 s, but 2.0 s more may follow"),
+        (0x7FFFF000, 3, None),  # SoX
+        (0x80000000, 3, None),
+        (3_000_000_000, 3, "ends after 3.0 s of 93750.0 s"),
+        (0xFFFEFFFF, 3, "ends after 3.0 s of 134215.7 s"),
+        (1 * 32000, 3, "the header declares 1.0 s, but 3.0 s were decoded"),
     ],
 )
 def test_a_wrong_length_in_the_header(
@@ -150,6 +158,49 @@ def test_a_wrong_length_in_the_header(
     decoded, found = decode_damaged(path)
     assert len(decoded) == pytest.approx(16000 * seconds, abs=16)
     assert found == damage
+
+
+@pytest.mark.parametrize(
+    ("size", "damage"), [(5_000_000_000, "ends after 3.0 s of 156"), (6 * 32000, "of 6.0 s")]
+)
+def test_a_truncated_rf64_is_reported(tmp_path: Path, size: int, damage: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3), 16000, format="RF64", subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"ds64") + 8
+    data[place : place + 16] = struct.pack("<QQ", size + 100, size)
+    path.write_bytes(data)
+    found = decode_damaged(path)[1]
+    assert found
+    assert damage in found
+
+
+def test_chunks_after_the_samples_are_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    for size in (32_000, 32_001):
+        tags = b"LIST" + struct.pack("<I", 50_000) + b"INFO" + bytes(49_996)
+        fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 16000, 1, 8)
+        samples = b"data" + struct.pack("<I", size) + bytes([128]) * size + bytes(size % 2)
+        content = b"WAVE" + fmt + samples + tags
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(content)) + content)
+        samples_found, damage = decode_damaged(path)
+        assert len(samples_found) == size
+        assert damage is None
+
+
+def test_a_wav_of_more_than_4_gib_is_decoded_beyond_its_header(tmp_path: Path) -> None:
+    """The size in the header has 32 bits; the file is sparse."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3), 16000, subtype="PCM_16")
+    with path.open("r+b") as file:
+        file.truncate((1 << 32) + 44 + 96_000)  # 96,000 more than fit
+    with open_audio(path) as recording:
+        blocks = recording.blocks()
+        first = next(blocks)
+        second = next(blocks)
+    assert len(first) == len(second) == 160_000
+    assert first[:48_000].any()
+    assert not second.any()
 
 
 def test_a_flac_with_a_wrong_length(tmp_path: Path) -> None:

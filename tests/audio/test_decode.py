@@ -55,12 +55,14 @@ def test_lossless_formats_give_the_samples(
     np.testing.assert_allclose(decoded, expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.flac"])
-def test_reading_in_pieces_equals_reading_at_once(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "tolerance"), [("a.mp3", 1e-4), ("a.ogg", 1e-4), ("a.flac", 0)])
+def test_decoding_in_blocks_equals_decoding_at_once(
+    tmp_path: Path, name: str, tolerance: float
+) -> None:
     soundfile.write(tmp_path / name, sine(16000, 25) + sine(16000, 25, 700), 16000)
     _, decoded = decode(tmp_path / name)
     expected, _ = soundfile.read(tmp_path / name, dtype="float32")
-    np.testing.assert_allclose(decoded, expected, atol=1e-6)
+    np.testing.assert_allclose(decoded, expected, atol=tolerance)
     np.testing.assert_array_equal(decoded, decode(tmp_path / name)[1])
 
 

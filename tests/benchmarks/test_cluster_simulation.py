@@ -25,7 +25,7 @@ PLAIN = ClusterSpec(workers=2, rtfx=10.0, readers=1, start_up=5.0)
 
 
 def test_next_recording_goes_to_the_first_free_worker() -> None:
-    # 100 and 50 start at 5; the second worker is free at 10 and takes 50 until 15, then 20 until 17.
+    # 100 and 50 start at 5; the second worker takes 50 from 10 to 15, then 20 until 17.
     found = simulate_cluster(PLAIN, [[100, 50, 50, 20]])
     assert (found.ideal, found.makespan, list(found.idle_from)) == (11.0, 17.0, [15.0, 17.0])
     assert found.excess_seconds == pytest.approx(1.0)

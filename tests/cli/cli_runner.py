@@ -1,4 +1,4 @@
-"""Whole runs of the command on three small recordings, and what they leave."""
+"""Runs of the command on three small recordings, and their outputs."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
 
 Array = npt.NDArray[np.float32]
 Outcome = Literal["done", "warnings", "failed", "refused"]
-"""A status of the report; `refused`: it is told before anything is worked on."""
+"""A status of the report; `refused`: reported before the run."""
 
 TEXT = (SAMPLES / "short.ref.txt").read_text(encoding="utf-8").strip()
-"""What is said in the recording that most rows are made from."""
+"""The text of the recording that most rows are made from."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is injected, and what must come out."""
+    """An injected fault and the expected outcome."""
 
     injected: str
     name: str
@@ -37,7 +37,7 @@ class Fault:
     reason: str = ""
     """Part of the reason in the report, or of the line on standard error."""
     text: str | None = None
-    """What must stand in its transcript, as a whole; None: whatever was heard."""
+    """Its whole transcript; None: any text."""
 
 
 def voice_samples() -> Array:
@@ -60,7 +60,7 @@ def unchanged(wave: Array) -> Array:
 
 
 def with_nan(wave: Array) -> Array:
-    """Put in what is no number."""
+    """Insert values that are not numbers."""
     wave = wave.copy()
     wave[5000:5100], wave[6000], wave[7000] = np.nan, np.inf, -np.inf
     return wave
@@ -95,7 +95,7 @@ def write_mp3_with_cover(path: Path) -> None:
 
 
 def write_unreadable(path: Path) -> None:
-    """Write a recording that nobody may read."""
+    """Write a recording without read permission."""
     wav(unchanged)(path)
     path.chmod(0)
 
@@ -107,17 +107,19 @@ FAULTS = [
     Fault("a truncated MP3", "cut.mp3", write_truncated, "warnings", "ends after"),
     Fault("a truncated FLAC", "cut.flac", write_truncated, "warnings", " s could be decoded"),
     Fault("a truncated MP4", "cut.mp4", write_truncated, "warnings", "ends after"),
-    Fault("an MP4 that lost its index", "index.mp4", write_mp4_without_index, "failed",
+    Fault("an MP4 without its index", "index.mp4", write_mp4_without_index, "failed",
           "its index is missing"),
     Fault("NaN and infinite samples", "nan.wav", wav(with_nan), "done"),
     Fault("digital silence", "silence.wav", wav(np.zeros_like), "done", text=""),
     Fault("10 ms of audio", "crumb.wav", wav(lambda wave: wave[:160]), "failed", "only 10 ms"),
     Fault("a DC offset", "offset.wav", wav(lambda wave: wave + np.float32(0.3)), "done"),
     Fault("clipping", "clipped.wav", wav(lambda wave: np.clip(4 * wave, -1, 1)), "done"),
-    Fault("a header that says too much", "long.wav",
-          lambda path: path.write_bytes(wav_with(60 * 32_000, voice_samples())), "warnings", "ends after"),
-    Fault("a header that says too little", "less.wav",
-          lambda path: path.write_bytes(wav_with(32_000, voice_samples())), "warnings", "more may follow"),
+    Fault("a header with too large a size", "long.wav",
+          lambda path: path.write_bytes(wav_with(60 * 32_000, voice_samples())),
+          "warnings", "ends after"),
+    Fault("a header with too small a size", "less.wav",
+          lambda path: path.write_bytes(wav_with(32_000, voice_samples())),
+          "warnings", "the header declares 1.0 s, but 5.4 s were decoded"),
     Fault("a header without a length", "pipe.wav",
           lambda path: path.write_bytes(wav_with(0xFFFFFFFF, voice_samples())), "done"),
     Fault("a file that vanishes", "vanishes.wav", wav(unchanged), "failed", "No such file"),
@@ -131,14 +133,15 @@ FAULTS = [
     Fault("an odd sample rate", "odd.wav", wav(at_another_rate, rate=22_050), "done"),
     Fault("two channels", "two.wav", wav(lambda wave: np.stack([wave, wave], 1)), "done",
           text=TEXT),
-    Fault("the same stem twice", "two.flac", lambda path: soundfile.write(path, voice_samples(), 16_000),
-          "done"),
+    Fault("the same stem twice", "two.flac",
+          lambda path: soundfile.write(path, voice_samples(), 16_000), "done"),
     Fault("a folder named x.wav", "x.wav", Path.mkdir, "refused", "no recordings in this folder"),
     Fault("a FIFO", "fifo.wav", os.mkfifo, "refused", "is a pipe, not a file"),
-    Fault("a file that isn't there", "gone.wav", lambda path: None, "refused", "no such file"),
+    Fault("a missing file", "gone.wav", lambda path: None, "refused", "no such file"),
 ]  # fmt: skip
 
 if os.geteuid() != 0:  # root reads anything
     FAULTS.append(
-        Fault("a file that nobody may read", "secret.wav", write_unreadable, "failed", "Permission")
-    )
+        Fault("a file without read permission", "secret.wav", write_unreadable, "failed",
+              "Permission")
+    )  # fmt: skip

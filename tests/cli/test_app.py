@@ -1,4 +1,4 @@
-"""What becomes of errors, and what the bare command says."""
+"""Errors and exit codes, and the command without arguments."""
 
 from __future__ import annotations
 

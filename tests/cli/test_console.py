@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from phi4audio_cli.cli.console import escape_control, format_duration, print_message
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (3723, "1:02:03")],
-)
-def test_format_duration(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+from phi4audio_cli.cli.console import escape_control, print_message
 
 
 def test_escape_control_keeps_letters_and_escapes_control_characters() -> None:

@@ -163,7 +163,7 @@ def test_a_failing_network_with_a_package_out_of_range_names_the_package(monkeyp
     def fail(*arguments: object) -> None:
         raise TypeError("update() got an unexpected keyword argument 'kwargs'")
 
-    wrong = Check("torch", "warn", "9.0, and <3 is asked for", "pip install 'torch<3'")
+    wrong = Check("torch", "warn", "9.0, but <3 is required", "pip install 'torch<3'")
     monkeypatch.setattr(Phi4Audio, "prefill", fail)
     monkeypatch.setattr("phi4audio_cli.doctor.model_checks.check_versions", lambda: iter([wrong]))
     check = run_model_checks(model="demo")["listening"]

@@ -1,4 +1,4 @@
-"""The fault table: what was injected into a job, and what came out; docs/batch-jobs.md shows it."""
+"""The fault table: injected faults and their outcomes; docs/batch-jobs.md shows it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class JobResult:
     """The report's entries by the recording's name."""
     totals: Mapping[str, Any]
     missing: Mapping[str, str]
-    """What is wrong with inputs that are no recordings, by their names."""
+    """Problems of the inputs that are not recordings, by their names."""
 
     def text(self, name: str) -> str:
         [path] = (path for path in self.files[name]["outputs"] if path.endswith(".txt"))
@@ -75,7 +75,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> JobResult:
     wav(unchanged)(folder / GOOD)
     names = [fault.name for fault in FAULTS]
     with start_job(folder, "--", "-", *names, GOOD) as process:
-        # The job waits for its standard input: what vanishes now was there when it began.
+        # The run waits for its standard input: files that vanish now existed when it began.
         while not (folder / "out" / STATE_DIR / "lock").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
@@ -123,7 +123,7 @@ def test_each_failure_is_printed_on_one_line(ran: JobResult) -> None:
                        ran.err.splitlines()) == 1  # fmt: skip
 
 
-# What recordings can't bring about: here the answers come from a script.
+# Faults that recordings can't cause: here the answers come from a script.
 
 
 def transcribe(
@@ -141,7 +141,7 @@ def transcribe(
 
 def test_a_decoder_crash_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
     monkeypatch.chdir(tmp_path)
-    # They do what their names say; those that give blocks only say that as their damage.
+    # The scripted decoder follows the names; a decoded block counts as damage.
     names = ["block-block.wav", "block-segfault-block.wav", "allocate.wav", "block.wav"]
     with SubprocessReader(InProcessReader(open_scripted)) as reader:
         use_backend(ScriptedBackend(lambda request: "well"), [reader])
@@ -162,7 +162,7 @@ class NoMemoryBackend(ScriptedBackend):
 
 
 def test_out_of_memory_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
-    # How batches are halved: tests/model/test_out_of_memory.py.
+    # How batches are halved: tests/model/test_oom.py.
     monkeypatch.chdir(tmp_path)
     names = ["a.wav", "b.wav", "c.wav"]
     use_backend(NoMemoryBackend(lambda request: "well"))

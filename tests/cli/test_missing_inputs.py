@@ -1,4 +1,4 @@
-"""Inputs that can't be used: each is told, or, of many, counted and reported."""
+"""Inputs that can't be used: each is printed, or, of many, counted and reported."""
 
 from __future__ import annotations
 

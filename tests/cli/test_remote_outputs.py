@@ -1,4 +1,4 @@
-"""The command into a URL: what a folder gives, without one."""
+"""Outputs behind a URL: the same as in a folder."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_killed_process_loses_only_answers_not_uploaded(answer) -> None:
         )  # fmt: skip
 
     assert run(5).returncode == 9
-    # What was being put when the process died keeps its temporary name.
+    # An upload that was cut off keeps its temporary name.
     torn = {name for name in outputs("out") if name.endswith(".tmp")}
     left = [JournalEntries.parse(path.read_bytes()) for path in place.glob(".phi4audio/*.journal")]
     assert sum(len(pages.answers()) for pages in left) == 4

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("home")
 SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
 
 
-# What is done needs no model.
+# Finished recordings need no model.
 
 
 def test_a_second_run_loads_no_model_and_changes_nothing(answer, capsys) -> None:
@@ -94,7 +94,7 @@ def test_every_task_resumes(answer) -> None:
         assert phi4audio(*arguments) == 0
 
 
-# What is cut off goes on.
+# Unfinished recordings are resumed.
 
 
 def test_only_unanswered_requests_are_repeated(answer, capsys) -> None:

@@ -1,4 +1,4 @@
-"""What ends a job early, what it reports, and jobs beside each other on one folder."""
+"""Options that end a run early, the report, and several jobs on one folder."""
 
 from __future__ import annotations
 

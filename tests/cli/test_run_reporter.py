@@ -1,4 +1,4 @@
-"""How results and failures reach the user."""
+"""Results and failures as the user sees them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def backend(use_backend) -> ScriptedBackend:
-    """Answers with the length of what it heard, in samples, in reversed order."""
+    """Answers with the length of the chunk, in samples, in reversed order."""
     scripted = ScriptedBackend(
         lambda request: f"{len(request.chunk.samples)} samples", batch_size=None
     )
@@ -170,9 +170,9 @@ def test_an_exception_of_the_network_before_any_answer_is_exit_1(use_backend, ca
 def test_an_interrupt_keeps_finished_recordings(use_backend, capsys) -> None:
     class Interrupted(ScriptedBackend):
         def generate(
-            self, feed: Iterable[Request | None], stop: ShouldStop
+            self, requests: Iterable[Request | None], should_stop: ShouldStop
         ) -> Iterator[Generation]:
-            answers = super().generate(feed, stop)
+            answers = super().generate(requests, should_stop)
             yield next(answers)
             yield next(answers)
             raise KeyboardInterrupt

@@ -104,9 +104,9 @@ def test_a_summary_is_text_markdown_and_json(backend, capsys) -> None:
 def test_long_recordings_are_summarized_in_parts_and_resumed(backend, talk, capsys) -> None:
     write_tone(talk, 150.0)
     assert phi4audio("summarize", "talk.wav", "--max-minutes", "1", "-f", "md,json") == 0
-    *heard, joined = backend.requests
-    assert len(heard) == 3
-    assert max(request.chunk.seconds for request in heard) <= 60
+    *parts, joined = backend.requests
+    assert len(parts) == 3
+    assert max(request.chunk.seconds for request in parts) <= 60
     assert joined.chunk is None
     written = load("talk.summary.json")
     assert len(written["parts"]) == 3
@@ -169,7 +169,7 @@ def test_verbose_shows_the_prompts(backend, command, capsys) -> None:
     [
         (["translate", "talk.wav", "--lang", "Frensh"], "it knows French"),
         (["translate", "talk.wav", "--lang", "fr", "-f", "docx"], "no such output format"),
-        (["summarize", "talk.wav", "-f", "srt"], "a summary belongs to the whole recording"),
+        (["summarize", "talk.wav", "-f", "srt"], "a summary is about the whole recording"),
         (["summarize", "talk.wav", "-f", "docx"], "no such output format"),
         (["summarize", "talk.wav", "--lang", "Klingon"], "--lang Klingon"),
         (["ask", "talk.wav", "Why?", "-f", "srt"], "it can be txt, json"),

@@ -52,6 +52,27 @@ class TestFound:
             "Song.MP3",
         ]
 
+    @pytest.mark.parametrize(
+        "suffix",
+        ["3g2", "3gp", "3gpp", "asf", "awb", "bwf", "dss", "f4v", "m4r", "mov", "mpga", "mxf",
+         "oma", "qt", "rmvb", "sph", "weba", "wma"],
+    )  # fmt: skip
+    def test_a_folder_gives_recordings_of_all_kinds(self, suffix: str) -> None:
+        Path("empty", f"Voice 001.{suffix.upper()}").write_bytes(b"x")
+        assert found("empty") == [f"empty/Voice 001.{suffix.upper()}"]
+
+    def test_left_out_files_are_counted_in_one_line(self) -> None:
+        for name in ("a.pdf", "b.PDF", "c.jpg", "README", "talk.srt", "talk.json", "sub/d.pdf"):
+            Path(name).write_bytes(b"x")
+        notices: list[str] = []
+        find_inputs([".", "talk.wav"], recursive=True, on_notice=notices.append)
+        assert notices == [
+            "5 files left out, by the extension: 3 .pdf, 1 without extension, 1 .jpg "
+            "(name a file to transcribe it)"
+        ]
+        find_inputs(["sub/low", "talk.wav"], on_notice=notices.append)
+        assert len(notices) == 1, "hidden files and outputs are not counted"
+
     def test_a_named_file_may_have_any_extension(self) -> None:
         assert found("notes.txt", "-dash.wav", "[bold].wav") == [
             "notes.txt",

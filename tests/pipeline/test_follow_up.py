@@ -39,12 +39,12 @@ CHUNK = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens with one recording."""
+    """The requests and failures of one recording."""
 
     chunks: int
     per_chunk: int
-    repairs: int
-    """Every how-manieth chunk is asked about again; 0: none."""
+    retry_every: int
+    """Every n-th chunk gets a retry; 0: none."""
     rounds: tuple[int, ...]
     """Follow-up requests of each round."""
     fails_after: int | None = None
@@ -55,14 +55,14 @@ PLANS = st.builds(
     Plan,
     chunks=st.integers(0, 7),
     per_chunk=st.integers(1, 3),
-    repairs=st.integers(0, 3),
+    retry_every=st.integers(0, 3),
     rounds=st.lists(st.integers(1, 3), max_size=3).map(tuple),
     fails_after=st.none() | st.integers(0, 7),
 )
 
 
-class Asking(Task):
-    """Asks what the plans say; its result lists the answers."""
+class PlannedTask(Task):
+    """Makes the requests of the plans; its result lists the answers."""
 
     max_chunk_seconds = 40.0
 
@@ -75,8 +75,10 @@ class Asking(Task):
 
     def retry(self, answer: Generation) -> Sequence[Request]:
         request = answer.request
-        assert request.chunk is None or request.chunk.samples.any(), "the audio is gone too early"
-        every = self.plans[request.job].repairs
+        assert request.chunk is None or request.chunk.samples.any(), (
+            "the audio was released too early"
+        )
+        every = self.plans[request.job].retry_every
         if request.label != "part" or not every or request.chunk.index % every:
             return ()
         return [replace(request, prompt=f"{request.prompt} again", label="repair")]
@@ -100,8 +102,8 @@ class Asking(Task):
 def expected(plan: Plan) -> list[str]:
     """Return the texts of all answers of a recording, sorted."""
     found = [f"{c}.{n}" for c in range(plan.chunks) for n in range(plan.per_chunk)]
-    if plan.repairs:
-        found += [f"{each} again" for each in found if int(each[0]) % plan.repairs == 0]
+    if plan.retry_every:
+        found += [f"{each} again" for each in found if int(each[0]) % plan.retry_every == 0]
     if found:
         found += [f"round {r}.{i}" for r, count in enumerate(plan.rounds) for i in range(count)]
     return sorted(found)
@@ -127,7 +129,7 @@ def chunk_blocks(blocks, rate: int, limit: float) -> Iterator[Chunk]:
 
 
 class PrefetchingBackend(ScriptedBackend):
-    """As the local backend does: windows end where they are full, or at a flush."""
+    """Pulls requests ahead in a thread, as the backend of the network does."""
 
     def generate(
         self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop
@@ -147,7 +149,7 @@ def events(
     plans: Sequence[Plan], backend: ScriptedBackend, task: Task | None = None
 ) -> list[Event]:
     jobs = [Job(index, Path(str(index))) for index in range(len(plans))]
-    task = task or Asking(plans)
+    task = task or PlannedTask(plans)
     return list(
         run_pipeline(
             jobs,
@@ -169,7 +171,7 @@ def say_prompt(request: Request) -> str:
     kind=st.sampled_from([ScriptedBackend, PrefetchingBackend]),
     window=st.sampled_from([1, 2, 5, 32, None]),
 )
-def test_every_question_is_answered_once_and_every_recording_has_one_outcome(plans, kind, window):
+def test_every_request_is_answered_once_and_every_recording_has_one_outcome(plans, kind, window):
     backend = kind(say_prompt, batch_size=window)
     found = events(plans, backend)
     outcomes = {e.job.index: e for e in found if isinstance(e, FileDone | FileFailed)}
@@ -188,7 +190,7 @@ def test_every_question_is_answered_once_and_every_recording_has_one_outcome(pla
     assert len(backend.requests) == len(set(map(id, backend.requests)))
 
 
-def test_follow_ups_are_asked_together():
+def test_follow_ups_of_several_recordings_share_batches():
     """Those of all recordings come before one flush, so that they fill batches."""
     plans = [Plan(1, 1, 0, (2,)) for _ in range(4)]
     sizes: list[int] = []
@@ -202,7 +204,7 @@ def test_follow_ups_are_asked_together():
     assert sizes == [4, 8, 0]
 
 
-def test_waiting_for_answers_costs_no_time():
+def test_waiting_for_answers_takes_no_cpu_time():
     class Slow(ScriptedBackend):
         def _answer(self, held: list[Request]) -> Iterator[Generation]:
             time.sleep(0.2)
@@ -230,11 +232,11 @@ def test_an_error_of_the_backend_ends_the_run_and_the_feed():
     assert no_thread_is_left()
 
 
-def test_a_caller_that_goes_away_leaves_nobody_waiting():
+def test_a_closed_run_leaves_no_waiting_thread():
     plans = [Plan(3, 1, 0, (2, 2))]
     stream = run_pipeline(
         [Job(0, Path("0"))],
-        lambda job: Asking(plans),
+        lambda job: PlannedTask(plans),
         PrefetchingBackend(say_prompt),
         chunk_seconds=1,
         source_options=scripted_audio(plans),
@@ -245,38 +247,38 @@ def test_a_caller_that_goes_away_leaves_nobody_waiting():
 
 
 @pytest.mark.parametrize("method", ["retry", "follow_up", "assemble"])
-def test_a_task_that_stumbles_over_one_recording_costs_only_that(method: str):
+def test_a_task_that_fails_for_one_recording_fails_only_that(method: str):
     plans = [Plan(3, 2, 1, (1,))] * 3
 
-    class Stumbling(Asking):
+    class FailingTask(PlannedTask):
         pass
 
-    def stumble(self: Task, answers, *more):
+    def fail(self: Task, answers, *more):
         one = answers if isinstance(answers, Generation) else answers[0]
         if one.request.job == 1:
-            raise ArithmeticError("stumbled")
-        return getattr(Asking, method)(self, answers, *more)
+            raise ArithmeticError("failed")
+        return getattr(PlannedTask, method)(self, answers, *more)
 
-    setattr(Stumbling, method, stumble)
-    found = events(plans, PrefetchingBackend(say_prompt), Stumbling(plans))
+    setattr(FailingTask, method, fail)
+    found = events(plans, PrefetchingBackend(say_prompt), FailingTask(plans))
     outcomes = sorted(
         (e.job.index, type(e).__name__) for e in found if isinstance(e, FileDone | FileFailed)
     )
     assert outcomes == [(0, "FileDone"), (1, "FileFailed"), (2, "FileDone")]
 
 
-def test_a_follow_up_about_audio_is_refused_since_the_audio_is_gone():
-    class Hearing(Asking):
+def test_a_follow_up_with_a_chunk_is_refused_since_its_audio_is_released():
+    class ChunkFollowUp(PlannedTask):
         def follow_up(self, answers: Sequence[Generation]) -> Sequence[Request]:
             return [answers[0].request]
 
     plans = [Plan(1, 1, 0, ())]
-    [failed] = [e for e in events(plans, ScriptedBackend(say_prompt), Hearing(plans))
+    [failed] = [e for e in events(plans, ScriptedBackend(say_prompt), ChunkFollowUp(plans))
                 if isinstance(e, FileFailed)]  # fmt: skip
     assert "its audio is released" in str(failed.error)
 
 
-def test_an_answer_that_nobody_asked_for_is_the_backends_mistake():
+def test_an_answer_without_an_open_request_is_the_backends_mistake():
     def another(request: Request) -> Generation:
         return Generation(replace(request), "", (), (), "stop")
 

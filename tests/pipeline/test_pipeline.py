@@ -104,7 +104,7 @@ def test_chunks_stay_under_the_limit_and_starts_are_the_real_cuts(tmp_path: Path
     assert position == int(9.3 * RATE)
 
 
-def test_a_recording_that_fails_costs_only_itself(tmp_path: Path):
+def test_a_recording_that_fails_does_not_stop_the_others(tmp_path: Path):
     good = [recording(tmp_path / name, 3) for name in ("a.wav", "c.wav")]
     broken = tmp_path / "b.wav"
     broken.write_text("not audio")
@@ -127,6 +127,23 @@ def test_a_recording_that_fails_in_the_middle_has_one_outcome(tmp_path: Path):
     found = list(run(jobs_of([path]), backend, chunker=chunker))
     assert len(of(FileFailed, found)) == 1
     assert not of(FileDone, found)
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "warned"), [(0.1, "", True), (0.1, "word", False), (1e-4, "", False)]
+)
+@pytest.mark.parametrize("speech", [True, False], ids=["chunks", "no chunk"])
+def test_an_empty_result_of_audio_that_is_not_silent_has_a_warning(
+    tmp_path: Path, level: float, text: str, warned: bool, speech: bool
+):
+    noise = np.random.default_rng(0).standard_normal(3 * RATE)
+    soundfile.write(tmp_path / "a.wav", level * noise, RATE)
+    chunker = chunk_at_silence if speech else lambda blocks, *_: (c for b in blocks for c in ())
+    backend = ScriptedBackend(lambda request: text)
+    [done] = of(FileDone, list(run(jobs_of([tmp_path / "a.wav"]), backend, 2.0, chunker)))
+    if speech or not text:
+        expected = ("no text, although 3.0 s of the audio are not silent",) if warned else ()
+        assert done.warnings == expected
 
 
 def test_an_error_of_the_backend_is_raised(tmp_path: Path):

@@ -50,7 +50,7 @@ def chunk_blocks(blocks, rate: int, limit: float) -> Iterator[Chunk]:
 
 
 class Listing(Task):
-    """Its result lists the answers; where `twice`, every second chunk is asked about again."""
+    """Its result lists the answers; where `twice`, every second chunk gets a retry."""
 
     max_chunk_seconds = 40.0
 
@@ -77,7 +77,7 @@ class Listing(Task):
 
 
 class FakeAnswerStore:
-    """Remembers by prompt."""
+    """Stores answers by prompt."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[int, str], str] = {}
@@ -95,7 +95,7 @@ class FakeAnswerStore:
 
     def store(self, answer: Generation) -> None:
         key = answer.request.job, answer.request.prompt
-        assert key not in self.answers, "it was asked twice"
+        assert key not in self.answers, "it was requested twice"
         self.answers[key] = answer.text
 
 
@@ -136,7 +136,7 @@ def texts(events: list[Event]) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("kept", range(0, 22, 3))
-def test_what_is_known_is_not_asked_and_the_results_are_the_same(kept: int) -> None:
+def test_stored_answers_are_not_requested_and_results_are_the_same(kept: int) -> None:
     sources = recordings(5, 0, 3, 1)
     whole = FakeAnswerStore()
     expected = texts(run_jobs(sources, 4, store=whole))
@@ -144,7 +144,7 @@ def test_what_is_known_is_not_asked_and_the_results_are_the_same(kept: int) -> N
     part.answers = dict(list(whole.answers.items())[:kept])
     backend = ScriptedBackend(lambda request: f"<{request.prompt}>", batch_size=3)
     events = run_jobs(sources, 4, backend=backend, store=part)
-    # Repairs come in when their answers do, so their place may differ; tasks look at the chunks.
+    # Retries come with their answers, so their order may differ; tasks sort by chunk.
     assert {k: sorted(v.split("|")) for k, v in texts(events).items()} == {
         k: sorted(v.split("|")) for k, v in expected.items()
     }
@@ -228,7 +228,7 @@ def test_a_recording_may_have_a_task_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 3])
-def test_stopping_finishes_the_running_batch_and_begins_nothing(window: int) -> None:
+def test_stopping_finishes_the_running_batch_and_starts_nothing(window: int) -> None:
     asked: list[Request] = []
 
     def say(request: Request) -> str:
@@ -260,15 +260,15 @@ def test_stopping_finishes_the_running_batch_and_begins_nothing(window: int) -> 
 
 def test_stopping_does_not_wait_for_a_recording_without_speech() -> None:
     stopped = False
-    heard = 0
+    blocks_read = 0
 
     class Endless(Recording):
         def blocks(self) -> Iterator[np.ndarray]:
-            nonlocal heard, stopped
+            nonlocal blocks_read, stopped
             while True:
-                heard += 1
-                stopped = heard > 5
-                assert heard < 50
+                blocks_read += 1
+                stopped = blocks_read > 5
+                assert blocks_read < 50
                 yield np.zeros(BLOCK, np.float32)
 
     @contextmanager

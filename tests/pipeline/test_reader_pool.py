@@ -62,6 +62,7 @@ class ScriptedReader:
     def __init__(self, seconds: float = 1.0, wait: float = 0.0) -> None:
         self.seconds = 0.0
         self.damage = None
+        self.audible_seconds = 0.0
         self.info = AudioInfo(RATE, None)
         self.delivered = 0
         self._length = int(seconds * RATE)
@@ -136,32 +137,32 @@ def test_the_results_are_the_same_for_any_number_of_readers(count: int) -> None:
     assert outcomes(run_jobs(jobs(*names), readers)) == expected
 
 
-def test_all_readers_work() -> None:
+def test_all_readers_are_used() -> None:
     readers = [ScriptedReader(wait=0.01) for _ in range(3)]
     outcomes(run_jobs(jobs(*[5] * 6), readers))
     assert all(reader.delivered >= 5 for reader in readers)
 
 
-def test_the_recording_that_was_begun_first_goes_first() -> None:
-    """It is finished before others, so that few are under way."""
+def test_items_of_the_first_recording_come_first() -> None:
+    """It is finished before others, so that few are in progress."""
     held: list[int] = []
     readers = [ScriptedReader() for _ in range(3)]
 
-    class Patient(ScriptedBackend):
-        def generate(self, feed, stop: ShouldStop = never_stop) -> Iterator[Generation]:
+    class WaitingBackend(ScriptedBackend):
+        def generate(self, requests, should_stop: ShouldStop = never_stop) -> Iterator[Generation]:
             while sum(reader.delivered for reader in readers) < 12:
                 time.sleep(0.01)
-            time.sleep(0.1)  # what was delivered last is put in its place
-            for request in feed:
+            time.sleep(0.1)  # until the last items are buffered
+            for request in requests:
                 if request is not None:
                     held.append(request.job)
                     yield Generation(request, "", (), (), "stop")
 
-    outcomes(run_jobs(jobs(4, 4, 4), readers, Patient(echo_prompt)))
+    outcomes(run_jobs(jobs(4, 4, 4), readers, WaitingBackend(echo_prompt)))
     assert held == sorted(held)
 
 
-def test_a_reader_that_crashes_costs_its_recording_only() -> None:
+def test_a_reader_that_crashes_fails_only_its_recording() -> None:
     names = ["block-block", "block-segfault", "block-block-block", "leave", "block", "block"]
     readers = [SubprocessReader(InProcessReader(open_scripted, chunk_per_block)) for _ in range(3)]
     try:
@@ -175,7 +176,7 @@ def test_a_reader_that_crashes_costs_its_recording_only() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.1, 1), (0.1, 3), (40, 1), (40, 3), (1000, 2)])
-def test_what_is_read_ahead_is_bounded_over_all_readers(seconds: float, count: int) -> None:
+def test_read_ahead_is_bounded_over_all_readers(seconds: float, count: int) -> None:
     readers = [ScriptedReader(seconds) for _ in range(count)]
     stream = run_jobs(jobs(*[50] * 5), readers, ScriptedBackend(echo_prompt))
     next(event for event in stream if not isinstance(event, FileStarted))
@@ -189,8 +190,8 @@ def test_what_is_read_ahead_is_bounded_over_all_readers(seconds: float, count: i
     stream.close()
 
 
-class Pulled:
-    """Jobs that are counted as they are taken, and wait where they are told to."""
+class CountedJobs:
+    """Jobs that are counted as they are taken; one of them may wait."""
 
     def __init__(self, names: Iterable[str | int], wait_before: int | None = None) -> None:
         self.jobs = jobs(*names)
@@ -208,48 +209,48 @@ class Pulled:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_no_more_jobs_are_taken_than_there_are_readers(count: int) -> None:
-    pulled = Pulled([100] * 9)
+    counted_jobs = CountedJobs([100] * 9)
     stream = run_jobs(
-        pulled, [ScriptedReader() for _ in range(count)], ScriptedBackend(echo_prompt)
+        counted_jobs, [ScriptedReader() for _ in range(count)], ScriptedBackend(echo_prompt)
     )
     next(stream)
     time.sleep(0.2)
-    assert pulled.taken == count
+    assert counted_jobs.taken == count
     stream.close()
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_jobs_that_come_late_hold_up_nothing(count: int) -> None:
-    """Who gives them may wait for the results of those before: held requests are answered."""
-    pulled = Pulled([2, 2, 1], wait_before=2)
+def test_late_jobs_do_not_delay_earlier_ones(count: int) -> None:
+    """Their source may wait for the results of earlier jobs, so held requests are answered."""
+    counted_jobs = CountedJobs([2, 2, 1], wait_before=2)
     done: list[int] = []
     for event in run_jobs(
-        pulled,
+        counted_jobs,
         [ScriptedReader() for _ in range(count)],
         ScriptedBackend(echo_prompt, batch_size=99),
     ):
         if isinstance(event, FileDone):
             done.append(event.job.index)
             if len(done) == 2:
-                pulled.go_on.set()
+                counted_jobs.go_on.set()
     assert sorted(done[:2]) == [0, 1]
     assert done[2] == 2
 
 
 def test_stopping_does_not_wait_for_jobs() -> None:
-    pulled = Pulled([2, 2], wait_before=1)
+    counted_jobs = CountedJobs([2, 2], wait_before=1)
     stopped = threading.Event()
     found: list[Event] = []
     began = time.monotonic()
     for event in run_jobs(
-        pulled, [ScriptedReader()], ScriptedBackend(echo_prompt), stop=stopped.is_set
+        counted_jobs, [ScriptedReader()], ScriptedBackend(echo_prompt), stop=stopped.is_set
     ):
         found.append(event)
         if isinstance(event, FileDone):
             stopped.set()
     assert outcomes(found) == {0: "0:0|0:1"}
     assert time.monotonic() - began < 15
-    pulled.go_on.set()
+    counted_jobs.go_on.set()
 
 
 def test_an_error_of_the_jobs_ends_the_run_after_those_before_it() -> None:
@@ -264,7 +265,7 @@ def test_an_error_of_the_jobs_ends_the_run_after_those_before_it() -> None:
     assert set(outcomes(found)) == {0, 1}
 
 
-def test_no_thread_is_left_when_a_run_is_given_up() -> None:
+def test_a_closed_run_leaves_no_thread() -> None:
     stream = run_jobs(
         jobs(*[1000] * 3),
         [ScriptedReader(wait=0.01) for _ in range(3)],

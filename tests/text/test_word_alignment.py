@@ -67,10 +67,13 @@ def test_more_pieces_than_frames_are_rejected():
         monotonic_spans(np.zeros((3, 2), np.float32), np.zeros(2, np.float32), [True] * 3)
 
 
-def test_words_begin_and_end_with_the_energy():
-    """Attention that sees only each word's middle; energy that knows no words."""
+@pytest.mark.parametrize("digital_silence", [False, True])
+def test_words_begin_and_end_with_the_energy(digital_silence: bool):
+    """Attention covers each word's middle only; energy has no words, and may drop to zero."""
     truth = [(10, 30), (40, 55), (60, 90)]
-    energy = np.full(100, 2.0, np.float32)
+    energy = np.full(100, 4.0, np.float32)
+    if digital_silence:
+        energy[32:38] = energy[94:] = 0.0
     attention = np.full((3, 100), 1e-3, np.float32)
     for piece, (start, stop) in enumerate(truth):
         energy[start:stop] = 9.0
