@@ -93,7 +93,10 @@ def _working_dir() -> str:
 def _show_worker_stats(report: Report, display: Display) -> None:
     for each in report.workers[:MAX_WORKERS_SHOWN]:
         speed = f", RTFx {each['rtfx']:.1f}" if each["rtfx"] else ""
-        times = f"{format_duration(each['seconds'])} of audio in {format_duration(each['elapsed'])}"
-        display.on_notice(f"{each['name']} ({each['place']}): {each['done']} done, {times}{speed}")
+        display.on_notice(
+            f"{each['name']} ({each['place']}): {each['done']} done, "
+            f"{format_duration(each['seconds'])} of audio "
+            f"in {format_duration(each['elapsed'])}{speed}"
+        )
     if len(report.workers) > MAX_WORKERS_SHOWN:
         display.on_notice(f"... of {len(report.workers)} workers: the report lists them all")
