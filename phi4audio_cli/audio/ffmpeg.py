@@ -184,13 +184,15 @@ class FFmpegSource:
 
     def _without_repeats(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Drop packets that were sent twice: equal ones with the same time stamp."""
-        recent: deque[tuple[int, int]] = deque(maxlen=REPEAT_WINDOW_PACKETS)
+        recent: dict[int, Any] = {}
+        """Packets by their time stamps, in the order of the file."""
         for packet in packets:
             if packet.pts is not None and self._is_timed:
-                key = packet.pts, hash(bytes(packet))
-                if key in recent:
+                if (same_time := recent.get(packet.pts)) and bytes(same_time) == bytes(packet):
                     continue
-                recent.append(key)
+                recent[packet.pts] = packet
+                if len(recent) > REPEAT_WINDOW_PACKETS:
+                    del recent[next(iter(recent))]
             yield packet
 
     def frames(self) -> Iterator[Frames]:
