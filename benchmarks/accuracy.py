@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
-"""Word error rates of a checkpoint through the tool's own backend, at several batch sizes.
+"""Word error rates of a checkpoint at several batch sizes.
 
-    python scripts/bench_wer.py --fsdd ../shared/fsdd
+    python -m benchmarks.accuracy --fsdd ../shared/fsdd
 
 The recordings are spoken digits that the demo checkpoint was not trained on, joined with pauses
-and a little noise: 1 to 12 digits, 12 digits, and full chunks of 40 s. Every batch size must give
-the same tokens; the table says whether it did.
+and a little noise: 1 to 12 digits, 12 digits, and full chunks of 40 s. The last column says whether
+all batch sizes gave the same tokens.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from pathlib import Path
 
 import jiwer
 
+from benchmarks import FSDD
+from benchmarks.backend_answers import answer_all
 from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.tasks.transcribe_task import Transcribe
-from phi4audio_cli.types import Chunk, Generation, Request, RequestFailed
+from phi4audio_cli.types import Chunk, Generation, Request
 from training.spoken_digits import digit_tasks
 from training.spoken_digits.digit_recordings import DigitRecording, recording_builders
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def build_requests(clips: list[DigitRecording]) -> list[Request]:
-    """Ask for the transcript of each clip."""
+    """Return the request for the transcript of each clip."""
     task = Transcribe("English", align="none")
     return [
         request
@@ -39,25 +38,19 @@ def build_requests(clips: list[DigitRecording]) -> list[Request]:
 def transcribe(
     backend: TorchBackend, clips: list[DigitRecording], batch_size: int
 ) -> list[Generation]:
-    """Transcribe clips in batches; the answers come back in the clips' order."""
+    """Transcribe clips in batches; return the answers in the order of the clips."""
     backend.batch_size = batch_size
-    answers = map(_require_answer, backend.generate(build_requests(clips)))
+    answers = answer_all(backend, build_requests(clips))
     return sorted(answers, key=lambda answer: answer.request.job)
-
-
-def _require_answer(answer: Generation | RequestFailed) -> Generation:
-    if isinstance(answer, RequestFailed):
-        raise answer.error
-    return answer
 
 
 def clip_sets(fsdd: Path, split: str, short: int, full: int) -> dict[str, list[DigitRecording]]:
     """Make the recordings to measure on."""
     sets = {}
-    for voices, studio in recording_builders(fsdd, split, seed=100).items():
-        sets[f"{voices}, 1 to 12 digits"] = [studio.short(1 + i % 12) for i in range(short)]
-        sets[f"{voices}, 12 digits"] = [studio.short(12) for _ in range(short // 2)]
-        sets[f"{voices}, full 40 s"] = [studio.full() for _ in range(full)]
+    for voices, builder in recording_builders(fsdd, split, seed=100).items():
+        sets[f"{voices}, 1 to 12 digits"] = [builder.short(1 + i % 12) for i in range(short)]
+        sets[f"{voices}, 12 digits"] = [builder.short(12) for _ in range(short // 2)]
+        sets[f"{voices}, full 40 s"] = [builder.full() for _ in range(full)]
     return sets
 
 
@@ -65,7 +58,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--fsdd", type=Path, default=ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--fsdd", type=Path, default=FSDD)
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--batch-sizes", default="1,4,16")
     parser.add_argument("--short", type=int, default=48, help="short clips of each kind")
@@ -76,12 +69,14 @@ def main() -> None:
     print(f"{'recordings':44}" + "".join(f"  batch {size:<4}" for size in sizes) + "  same tokens")
     started = time.perf_counter()
     for name, clips in clip_sets(options.fsdd, options.split, options.short, options.full).items():
-        said = [digit_tasks.digit_words(clip.digits, "English") for clip in clips]
-        told = [transcribe(backend, clips, size) for size in sizes]
-        rates = [100 * jiwer.wer(said, [answer.text for answer in answers]) for answers in told]
+        references = [digit_tasks.digit_words(clip.digits, "English") for clip in clips]
+        runs = [transcribe(backend, clips, size) for size in sizes]
+        rates = [
+            100 * jiwer.wer(references, [answer.text for answer in answers]) for answers in runs
+        ]
         same = all(
-            [answer.tokens for answer in answers] == [answer.tokens for answer in told[0]]
-            for answers in told
+            [answer.tokens for answer in answers] == [answer.tokens for answer in runs[0]]
+            for answers in runs
         )
         figures = "".join(f"  {rate:8.2f} %" for rate in rates)
         print(f"{name:44}{figures}  {'yes' if same else 'NO'}", flush=True)

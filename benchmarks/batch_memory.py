@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
-"""Peak memory of answering, predicted (model/memory_estimate.py) and real.
+"""Peak memory of a batch of requests: the prediction of model/memory_estimate.py, and the real one.
 
-    python scripts/bench_memory.py [--models demo mid full-1] [--rows 1 4 16] [--seconds 10 40]
+    python -m benchmarks.batch_memory [--models demo mid full-1] [--rows 1 4 16] [--seconds 10 40]
 
-Every line is a process of its own. It loads the model, then answers as many chunks of noise at once
-as it is told to, with answers of a forced length, and reads its own peak: resident memory on the
-CPU, what torch allocated on a GPU. `full-N` is a random network with the published widths, N blocks
-and N layers. Both columns are in MB; `whole` counts Python, libraries and weights too, as found
-before the first chunk; `beside` does not.
+Every line is a process of its own. It loads the model, then answers a number of chunks of noise at
+once, with answers of a forced length, and reads its peak memory: resident on the CPU, allocated by
+torch on a GPU. `full-N` is a random network of the published widths with N blocks and N layers.
+Columns are in MB; `total` includes Python, libraries and weights as they are before the first
+chunk, `requests` does not.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.resident_memory import resident
+
 if TYPE_CHECKING:
     from phi4audio_cli.model.torch_backend import TorchBackend
 
@@ -26,7 +27,7 @@ TOKENS = 32
 
 
 def main() -> None:
-    """Measure all, or one in this process."""
+    """Measure all cases, or one in this process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -46,7 +47,7 @@ def main() -> None:
         f"{'model':8} {'rows':>4} {'s':>4} {'predicted':>9} {'real':>7} {'error':>7}"
         f"   {'predicted':>9} {'real':>7} {'error':>7}"
     )
-    print(f"{'':18} {'whole':>25}   {'beside':>25}")
+    print(f"{'':18} {'total':>25}   {'requests':>25}")
     for model in options.models:
         for rows in options.rows:
             for seconds in options.seconds:
@@ -58,14 +59,8 @@ def run_in_subprocess(
 ) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [
-        sys.executable,
-        "-m",
-        "benchmarks.batch_memory",
-        "--here",
-        "--models",
-        model,
-        "--rows",
-        str(rows),
+        *(sys.executable, "-m", "benchmarks.batch_memory", "--here"),
+        *("--models", model, "--rows", str(rows)),
     ]
     command += ["--seconds", str(seconds), "--tokens", str(options.tokens)]
     command += ["--device", options.device, "--dtype", options.dtype]
@@ -87,7 +82,7 @@ def print_line(model: str, rows: int, seconds: float, found: dict[str, float]) -
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Answer once in this process."""
+    """Answer the requests of one case in this process."""
     import numpy as np
     import torch
 
@@ -103,6 +98,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(round(seconds * WIDE_BAND)).astype(np.float32) / 10
     instruction = "Transcribe the audio clip into text."
+    in_memory = rows + max_waiting(rows) + PREFETCHED_REQUESTS
     requests = [
         Request(
             index,
@@ -111,12 +107,10 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
             options.tokens,
             align=options.words,
         )
-        for index in range(
-            rows + max_waiting(rows) + PREFETCHED_REQUESTS
-        )  # as many as are there at once
+        for index in range(in_memory)
     ]
-    held = sum(request.chunk.samples.nbytes for request in requests if request.chunk)
-    before = reset_peak(on_gpu) - held
+    sample_bytes = sum(request.chunk.samples.nbytes for request in requests if request.chunk)
+    before = reset_peak(on_gpu) - sample_bytes
     for _ in backend.generate(requests):
         pass
     peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM")
@@ -129,7 +123,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 def open_backend(model: str, device: str, dtype: str, rows: int) -> TorchBackend:
     """Load a checkpoint, or make a random network of full width."""
-    from benchmarks.speed.__main__ import benchmark_checkpoint
+    from benchmarks.random_models import benchmark_checkpoint
     from phi4audio_cli.checkpoint.hub import resolve_model
     from phi4audio_cli.model.inputs import PromptBuilder
     from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
@@ -148,7 +142,7 @@ def open_backend(model: str, device: str, dtype: str, rows: int) -> TorchBackend
 
 
 def full_width_network(depth: int, device: str, dtype: str) -> Any:
-    """Make a network of the published widths with few layers, all weights alike."""
+    """Make a network of the published widths with few layers, all weights equal."""
     import torch
 
     from phi4audio_cli.model.loading import build, fill
@@ -170,7 +164,7 @@ def full_width_network(depth: int, device: str, dtype: str) -> Any:
 
 
 def reset_peak(on_gpu: bool) -> int:
-    """Forget earlier peaks; return the memory in use now."""
+    """Reset the peak; return the memory in use now."""
     import torch
 
     if on_gpu:
@@ -178,14 +172,6 @@ def reset_peak(on_gpu: bool) -> int:
         return int(torch.cuda.memory_allocated())
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     return resident("VmRSS")
-
-
-def resident(field: str) -> int:
-    """Return a figure of this process's resident memory, bytes."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this script reads /proc, which this system doesn't have")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-#!/usr/bin/env python
-"""What Ray costs, and what a second worker brings: the command with and without a cluster.
+"""Overhead of Ray, and the gain from a second worker: the command with and without a cluster.
 
-Every process has one thread for the network. The same recordings are done by the command alone, by
-one worker and by two, one after the other, several rounds. RTFx is of wall time, without loading
-the model, and means little on a busy machine. Processor time is that of all processes, Ray's own
-among them, beyond what a run over one recording a worker takes: starting and loading are left out.
+    python -m benchmarks.cluster_overhead --copies 6 --rounds 1
+
+Every process has one thread for the network. The command alone, one worker and two workers take
+turns on the same recordings for several rounds. RTFx is of wall time without the loading of the
+model, and depends on the load of the machine. Processor time is that of all processes, Ray's
+included, without start-up and loading: that of a run over one recording per worker is subtracted.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks import SAMPLES
 from phi4audio_cli.cluster.ray_cluster import LOCAL_ENV, OBJECT_STORE_BYTES, QUIET_ENV
 
 os.environ.update(QUIET_ENV | LOCAL_ENV | {"OMP_NUM_THREADS": "1"})
-
-SAMPLES = Path(__file__).resolve().parents[1] / "phi4audio_cli" / "demo" / "samples"
 
 
 def main() -> None:
@@ -80,18 +80,18 @@ def _cluster() -> Any:
 
 
 def _measure(folder: Path, recordings: Path, model: str, variant: str) -> dict[str, float]:
-    """Return the RTFx, and the processor's seconds for an hour of audio."""
-    # As many as there are workers, so that each loads its model.
+    """Return the RTFx, and the processor time per hour of audio in seconds."""
+    # One recording per worker, so that each loads its model.
     few = sorted(recordings.iterdir())[: int(*VARIANTS[variant] or "1")]
-    base, _, little = _run_command(folder, few, model, variant)
+    base, _, base_audio = _run_command(folder, few, model, variant)
     spent, rtfx, audio = _run_command(folder, list(recordings.iterdir()), model, variant)
-    return {"rtfx": rtfx, "cpu": 3600 * (spent - base) / (audio - little)}
+    return {"rtfx": rtfx, "cpu": 3600 * (spent - base) / (audio - base_audio)}
 
 
 def _run_command(
-    folder: Path, what: list[Path], model: str, variant: str
+    folder: Path, recordings: list[Path], model: str, variant: str
 ) -> tuple[float, float, float]:
-    """Return the processor's seconds, the RTFx while a model was there, and seconds of audio."""
+    """Return processor time in seconds, RTFx without loading, and seconds of audio."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     workers = VARIANTS[variant]
@@ -99,7 +99,7 @@ def _run_command(
     with (folder / "err").open("w+") as err:
         before = _cpu_seconds(psutil.Process().children(recursive=True)) if workers else {}
         process = subprocess.Popen(
-            [sys.executable, "-m", "phi4audio_cli", "transcribe", *what, "-o", out,
+            [sys.executable, "-m", "phi4audio_cli", "transcribe", *recordings, "-o", out,
              "--model", model, "--dtype", "float32", *more],
             stdout=subprocess.DEVNULL, stderr=err,
         )  # fmt: skip
@@ -109,18 +109,18 @@ def _run_command(
             spent |= _cpu_seconds([*root.children(recursive=True), *([] if workers else [root])])
             time.sleep(0.1)
         err.seek(0)
-        said = err.read()
+        messages = err.read()
     if process.returncode:
-        sys.exit(said)
+        sys.exit(messages)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     rates = [each["rtfx"] or 0.0 for each in report.get("workers", ())]
-    rtfx = sum(rates) or float(re.findall(r"RTFx ([0-9.]+)", said)[-1])
+    rtfx = sum(rates) or float(re.findall(r"RTFx ([0-9.]+)", messages)[-1])
     total = sum(spent.values()) - sum(before.get(pid, 0.0) for pid in spent)
     return total, rtfx, report["totals"]["seconds"]
 
 
 def _cpu_seconds(processes: list[psutil.Process]) -> dict[int, float]:
-    """Return what each process has used of the processor, by its number."""
+    """Return the processor time of each process in seconds, by process id."""
     found = {}
     for each in processes:
         with suppress(psutil.Error):

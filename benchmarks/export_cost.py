@@ -1,13 +1,11 @@
-#!/usr/bin/env python3
 """Measure strip-export against a plain copy, and one chunk of audio with and without vision.
 
-Figures of `docs/strip-export.md`. Every measurement runs in a process of its own, with the files
-it reads taken out of the system's cache before. Peak memory is the most the process held, pages of
-mapped files included.
+Figures of docs/strip-export.md. The files that a measurement reads are removed from the page cache
+before it. Peak memory is that of the process, with pages of mapped files.
 
-    python scripts/bench_export.py export SOURCE WORK     # strip-export, then a copy of its files
-    python scripts/bench_export.py chunk FOLDER AUDIO     # a few tokens in plain transformers
-    python scripts/bench_export.py load FOLDER            # our own loading alone
+    python -m benchmarks.export_cost export SOURCE WORK     # strip-export, then a copy of its files
+    python -m benchmarks.export_cost chunk FOLDER AUDIO     # a few tokens in plain transformers
+    python -m benchmarks.export_cost load FOLDER            # phi4audio's loading alone
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,11 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from phi4audio_cli.process_memory import peak_memory
+
 TOKENS = 4
 
 
 def main() -> None:
-    """Read the command line and print what was measured as JSON."""
+    """Read the command line and print the measurement as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -71,7 +70,7 @@ def measure_export(source: Path, work: Path) -> dict[str, Any]:
 
 
 def copy_files(source: Path, target: Path) -> float:
-    """Seconds of a plain copy that is on the disk at the end."""
+    """Return the seconds of a plain copy, written to the disk."""
     shutil.rmtree(target, ignore_errors=True)
     os.sync()
     began = time.monotonic()
@@ -83,7 +82,7 @@ def copy_files(source: Path, target: Path) -> float:
 
 
 def lora_arithmetic(source: Path) -> float:
-    """Seconds of all merges, without reading the base weights."""
+    """Return the seconds of all merges, without reading the base weights."""
     from phi4audio_cli.checkpoint import open_checkpoint
     from phi4audio_cli.checkpoint.safetensors_reader import read_tensor
 
@@ -138,7 +137,7 @@ def measure_chunk(folder: Path, audio: Path) -> dict[str, Any]:
 
 
 def measure_load(folder: Path) -> dict[str, Any]:
-    """Load a checkpoint of any layout with our own loader."""
+    """Load a checkpoint of any layout with phi4audio."""
     from phi4audio_cli.model.torch_backend import open_torch_backend
 
     drop_page_cache(folder)
@@ -151,12 +150,12 @@ def measure_load(folder: Path) -> dict[str, Any]:
         "weights_bytes": weights,
         "peak_memory": peak_memory(),
         "peak_memory_before": before,
-        "ratio": round(peak_memory() / weights, 3),
+        "ratio": round((peak_memory() or 0) / weights, 3),
     }
 
 
 def remove_vision(model: Any) -> None:
-    """What the model card's snippet does."""
+    """Remove the vision part as the model card's snippet does."""
     import torch
 
     extend = model.model.embed_tokens_extend
@@ -173,7 +172,7 @@ def stored_names(folder: Path) -> list[str]:
 
 
 def drop_page_cache(folder: Path) -> None:
-    """Take a folder's files out of the system's cache."""
+    """Remove a folder's files from the page cache."""
     for file in folder.rglob("*"):
         if file.is_file():
             sync_file(file)
@@ -183,15 +182,10 @@ def drop_page_cache(folder: Path) -> None:
 
 
 def sync_file(file: Path) -> None:
-    """Bring a file to the disk."""
+    """Write a file's pages to the disk."""
     descriptor = os.open(file, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-
-
-def peak_memory() -> int:
-    """Most bytes this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {

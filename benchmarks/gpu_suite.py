@@ -1,11 +1,11 @@
-#!/usr/bin/env python3
-"""All figures of one GPU in one command: under 8 minutes, and nothing is fetched.
+"""All figures of one GPU in one command: under 8 minutes, without the network.
 
-    python scripts/bench_gpu.py --json gpu.json
+    python -m benchmarks.gpu_suite --json gpu.json
 
-Makes the full-size checkpoint with random weights (20 GB of disk while it is made, 9 GB then),
-and runs `scripts/bench.py` on it, `phi4audio bench` for one stream, with and without int4 weights,
-and the front end's stages. A part that doesn't fit the time left is left out, and said so.
+Makes the full-size checkpoint with random weights (20 GB of disk while it is made, then 9 GB) and
+runs `python -m benchmarks.speed` on it, `phi4audio bench` for one stream with and without int4
+weights, and the stages of the front end. A part that doesn't fit the remaining time is reported as
+skipped.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ VARIANTS = ("leaderboard", "static", "ours", "ours+words")
 
 
 def main() -> None:
-    """Run the parts in order of weight and print what they say."""
-    from benchmarks.speed.__main__ import benchmark_checkpoint
+    """Run the parts, the most important first, and print their output."""
+    from benchmarks.random_models import benchmark_checkpoint
 
     options = parse()
     began = time.monotonic()
@@ -57,21 +57,12 @@ def parse() -> argparse.Namespace:
 
 
 def build_commands(options: argparse.Namespace, folder: str) -> dict[str, list[str]]:
-    """Return the commands; RESULT stands for the file their JSON goes to."""
+    """Return the commands; RESULT stands for the file of their JSON."""
     where = ["--device", options.device, "--dtype", options.dtype]
     tool = [sys.executable, "-m", "phi4audio_cli", "bench", "--model", folder, *where, "--json"]
-    script = [
-        sys.executable,
-        "-m",
-        "benchmarks.speed",
-        "--model",
-        folder,
-        *where,
-        "--rounds",
-        "1",
-    ]
+    speed = [sys.executable, "-m", "benchmarks.speed", "--model", folder, *where, "--rounds", "1"]
     return {
-        "variants": [*script, "--clips", str(options.clips), "--batch", str(options.batch),
+        "variants": [*speed, "--clips", str(options.clips), "--batch", str(options.batch),
                      "--variants", *VARIANTS, "--json", "RESULT"],
         "one stream": [*tool, "--batch-size", "1", "--minutes", "2"],
         "one stream, int4": [*tool, "--batch-size", "1", "--minutes", "2", "--quantize", "int4"],
@@ -82,7 +73,7 @@ def build_commands(options: argparse.Namespace, folder: str) -> dict[str, list[s
 
 
 def run(name: str, command: Sequence[str], result: Path, left: float) -> Any:
-    """Run one part in the seconds left; return its JSON, or in words why there is none."""
+    """Run one part in the seconds left; return its JSON, or the reason why there is none."""
     result.unlink(missing_ok=True)
     print(f"\n{name}:", flush=True)
     given = [str(result) if word == "RESULT" else word for word in command]
@@ -91,8 +82,8 @@ def run(name: str, command: Sequence[str], result: Path, left: float) -> Any:
             given, check=False, stdout=subprocess.PIPE, text=True, timeout=max(left, 1)
         )
     except subprocess.TimeoutExpired:
-        print("  no time was left for it")
-        return "no time was left"
+        print("  skipped: no time was left")
+        return "skipped: no time was left"
     print(done.stdout, flush=True)
     if done.returncode:
         return f"failed with exit code {done.returncode}"

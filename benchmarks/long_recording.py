@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
-"""One long recording through the command: errors of words and times, memory, speed.
+"""One long recording through the command: word and time errors, memory, speed.
 
-    python scripts/bench_long.py --fsdd ../shared/fsdd --minutes 30
+    python -m benchmarks.long_recording --fsdd ../shared/fsdd --minutes 30
 
-Stretches of spoken digits that the demo checkpoint was not trained on are joined with pauses, noise
-and music, written to a file, and transcribed by `phi4audio transcribe` in a process of its own. The
+Clips of spoken digits that the demo checkpoint was not trained on are joined with pauses, noise and
+music, written to a file, and transcribed by `phi4audio transcribe` in a process of its own. The
 true time of every word is known.
 """
 
@@ -24,24 +23,25 @@ import jiwer
 import numpy as np
 import soundfile
 
+from benchmarks import FSDD
 from training.spoken_digits import digit_tasks
-from training.spoken_digits.digit_recordings import RecordingBuilder, recording_builders
+from training.spoken_digits.digit_corpus import read_fsdd
+from training.spoken_digits.digit_recordings import RecordingBuilder
 
-ROOT = Path(__file__).resolve().parents[1]
 RATE = 16_000
 WordTimes = list[tuple[str, float, float]]
 
 
 def make_recording(
-    studio: RecordingBuilder, minutes: float, seed: int
+    builder: RecordingBuilder, minutes: float, seed: int
 ) -> tuple[np.ndarray, WordTimes]:
-    """Join stretches of speech of up to 40 s with pauses, noise and music."""
+    """Join clips of speech of up to 40 s with pauses, noise and music."""
     rng = np.random.default_rng(seed)
     parts: list[np.ndarray] = []
     truth: WordTimes = []
     used = 0
     while used < minutes * 60 * RATE:
-        clip = studio.short(int(rng.integers(8, 60)))
+        clip = builder.short(int(rng.integers(8, 60)))
         offset = used / RATE
         for digit, (start, end) in zip(clip.digits, clip.spans, strict=True):
             truth.append(
@@ -78,11 +78,13 @@ def transcribe(path: Path, model: str, folder: Path) -> tuple[float, float]:
 
 
 def start_errors(words: list[dict[str, object]], truth: WordTimes) -> list[tuple[float, float]]:
-    """Return place and error of the start of each word that was heard right, in seconds."""
-    said = [word for word, _, _ in truth]
-    told = [str(word["word"]).strip() for word in words]
+    """Return start and error of the start of each correct word, in seconds."""
+    expected = [word for word, _, _ in truth]
+    transcribed = [str(word["word"]).strip() for word in words]
     found = []
-    for block in difflib.SequenceMatcher(None, said, told, autojunk=False).get_matching_blocks():
+    for block in difflib.SequenceMatcher(
+        None, expected, transcribed, autojunk=False
+    ).get_matching_blocks():
         for offset in range(block.size):
             start = truth[block.a + offset][1]
             found.append((start, abs(float(words[block.b + offset]["start"]) - start)))  # type: ignore[arg-type]
@@ -93,12 +95,12 @@ def main() -> None:
     """Make, transcribe, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--fsdd", type=Path, default=ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--fsdd", type=Path, default=FSDD)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--keep", type=Path, help="folder to leave recording and outputs in")
+    parser.add_argument("--keep", type=Path, help="folder where recording and outputs stay")
     options = parser.parse_args()
-    studio = recording_builders(options.fsdd, "test", seed=11)["real voices, 16 kHz"]
-    samples, truth = make_recording(studio, options.minutes, seed=12)
+    builder = RecordingBuilder(read_fsdd(options.fsdd, "test"), RATE, seed=11)
+    samples, truth = make_recording(builder, options.minutes, seed=12)
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,13 +109,13 @@ def main() -> None:
         result = json.loads((folder / "long.json").read_text(encoding="utf-8"))
     words = [word for segment in result["segments"] for word in segment.get("words", [])]
     duration = len(samples) / RATE
-    said = " ".join(word for word, _, _ in truth)
+    reference = " ".join(word for word, _, _ in truth)
     print(f"{duration / 60:.1f} minutes, {len(truth)} words, {len(result['segments'])} segments")
-    print(f"WER {100 * jiwer.wer(said, result['text']):.2f} %")
+    print(f"WER {100 * jiwer.wer(reference, result['text']):.2f} %")
     found = start_errors(words, truth)
     for index, part in enumerate(("beginning", "middle", "end")):
         low, high = duration * index / 3, duration * (index + 1) / 3
-        errors = 1000 * np.array([error for place, error in found if low <= place < high])
+        errors = 1000 * np.array([error for start, error in found if low <= start < high])
         median, most = np.percentile(errors, [50, 90])
         print(f"word starts, {part:9}: median {median:.0f} ms, 90 % {most:.0f} ms")
     print(f"peak memory {memory:.2f} GB, {seconds:.0f} s, RTFx {duration / seconds:.1f}")

@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
 """Many short recordings through one process: does its memory grow?
 
-    python scripts/bench_leak.py --files 2000 --out leak
+    python -m benchmarks.memory_growth --files 2000 --out leak
 
-Stretches of a bundled recording are written to files and transcribed by one `phi4audio transcribe`.
-Each time it says that a file is done, its resident memory is read, and that of the processes it
-started. Steady means: the mean of the last quarter of the files is within 2 % of the second
-quarter's. Writes memory.csv and memory.svg; the exit code is 1 where it grows.
+Clips of a bundled recording are written to files and transcribed by one `phi4audio transcribe`.
+After each file its resident memory and that of its subprocesses are read. Memory is steady if its
+mean over the last quarter of the files is within 2 % of the second quarter's. Writes memory.csv and
+memory.svg; the exit code is 1 if memory grows.
 """
 
 from __future__ import annotations
@@ -18,24 +17,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import soundfile
 
-SAMPLES = Path(str(files("phi4audio_cli"))) / "demo" / "samples"
+from benchmarks import SAMPLES
+
 MAX_GROWTH = 0.02
 DONE = re.compile(r"\[\d+/\d+\] ")
 FORMATS = (("wav", 1), ("flac", 1), ("wav", 2), ("ogg", 1))
-"""Formats that take turns, with the number by which the 16 kHz rate is divided."""
+"""Formats in turn, each with the divisor of the 16 kHz sample rate."""
 
 WIDTH, HEIGHT, MARGIN = 900, 360, 60
 
 
 def make_files(folder: Path, count: int, seed: int = 0) -> None:
-    """Write stretches of 0.5 to 3 s of the longest sample."""
+    """Write clips of 0.5 to 3 s of the longest sample."""
     rng = np.random.default_rng(seed)
     speech, rate = soundfile.read(SAMPLES / "interview.flac", dtype="float32")
     for index in range(count):
@@ -64,19 +64,17 @@ def transcribe(source: Path, out: Path, arguments: Sequence[str]) -> Iterator[tu
 
 
 def resident_memory(process: psutil.Process) -> tuple[float, float]:
-    """Return a process's resident memory and that of those it started, in MB."""
+    """Return the resident memory of a process and of its subprocesses, in MB."""
     own = process.memory_info().rss / 1e6
-    others = 0.0
+    children = 0.0
     for child in process.children(recursive=True):
-        try:
-            others += child.memory_info().rss / 1e6
-        except psutil.NoSuchProcess:  # it ended meanwhile
-            continue
-    return own, others
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            children += child.memory_info().rss / 1e6
+    return own, children
 
 
 def quarter_growth(megabytes: Sequence[float]) -> tuple[float, float, float]:
-    """Return the means of the second and the last quarter, and how much the last is more."""
+    """Return the means of the second and the last quarter, and the growth between them."""
     second, last = (float(np.mean(np.array_split(megabytes, 4)[index])) for index in (1, 3))
     return second, last, last / second - 1
 

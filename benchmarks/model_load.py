@@ -1,11 +1,9 @@
-#!/usr/bin/env python3
-"""Measure a load: seconds, and peak memory against the weights.
+"""Time and peak memory of loading a checkpoint, in relation to its weights.
 
-    python scripts/bench_load.py --model DIR [--dtype bfloat16]
+    python -m benchmarks.model_load --model DIR [--dtype bfloat16]
 
-The checkpoint is loaded in a process of its own, after everything is imported; what the process
-held by then is reported apart. Any layout will do, `scripts/make_checkpoint.py` makes one of full
-size.
+The checkpoint, of any layout, is loaded in a process of its own after all imports; the memory
+before is reported separately. `python -m tools.make_checkpoint` makes a checkpoint of full size.
 """
 
 from __future__ import annotations
@@ -17,20 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-
-def peak_bytes() -> int:
-    """Return the highest resident memory of this process so far, mapped files included."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this script reads /proc, which this system doesn't have")
+from benchmarks.resident_memory import resident
 
 
 def measure(folder: Path, dtype: str) -> dict[str, float]:
     """Load once in this process."""
     from phi4audio_cli.model.torch_backend import open_torch_backend
 
-    before = peak_bytes()
+    before = resident("VmHWM")
     started = time.perf_counter()
     backend = open_torch_backend(folder, device="cpu", dtype=dtype)
     seconds = time.perf_counter() - started
@@ -38,7 +30,7 @@ def measure(folder: Path, dtype: str) -> dict[str, float]:
     return {
         "seconds": seconds,
         "imports_bytes": before,
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": resident("VmHWM"),
         "weights_bytes": sum(one.numel() * one.element_size() for one in weights),
         "parameters": sum(one.numel() for one in weights),
     }
@@ -65,7 +57,7 @@ def main() -> None:
     print(f"parameters     {figures['parameters']:,}")
     print(f"weights        {figures['weights_bytes'] / 1e9:8.3f} GB")
     print(f"peak memory    {figures['peak_bytes'] / 1e9:8.3f} GB, {figures['ratio']:.3f} x weights")
-    print(f"  of it before {figures['imports_bytes'] / 1e9:8.3f} GB (Python, torch, transformers)")
+    print(f"  before       {figures['imports_bytes'] / 1e9:8.3f} GB (Python and libraries)")
     print(f"seconds        {figures['seconds']:8.2f}")
 
 

@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
-"""What a job gains whose outputs go behind a URL while the model works.
+"""Speed of a job whose outputs are uploaded while the model runs.
 
-    python scripts/bench_store.py --latency 0.05 --answer 0.05
+    python -m benchmarks.object_store --latency 0.05 --answer 0.05
 
-The object store is memory that takes a while for each request, the model a pause for each
-recording; journals and outputs are the real ones. Three ways take turns: into a folder; into the
-store, while the model waits for it; into the store while it works, as the command does it.
+The object store is in memory, with a delay for each request; the model is a delay for each
+recording; journals and outputs are real. Three ways take turns: `folder`; `waiting`, where the
+model waits for the uploads; and `meanwhile`, where they run concurrently, as the command does it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ request_latency = 0.0
 
 
 class SlowStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """An object store far away, behind `slow://`."""
+    """An object store with a delay per request, under `slow://`."""
 
     protocol = "slow"
 
@@ -56,34 +55,42 @@ class SlowStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
         return content
 
 
-def recordings(shelf: ResumeStore, folder: Location, source: Path, count: int) -> Iterator[Job]:
-    """Look up the journal of each recording, as the engine does while it reads ahead."""
+def recordings(
+    resume_store: ResumeStore, folder: Location, source: Path, count: int
+) -> Iterator[Job]:
+    """Open the journal of each recording, as the pipeline does while it reads ahead."""
     for index in range(count):
         job = Job(index, source, {form: folder / f"{index}.{form}" for form in FORMATS})
-        shelf.open_recording(job, source)
+        resume_store.open_recording(job, source)
         yield job
 
 
 def events(jobs: Iterable[Job], answer: float) -> Iterator[Event]:
-    """Do recordings as an engine does that takes `answer` seconds for each."""
-    said = Segment(0, 0.0, 1.0, "some words that were said", "chunk")
+    """Finish each recording after `answer` seconds."""
+    segment = Segment(0, 0.0, 1.0, "the words of a segment", "chunk")
     for job in jobs:
         time.sleep(answer)
-        yield FileDone(job, Transcript(said.text, None, (said,), 1.0, "Transcribe."))
+        yield FileDone(job, Transcript(segment.text, None, (segment,), 1.0, "Transcribe."))
 
 
 def run(way: str, scratch: Path, count: int, answer: float) -> float:
     """Return the seconds of one job."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         folder = Path(name) if way == "folder" else RemotePath(f"slow://{Path(name).name}")
-        shelf = ResumeStore(lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source))
-        filing = OutputWriter(load_settings({}, environ={}), shelf)
+        resume_store = ResumeStore(
+            lambda job: {"task": "Transcribe"}, lambda job: nullcontext(job.source)
+        )
+        output_writer = OutputWriter(load_settings({}, environ={}), resume_store)
         began = time.perf_counter()
-        ahead = prefetch(recordings(shelf, folder, scratch / "talk.wav", count), READ_AHEAD)
+        ahead = prefetch(recordings(resume_store, folder, scratch / "talk.wav", count), READ_AHEAD)
         done = events(ahead, answer)
-        for _ in map(filing.handle, done) if way == "waiting" else write_concurrently(done, filing):
-            pass
-        shelf.close()
+        if way == "waiting":
+            for event in done:
+                output_writer.handle(event)
+        else:
+            for _ in write_concurrently(done, output_writer):
+                pass
+        resume_store.close()
         return time.perf_counter() - began
 
 

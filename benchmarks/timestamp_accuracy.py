@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
-"""How far word times are from the truth, by where they come from, and what the pass costs.
+"""Errors of word times by their source, and the cost of the alignment pass.
 
-    python scripts/bench_alignment.py --fsdd ../shared/fsdd
+    python -m benchmarks.timestamp_accuracy --fsdd ../shared/fsdd
 
 Measured on the bundled samples and on spoken digits the demo checkpoint was not trained on, joined
-with pauses and noise. Only words that were heard right count: error is of times, not of words.
-`--hide LAYER:HEAD,...` hides heads from the aligner, such as those the demo was trained to follow
-the audio with, since the real model has none trained so.
+with pauses and noise. Only correct words count. `--hide LAYER:HEAD,...` hides heads from the
+aligner, such as those of the demo that were trained to follow the audio: the real model has no such
+heads.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import FSDD, SAMPLES
+from benchmarks.backend_answers import answer_all
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.audio.speech_chunking import chunk_speech
 from phi4audio_cli.audio.vad import SileroDetector
@@ -30,18 +31,18 @@ from phi4audio_cli.model import torch_backend
 from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
 from phi4audio_cli.network.phi4 import Phi4Audio
 from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
-from phi4audio_cli.types import Chunk, Generation, RequestFailed, Word
+from phi4audio_cli.types import WIDE_BAND, Chunk, Generation, Word
 from training.spoken_digits import digit_tasks
-from training.spoken_digits.digit_recordings import recording_builders
+from training.spoken_digits.digit_corpus import read_fsdd
+from training.spoken_digits.digit_recordings import RecordingBuilder
 
-ROOT = Path(__file__).resolve().parents[1]
 WordTimes = list[tuple[str, float, float]]
 Recording = tuple[np.ndarray, int, WordTimes]
 
 
 def samples() -> Iterator[Recording]:
     """Yield the bundled samples with the true time of every word."""
-    for reference in sorted((ROOT / "phi4audio_cli" / "demo" / "samples").glob("*.ref.json")):
+    for reference in sorted(SAMPLES.glob("*.ref.json")):
         audio = reference.with_name(reference.name.replace(".ref.json", ".flac"))
         words = json.loads(reference.read_text(encoding="utf-8"))["words"]
         truth = [(word["word"], word["start"], word["end"]) for word in words]
@@ -56,9 +57,9 @@ def decoded(path: Path) -> tuple[np.ndarray, int]:
 
 def digits(fsdd: Path, kind: str, count: int) -> Iterator[Recording]:
     """Yield joined digits: `short` ones of 3 to 12, or `full` chunks of 40 s."""
-    studio = recording_builders(fsdd, "test", seed=7)["real voices, 16 kHz"]
+    builder = RecordingBuilder(read_fsdd(fsdd, "test"), WIDE_BAND, seed=7)
     for index in range(count):
-        clip = studio.full() if kind == "full" else studio.short(3 + index % 10)
+        clip = builder.full() if kind == "full" else builder.short(3 + index % 10)
         words = [digit_tasks.digit_words([digit], "English") for digit in clip.digits]
         truth = [(word, *span) for word, span in zip(words, clip.spans, strict=True)]
         yield clip.samples, clip.rate, truth
@@ -70,15 +71,9 @@ def transcribe_words(backend: TorchBackend, recording: Recording, align: AlignMo
     task = Transcribe("English", align=align)
     chunks: list[Chunk] = list(chunk_speech([audio], rate, 40.0, SileroDetector()))
     feed = [request for chunk in chunks for request in task.requests(0, chunk)]
-    answers = sorted(map(_require_answer, backend.generate(feed)), key=_chunk_index)
+    answers = sorted(answer_all(backend, feed), key=_chunk_index)
     result = task.assemble(answers, len(audio) / rate)
     return [word for segment in result.segments for word in segment.words]
-
-
-def _require_answer(answer: Generation | RequestFailed) -> Generation:
-    if isinstance(answer, RequestFailed):
-        raise answer.error
-    return answer
 
 
 def _chunk_index(answer: Generation) -> int:
@@ -86,15 +81,17 @@ def _chunk_index(answer: Generation) -> int:
     return answer.request.chunk.index
 
 
-def errors(heard: list[Word], truth: WordTimes) -> tuple[list[float], list[float]]:
-    """Return the errors of starts and ends, in seconds, of the words heard right."""
-    said = [word for word, _, _ in truth]
-    told = [word.word.strip() for word in heard]
+def errors(transcribed: list[Word], truth: WordTimes) -> tuple[list[float], list[float]]:
+    """Return the errors of starts and ends of the correct words, in seconds."""
+    expected = [word for word, _, _ in truth]
+    words = [word.word.strip() for word in transcribed]
     starts, ends = [], []
-    for block in difflib.SequenceMatcher(None, said, told, autojunk=False).get_matching_blocks():
+    for block in difflib.SequenceMatcher(
+        None, expected, words, autojunk=False
+    ).get_matching_blocks():
         for offset in range(block.size):
             _, start, end = truth[block.a + offset]
-            found = heard[block.b + offset]
+            found = transcribed[block.b + offset]
             starts.append(abs(found.start - start))
             ends.append(abs(found.end - end))
     return starts, ends
@@ -125,7 +122,7 @@ def hide_heads(heads: set[tuple[int, int]]) -> None:
 
 
 def alignment_share(backend: TorchBackend, recordings: list[Recording]) -> float:
-    """Return the time of the extra pass as a share of all, VAD and features included."""
+    """Return the share of the alignment pass in the time of the whole, with VAD and features."""
     spent = 0.0
     run = torch_backend.align_words  # type: ignore[attr-defined]
 
@@ -148,9 +145,9 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--fsdd", type=Path, default=ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--fsdd", type=Path, default=FSDD)
     parser.add_argument("--count", type=int, default=20, help="short recordings; full ones: half")
-    parser.add_argument("--hide", default="", help="heads the aligner doesn't see, as 2:0,2:1")
+    parser.add_argument("--hide", default="", help="heads to hide, such as 2:0,2:1")
     options = parser.parse_args()
     backend = open_torch_backend(resolve_model(options.model, offline=True), device="cpu")
     if options.hide:

@@ -16,9 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-import numpy as np
-
-from phi4audio_cli.audio.audio_array import make_audio_array
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.audio.reader import Chunker, InProcessReader, Reader
 from phi4audio_cli.audio.speech_chunking import chunk_speech
@@ -27,9 +24,8 @@ from phi4audio_cli.audio.vad import SileroDetector
 from phi4audio_cli.backend_loader import Listener, find_model, load_backend
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.formatting import format_timestamp
-from phi4audio_cli.jobs.download import check_readable_scheme, open_local_copy
+from phi4audio_cli.jobs.download import open_local_copy
 from phi4audio_cli.jobs.fingerprint import model_fingerprint
-from phi4audio_cli.jobs.input_source import parse_input
 from phi4audio_cli.jobs.task_builders import (
     ask_task,
     summarize_task,
@@ -43,18 +39,17 @@ from phi4audio_cli.pipeline.backend import Backend, LazyBackend, ShouldStop, nev
 from phi4audio_cli.pipeline.output_writer import with_recording_name
 from phi4audio_cli.pipeline.pipeline import run_pipeline
 from phi4audio_cli.pipeline.recording_reader import SourceOptions, TaskForJob
+from phi4audio_cli.session_sources import Source, make_jobs
 from phi4audio_cli.settings import Settings
 from phi4audio_cli.settings_loader import load_settings
 from phi4audio_cli.tasks.long_form import MAX_PART_MINUTES
 from phi4audio_cli.tasks.task import Task
 from phi4audio_cli.types import (
     Answer,
-    AudioArray,
     Event,
     FileDone,
     FileFailed,
     Job,
-    RawSamples,
     Result,
     Summary,
     Transcript,
@@ -63,9 +58,6 @@ from phi4audio_cli.types import (
 
 if TYPE_CHECKING:
     from phi4audio_cli.tasks.summarize_task import SummaryStyle
-
-Source: TypeAlias = "str | os.PathLike[str] | RawSamples | AudioArray | Job"
-"""A recording: a path or URL, an array with a sample rate, or a planned job."""
 
 TaskName: TypeAlias = Literal["transcribe", "translate", "summarize", "ask"]
 
@@ -303,7 +295,7 @@ class Session:
         tasks = self._make_tasks(task, options)
         default = tasks.default if isinstance(tasks, TaskFactory) else tasks
         for_job = tasks.for_job if isinstance(tasks, TaskFactory) else lambda job: default
-        jobs = _make_jobs(sources, sample_rate, offline=self.settings.offline)
+        jobs = make_jobs(sources, sample_rate, offline=self.settings.offline)
         return self._run(jobs, default, for_job, answer_store, should_stop)
 
     def _run(
@@ -428,38 +420,6 @@ def _make_chunker(settings: Settings) -> Chunker:
     if not settings.vad:
         return chunk_at_silence
     return partial(chunk_speech, detector=SileroDetector())
-
-
-def _make_jobs(
-    sources: Source | Iterable[Source], sample_rate: int | None, *, offline: bool
-) -> Iterator[Job]:
-    if isinstance(sources, str | os.PathLike | np.ndarray | AudioArray | Job):
-        sources = [sources]
-    for index, source in enumerate(sources):
-        yield source if isinstance(source, Job) else _make_job(index, source, sample_rate, offline)
-
-
-def _make_job(
-    index: int,
-    source: str | os.PathLike[str] | RawSamples | AudioArray,
-    sample_rate: int | None,
-    offline: bool,
-) -> Job:
-    if isinstance(source, AudioArray):
-        return _make_array_job(index, source.samples, source.sample_rate)
-    if not isinstance(source, str | os.PathLike):
-        return _make_array_job(index, source, sample_rate)
-    found = parse_input(os.fspath(source))
-    if found.url is not None:
-        if offline:
-            raise UsageError("the session is offline", found.name, "give a file")
-        check_readable_scheme(found.url)
-    return Job(index, found.path, url=found.url)
-
-
-def _make_array_job(index: int, samples: RawSamples, sample_rate: int | None) -> Job:
-    name = f"array {index}"
-    return Job(index, Path(name), audio=make_audio_array(samples, sample_rate, name))
 
 
 def _with_recording_name(event: FileFailed) -> FileFailed:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write docs/transcript.schema.json from the types that write and read transcripts."""
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Makes the demo's sample recordings with espeak-ng, and says where every word in them lies.
+"""Make the demo's sample recordings with espeak-ng, with the time of every word.
 
-Each word is synthesized alone and placed, so its true time is known: `PACKAGE.ref.json` has it,
-`PACKAGE.ref.txt` has the text alone. The same seed and espeak-ng version give the same files.
+    python -m training.make_samples
+
+Each word is synthesized separately, so its true time is known: `NAME.ref.json` has it,
+`NAME.ref.txt` has only the text. The same seed and espeak-ng version give the same files.
 """
 
 from __future__ import annotations
@@ -15,22 +17,22 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from training import DEMO
 from training.spoken_digits.digit_corpus import TRIM_SECONDS, Voice, resample, speak
 from training.spoken_digits.digit_tasks import DIGITS, digit_words
 from training.spoken_digits.mel_features import Floats
 
-_SAMPLES = Path(__file__).resolve().parent.parent / "phi4audio_cli" / "demo" / "samples"
 _PEAK = 0.6
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """What a sample is to be like.
+    """The plan of a sample.
 
     Attributes:
         name: of its files.
         voices: one voice, or several that take turns.
-        groups: how many digits are said between two pauses, group after group.
+        groups: number of digits between two pauses, for each group.
         gaps: shortest and longest silence between the digits of a group, in seconds.
         pauses: the same between groups.
         rate: sample rate.
@@ -74,7 +76,7 @@ class TimedWord:
 
 
 def synthesize_words(plan: SamplePlan, rng: np.random.Generator) -> tuple[Floats, list[TimedWord]]:
-    """Says a plan's digits one after another.
+    """Synthesize the digits of a plan, one after the other.
 
     Returns:
         Mono samples at the plan's rate, their loudest one at `_PEAK`, and the words.
@@ -95,7 +97,7 @@ def synthesize_words(plan: SamplePlan, rng: np.random.Generator) -> tuple[Floats
 def _spoken_sequence(
     plan: SamplePlan, rng: np.random.Generator
 ) -> Iterator[tuple[Voice, int, float]]:
-    """Yields who says which digit, and the silence after it in seconds."""
+    """Yield voice, digit, and the silence after it in seconds."""
     for turn, size in enumerate(plan.groups):
         voice = plan.voices[turn % len(plan.voices)]
         for index in range(size):
@@ -104,12 +106,12 @@ def _spoken_sequence(
 
 
 def _silence(plan: SamplePlan, seconds: float) -> Floats:
-    """Returns so much silence at the plan's rate."""
+    """Return silence of some seconds at the plan's rate."""
     return np.zeros(round(seconds * plan.rate), dtype=np.float32)
 
 
 def make_sample(plan: SamplePlan, folder: Path, seed: int) -> None:
-    """Writes a sample's audio and both its references."""
+    """Write a sample's audio and both its references."""
     rng = np.random.default_rng([seed, *plan.name.encode()])
     mono, words = synthesize_words(plan, rng)
     channels = np.stack([mono * np.float32(level) for level in plan.levels], axis=1)
@@ -132,11 +134,11 @@ def make_sample(plan: SamplePlan, folder: Path, seed: int) -> None:
 
 
 def main() -> None:
-    """Makes all samples."""
+    """Make all samples."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=_SAMPLES, help="folder for the samples")
+    parser.add_argument("--out", type=Path, default=DEMO / "samples", help="folder for the samples")
     parser.add_argument("--seed", type=int, default=6)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""Trains the demo checkpoint: a tiny Phi-4-Audio that transcribes spoken digits.
+"""Train the demo checkpoint: a very small Phi-4-Audio that transcribes spoken digits.
+
+    python -m training.train_demo --fsdd ../shared/fsdd
 
 Two phases, both on the CPU: the encoder alone, then the projection and the decoder on cached
-encoder outputs. Each has a time budget; with --resume a run goes on where the last one stopped.
+encoder outputs. Each has a time budget; --resume continues an earlier run.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 import torch
 from transformers import Phi4MultimodalForCausalLM
 
+from training import DEMO, FSDD
 from training.spoken_digits import data_parallel
 from training.spoken_digits.clip_pool import ClipPool
 from training.spoken_digits.decoder_training import DecoderTrainingModel, train_decoder
@@ -29,23 +32,21 @@ from training.spoken_digits.training_clock import TrainingClock
 
 log = logging.getLogger("train_demo")
 
-_ROOT = Path(__file__).resolve().parent.parent
-
 
 def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        "--fsdd", type=Path, default=_ROOT.parent / "shared" / "fsdd",
+        "--fsdd", type=Path, default=FSDD,
         help="folder of the Free Spoken Digit Dataset, with recordings/ in it",
     )  # fmt: skip
     parser.add_argument(
         "--work", type=Path, default=Path("build/demo-training"), help="folder for state files"
     )
     parser.add_argument(
-        "--out", type=Path, default=_ROOT / "phi4audio_cli" / "demo" / "checkpoint",
+        "--out", type=Path, default=DEMO / "checkpoint",
         help="folder the checkpoint is written to",
     )  # fmt: skip
     parser.add_argument(
@@ -54,48 +55,48 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--encoder-minutes", type=float, default=38.0, help="time for phase 1")
     parser.add_argument("--decoder-minutes", type=float, default=141.0, help="time for phase 2")
     parser.add_argument("--decoder-rate", type=float, default=1.5e-3, help="learning rate, phase 2")
-    parser.add_argument("--processes", type=int, default=2, help="processes that train together")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
+    parser.add_argument("--resume", action="store_true", help="continue from the state in --work")
     parser.add_argument(
         "--smoke", action="store_true",
-        help="all phases with next to no data and time, to see that they run",
+        help="all phases with very little data and time, to test that they run",
     )  # fmt: skip
     return parser.parse_args()
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Runs the phases asked for, as one member of the team."""
+    """Run the chosen phases in one of the processes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.seed)
     bank = load_bank(arguments.fsdd, arguments.work, limit=2 if arguments.smoke else None)
     model = new_model()
-    pupil = EncoderTrainingModel(model.model.embed_tokens_extend.audio_embed.encoder)
+    module = EncoderTrainingModel(model.model.embed_tokens_extend.audio_embed.encoder)
     if "encoder" in arguments.phases:
-        initialize_encoder(pupil.audio, *feature_statistics(bank, arguments.seed))
+        initialize_encoder(module.audio, *feature_statistics(bank, arguments.seed))
         clock = TrainingClock("encoder", arguments.encoder_minutes, decay_from=0.3)
         state = arguments.work / "encoder.pt"
-        train_encoder(pupil, bank, clock, state, seed=arguments.seed)
+        train_encoder(module, bank, clock, state, seed=arguments.seed)
     if "decoder" in arguments.phases:
-        train_decoder_phase(arguments, bank, model, pupil)
+        train_decoder_phase(arguments, bank, model, module)
 
 
 def train_decoder_phase(
     arguments: argparse.Namespace,
     bank: Bank,
     model: Phi4MultimodalForCausalLM,
-    pupil: EncoderTrainingModel,
+    module: EncoderTrainingModel,
 ) -> None:
-    """Runs the second phase on the encoder as it was saved last."""
+    """Run the second phase on the encoder of the last saved state."""
     saved = torch.load(arguments.work / "encoder.pt", weights_only=True)
-    pupil.load_state_dict(saved["module"])
+    module.load_state_dict(saved["module"])
     seed, rank = arguments.seed, data_parallel.rank()
     state = arguments.work / "decoder.pt"
     clock = TrainingClock("decoder", arguments.decoder_minutes, decay_from=0.4)
     decoder = DecoderTrainingModel(model)
     pool_seed = 1000 * (seed + 1) + rank + (int(state.stat().st_mtime) if state.exists() else 0)
     groups = 4 if arguments.smoke else 40
-    pool = ClipPool(bank, pupil, pool_seed)
+    pool = ClipPool(bank, module, pool_seed)
     train_decoder(
         decoder, pool, clock, state, lambda: export_checkpoint(model, arguments.out),
         rate=arguments.decoder_rate, seed=seed, first_groups=groups,
@@ -103,7 +104,7 @@ def train_decoder_phase(
 
 
 def main() -> None:
-    """Runs the script."""
+    """Run the script."""
     arguments = parse_arguments()
     if arguments.smoke:
         arguments.encoder_minutes = arguments.decoder_minutes = 0.15

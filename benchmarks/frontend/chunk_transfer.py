@@ -66,13 +66,13 @@ TRANSFER_METHODS = {
 
 
 def measure(way: str, chunks: int) -> float:
-    """Send chunks of 40 s; return seconds of audio a second of both processes' time."""
+    """Send chunks of 40 s; return seconds of audio per second of both processes' time."""
     sender, fetch = TRANSFER_METHODS[way]
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=sender, args=(theirs,), daemon=True)
     process.start()
-    fetch(ours)  # the process is there
+    fetch(ours)  # the process has started
     ours.send(None)
     before = ours.recv()
     process.join()

@@ -29,46 +29,46 @@ SLOW_STAGE_SHARE = 0.1
 
 
 class Stage(NamedTuple):
-    """Something that is done to some seconds of audio."""
+    """An operation on audio of some length."""
 
     seconds: float
     do: Callable[[], object]
 
 
 class PrecomputedDetector:
-    """A detector that heard all before: it costs nothing."""
+    """A detector with stored probabilities, which takes no time."""
 
     def __init__(self, blocks: Iterable[Samples]) -> None:
         self._detector = SileroDetector()
-        self._heard = list(self._detector.detect(blocks, WIDE_BAND))
+        self._detected = list(self._detector.detect(blocks, WIDE_BAND))
 
     def window_length(self, sample_rate: int) -> int:
         """Return the window's length in samples."""
         return self._detector.window_length(sample_rate)
 
     def detect(self, *_: object) -> Iterator[tuple[Samples, Probabilities]]:
-        """Say again what was heard."""
-        return iter(self._heard)
+        """Return the stored probabilities."""
+        return iter(self._detected)
 
 
 def decode_file(path: Path) -> None:
-    """Decode a file to blocks as the model hears them."""
+    """Decode a file to mono blocks."""
     with open_audio(path) as recording:
         for _ in recording.blocks():
             pass
 
 
 def build_stages(files: Mapping[str, Path], seconds: float) -> dict[str, Stage]:
-    """Return what can be measured, by name."""
+    """Return the stages by name."""
     mono = looped_speech(seconds)
     blocks = np.split(mono, range(10 * WIDE_BAND, len(mono), 10 * WIDE_BAND))
-    half = mono[: len(mono) // 2]  # at 8 kHz as long as the other
-    some = mono[: int(SLOW_STAGE_SHARE * len(mono))]
+    half = mono[: len(mono) // 2]  # at 8 kHz of the same duration
+    excerpt = mono[: int(SLOW_STAGE_SHARE * len(mono))]
     chunks = np.split(
         mono,
         range(int(MAX_CHUNK_SECONDS) * WIDE_BAND, len(mono), int(MAX_CHUNK_SECONDS) * WIDE_BAND),
     )
-    heard, detector, extractor = (
+    precomputed, detector, extractor = (
         PrecomputedDetector(blocks),
         SileroDetector(),
         Phi4MultimodalFeatureExtractor(),
@@ -78,7 +78,7 @@ def build_stages(files: Mapping[str, Path], seconds: float) -> dict[str, Stage]:
 
     def package_vad() -> None:
         theirs.reset_states()
-        for window in torch.split(torch.from_numpy(some[: len(some) // 512 * 512]), 512):
+        for window in torch.split(torch.from_numpy(excerpt[: len(excerpt) // 512 * 512]), 512):
             theirs(window, WIDE_BAND)
 
     def library_features() -> None:
@@ -89,7 +89,9 @@ def build_stages(files: Mapping[str, Path], seconds: float) -> dict[str, Stage]:
         **{f"decode {name}": partial(decode_file, path) for name, path in files.items()},
         "VAD 16k": lambda: list(detector.detect(blocks, WIDE_BAND)),
         "VAD 8k": lambda: list(detector.detect([half], NARROW_BAND)),
-        "cut at pauses": lambda: list(chunk_speech(blocks, WIDE_BAND, MAX_CHUNK_SECONDS, heard)),
+        "cut at pauses": lambda: list(
+            chunk_speech(blocks, WIDE_BAND, MAX_CHUNK_SECONDS, precomputed)
+        ),
         "cut by energy": lambda: list(chunk_at_silence(blocks, WIDE_BAND, MAX_CHUNK_SECONDS)),
         "features 16k, transformers' own": library_features,
         "features 16k": lambda: [features(chunk, WIDE_BAND) for chunk in chunks],

@@ -26,26 +26,26 @@ BATCH = 8
 
 
 class SimulatedBackend:
-    """Answers some words, as slowly as a device of some RTFx: it sleeps, so the cores are free.
+    """Answers at the speed of a device of a given RTFx; it sleeps, so the cores are free.
 
     Args:
-        rtfx: Seconds of audio a second; infinite: it takes no time.
+        rtfx: Seconds of audio per second; infinite: no delay.
     """
 
     def __init__(self, rtfx: float) -> None:
         self._rtfx = rtfx
         self.idle_seconds = 0.0
-        """Seconds in which it had nothing to do, the time until the first chunk not counted."""
+        """Idle seconds after the first chunk."""
         self.seconds = 0.0
         self.began: float | None = None
 
     def generate(
         self, feed: Iterable[Request | None], stop: ShouldStop = never_stop
     ) -> Iterator[Generation]:
-        """Answer each request when its time is over; as many are prepared ahead as fill batches."""
-        asked = prefetch(feed, 4 * BATCH)
+        """Answer each request after its delay; four batches are prefetched."""
+        requests = prefetch(feed, 4 * BATCH)
         since = time.perf_counter()
-        for request in asked:
+        for request in requests:
             now = time.perf_counter()
             if self.began is None:
                 self.began = now
@@ -63,40 +63,40 @@ class SimulatedBackend:
 
 
 def filler_text(seconds: float) -> str:
-    """Return a text that nobody would doubt, so that nothing is asked again."""
+    """Return a text without defects, so that no request is retried."""
     return " ".join(f"word{number}" for number in range(int(2 * seconds)))
 
 
 @dataclass(frozen=True, slots=True)
 class FeedResult:
-    """What came of feeding a device."""
+    """The result of feeding a device."""
 
     rtfx: float
-    """Seconds of recordings a second, from the first chunk on."""
+    """Seconds of recordings per second, from the first chunk on."""
     per_core: float
-    """Seconds of recordings a second of processor time, of all processes."""
-    ours: float
-    """Share of that time in this process, which hands the chunks on."""
+    """Seconds of recordings per second of processor time of all processes."""
+    parent_share: float
+    """Share of that time in this process, which passes the chunks on."""
     idle: float
-    """Share of the time in which the device waited."""
+    """Share of the time in which the device is idle."""
 
 
 def feed_device(files: Sequence[Path], seconds: float, readers: int, rtfx: float) -> FeedResult:
-    """Read recordings, each of some seconds, for a device.
+    """Read recordings for a device.
 
     Args:
-        files: Read one after the other, or side by side.
+        files: The recordings.
         seconds: Length of each.
-        readers: How many at once.
-        rtfx: Of the device; infinite: it takes no time.
+        readers: Recordings read at once.
+        rtfx: Of the device; infinite: no delay.
     """
     cut = partial(chunk_speech, detector=SileroDetector())
     with ReaderProcesses(InProcessReader(chunker=cut)) as pool:
-        some = pool.get(readers)
-        for reader in some:  # their start is not what is measured
+        started = pool.get(readers)
+        for reader in started:  # their start is not measured
             with reader.read(ReadRequest(files[0], 1.0)):
                 pass
-        processes = [psutil.Process(reader.pid) for reader in some]
+        processes = [psutil.Process(reader.pid) for reader in started]
         backend = SimulatedBackend(rtfx)
         before, own_before = sum(map(_cpu_seconds, processes)), time.process_time()
         jobs = [Job(index, path) for index, path in enumerate(files)]
@@ -107,7 +107,7 @@ def feed_device(files: Sequence[Path], seconds: float, readers: int, rtfx: float
                 lambda job: task,
                 backend,
                 chunk_seconds=40,
-                source_options=SourceOptions(readers=some),
+                source_options=SourceOptions(readers=started),
             )
         )
         assert backend.began
@@ -124,5 +124,5 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def load_average() -> float:
-    """Return how many processes want a core, by the system's average of a minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]

@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
-"""What `--quantize` saves and costs: memory, speed, and answers, beside the unquantized model.
+"""Memory, speed and answers with `--quantize`, in relation to the unquantized model.
 
-    python scripts/bench_quantize.py --model demo             # also says how far answers agree
-    python scripts/bench_quantize.py --model mid              # the mid-size random checkpoint
-    python scripts/bench_quantize.py --model mid --device cuda --dtype bfloat16
+    python -m benchmarks.quantization --model demo             # with the agreement of the answers
+    python -m benchmarks.quantization --model mid              # the mid-size random checkpoint
+    python -m benchmarks.quantization --model mid --device cuda --dtype bfloat16
 
-One process a variant and round, variants in turn. Speeds are medians, each also as a ratio to the
-unquantized model in the same round. Prints a table in Markdown.
+One process per variant and round; variants take turns. Speeds are medians, with the ratio to the
+unquantized model of the same round. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.__main__ import benchmark_checkpoint
+from benchmarks import FSDD
+from benchmarks.random_models import benchmark_checkpoint
 
 VARIANTS = ("none", "int8", "int4")
 SPEEDS = {"alone": "tokens/s alone", "together": "tokens/s, batch {batch}", "rtfx": "RTFx"}
-FSDD = Path(__file__).resolve().parents[3] / "shared" / "fsdd"
 
 
 def main() -> None:
@@ -64,11 +63,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--processor-time",
         action="store_true",
-        help="one thread, and its time on the processor: for machines that others use too",
+        help="one thread, and its processor time: for machines with other load",
     )
-    parser.add_argument("--no-agreement", action="store_true", help="leave the answers out")
+    parser.add_argument("--no-agreement", action="store_true", help="do not compare answers")
     parser.add_argument("--fsdd", type=Path, default=FSDD, help="recordings for the agreement")
-    parser.add_argument("--clips", type=int, default=64, help="joined from those recordings")
+    parser.add_argument("--clips", type=int, default=64, help="number of clips joined from them")
     parser.add_argument("--one", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -85,7 +84,7 @@ def run_in_subprocess(options: argparse.Namespace, kind: str) -> dict[str, Any]:
 
 
 def print_table(runs: dict[str, list[dict[str, Any]]], batch: int) -> None:
-    """Print one row a variant."""
+    """Print one row per variant."""
     heads = [head.format(batch=batch) for head in SPEEDS.values()]
     print(f"| weights | {' | '.join(['GB of weights', 'peak GB', *heads])} |")
     print("|" + " --- |" * (3 + len(heads)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jiwer
 
+from benchmarks.backend_answers import answer_all
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.doctor.audio_checks import bundled_reference, bundled_sample
 from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
@@ -25,11 +26,11 @@ SEED = 100
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording and what is said in it."""
+    """A recording and its reference text."""
 
     samples: Samples
     rate: int
-    said: str
+    reference: str
 
 
 def print_agreement(options: argparse.Namespace) -> None:
@@ -48,13 +49,13 @@ def print_agreement(options: argparse.Namespace) -> None:
     for name, clips in sets.items():
         base: list[tuple[int, ...]] = []
         for kind in options.variants:
-            told = [_transcribe(backends[kind], clips, size) for size in BATCHES]
-            tokens = [[answer.tokens for answer in answers] for answers in told]
+            runs = [_transcribe(backends[kind], clips, size) for size in BATCHES]
+            tokens = [[answer.tokens for answer in answers] for answers in runs]
             base = base or tokens[0]
             same = "same tokens" if all(one == tokens[0] for one in tokens) else "other tokens"
             equal = sum(one == other for one, other in zip(base, tokens[0], strict=True))
             print(
-                f"| {name} | {kind} | {_error_rate(clips, told[0]):.2f} |"
+                f"| {name} | {kind} | {_error_rate(clips, runs[0]):.2f} |"
                 f" {100 * _equal_tokens(base, tokens[0]):.2f} | {equal} of {len(base)} | {same} |",
                 flush=True,
             )
@@ -66,22 +67,17 @@ def _bundled() -> Iterator[Clip]:
 
 
 def _digits(folder: Path, rate: int, count: int) -> Iterator[Clip]:
-    """Join left-out recordings: 1 to 12 digits by one voice."""
-    studio = RecordingBuilder(read_fsdd(folder, "test"), rate, SEED)
+    """Join test recordings: 1 to 12 digits by one voice."""
+    builder = RecordingBuilder(read_fsdd(folder, "test"), rate, SEED)
     for index in range(count):
-        spoken = studio.short(1 + index % 12)
+        spoken = builder.short(1 + index % 12)
         yield Clip(spoken.samples, rate, digit_tasks.digit_words(spoken.digits, "English"))
 
 
 def _transcribe(backend: TorchBackend, clips: Sequence[Clip], batch: int) -> list[Generation]:
-    """Answer chunk by chunk; the answers come back in the order of the audio."""
+    """Return the answers about all chunks, in the order of the audio."""
     backend.batch_size = batch
-    answers = []
-    for answer in backend.generate(_requests(clips)):
-        if not isinstance(answer, Generation):
-            raise answer.error
-        answers.append(answer)
-    return sorted(answers, key=_audio_order)
+    return sorted(answer_all(backend, _requests(clips)), key=_audio_order)
 
 
 def _requests(clips: Sequence[Clip]) -> Iterator[Request]:
@@ -98,16 +94,18 @@ def _audio_order(answer: Generation) -> tuple[int, int]:
 
 def _error_rate(clips: Sequence[Clip], answers: Sequence[Generation]) -> float:
     """Word error rate in percent."""
-    told = ["" for _ in clips]
+    texts = ["" for _ in clips]
     for answer in answers:
-        told[answer.request.job] += f" {answer.text}"
-    rate: float = jiwer.wer([clip.said for clip in clips], told)
+        texts[answer.request.job] += f" {answer.text}"
+    rate: float = jiwer.wer([clip.reference for clip in clips], texts)
     return 100 * rate
 
 
 def _equal_tokens(base: Sequence[tuple[int, ...]], other: Sequence[tuple[int, ...]]) -> float:
-    """Share of the base's tokens that the other has too, aligned like words for an error rate."""
-    said, told = ([" ".join(map(str, tokens)) for tokens in each] for each in (base, other))
-    kept = [(one, two) for one, two in zip(said, told, strict=True) if one]
+    """Return the share of the base's tokens in the other, aligned like words for an error rate."""
+    base_texts, other_texts = (
+        [" ".join(map(str, tokens)) for tokens in each] for each in (base, other)
+    )
+    kept = [(one, two) for one, two in zip(base_texts, other_texts, strict=True) if one]
     rate: float = jiwer.wer([one for one, _ in kept], [two for _, two in kept])
     return 1 - rate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,26 +13,28 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from benchmarks.backend_answers import answer_all
 from phi4audio_cli.audio.energy_chunking import chunk_at_silence
 from phi4audio_cli.doctor.audio_checks import bundled_sample
 from phi4audio_cli.model.quantization import weight_bytes
 from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.process_memory import peak_memory
 from phi4audio_cli.tasks.transcribe_task import Transcribe
-from phi4audio_cli.types import Generation, Request
+from phi4audio_cli.types import Request
 
 Clock: TypeAlias = Callable[[], float]
 
 CHUNK_SECONDS = 20.0
 SHORT_SECONDS = 2.0
-"""Of the clips whose answers are timed token by token: little comes before the first."""
+"""Length of the clips of the token timing: their prefill is short."""
 REPEATS = 3
-"""Each of those is timed so often; the fastest counts."""
+"""Number of timings of each; the fastest counts."""
 TOKENS_PER_SECOND = 3
-"""Of what is said; the answers that RTFx is measured with have so many."""
+"""Length of the answers of the RTFx measurement, per second of speech."""
 
 
 def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Load a checkpoint and answer; what is asked is the same for every variant."""
+    """Load a checkpoint and answer the same requests as every other variant."""
     backend = open_torch_backend(
         Path(options.model),
         device=options.device,
@@ -53,12 +54,12 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
         "alone": _tokens_per_second(backend, short[:1], options.tokens, clock),
         "together": _tokens_per_second(backend, short, options.tokens, clock),
         "rtfx": _rtfx(backend, requests, clock),
-        "peak": _peak_memory(options.device),
+        "peak": _peak_bytes(options.device),
     }
 
 
 def _requests(seconds: float, longest: float) -> list[Request]:
-    """Ask for transcripts of bundled speech, 3 tokens for every second of it."""
+    """Return requests about bundled speech, with 3 tokens for each second."""
     speech, rate = bundled_sample("interview")
     samples = np.resize(speech, int(seconds * rate))
     task = Transcribe("English", align="none")
@@ -70,20 +71,20 @@ def _requests(seconds: float, longest: float) -> list[Request]:
 
 
 def _tokens_per_second(
-    backend: TorchBackend, asked: Sequence[Request], most: int, clock: Clock
+    backend: TorchBackend, requests: Sequence[Request], max_tokens: int, clock: Clock
 ) -> float:
-    """Write answers of a fixed length, less the time for answers of one token: what comes before.
+    """Time answers of a fixed length, without the time of answers of one token (encoder, prefill).
 
-    A checkpoint that ends its answers earlier is measured by what it wrote.
+    A checkpoint that ends its answers earlier is measured by the tokens of its answers.
     """
-    spent, written = {1: math.inf, most: math.inf}, {}
-    for tokens in (1, most) * REPEATS:
+    spent, written = {1: math.inf, max_tokens: math.inf}, {}
+    for tokens in (1, max_tokens) * REPEATS:
         began = clock()
         written[tokens] = _count_answered_tokens(
-            backend, [replace(one, max_new_tokens=tokens) for one in asked]
+            backend, [replace(one, max_new_tokens=tokens) for one in requests]
         )
         spent[tokens] = min(spent[tokens], clock() - began)
-    return (written[most] - written[1]) / max(spent[most] - spent[1], 1e-9)
+    return (written[max_tokens] - written[1]) / max(spent[max_tokens] - spent[1], 1e-9)
 
 
 def _rtfx(backend: TorchBackend, requests: Sequence[Request], clock: Clock) -> float:
@@ -94,18 +95,11 @@ def _rtfx(backend: TorchBackend, requests: Sequence[Request], clock: Clock) -> f
 
 
 def _count_answered_tokens(backend: TorchBackend, requests: Sequence[Request]) -> int:
-    """Answer all; return how many tokens were written."""
-    count = 0
-    for answer in backend.generate([*requests, None]):
-        if not isinstance(answer, Generation):
-            raise answer.error
-        count += len(answer.tokens)
-    return count
+    """Answer all requests; return the number of tokens."""
+    return sum(len(answer.tokens) for answer in answer_all(backend, [*requests, None]))
 
 
-def _peak_memory(device: str) -> int:
+def _peak_bytes(device: str) -> int:
     if device.startswith("cuda"):
-        import torch
-
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory() or 0

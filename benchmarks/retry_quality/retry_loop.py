@@ -14,17 +14,17 @@ AnswerRound = Callable[[Sequence[Request]], Sequence[Generation]]
 def answer_with_retries(
     task: Transcribe, chunks: Sequence[Chunk], answering: AnswerRound
 ) -> list[list[Generation]]:
-    """Asks about chunks, each a recording of its own, until the task is content.
+    """Answer the requests about chunks, each a recording of its own, until no retry is left.
 
     Returns:
-        The answers about each chunk, that to the first request first.
+        The answers about each chunk, beginning with the one to the first request.
     """
     answers: list[list[Generation]] = [[] for _ in chunks]
     waiting = [request for job, chunk in enumerate(chunks) for request in task.requests(job, chunk)]
     while waiting:
-        told = sorted(answering(waiting), key=lambda answer: answer.request.job)
+        round_answers = sorted(answering(waiting), key=lambda answer: answer.request.job)
         waiting = []
-        for answer in told:
+        for answer in round_answers:
             answers[answer.request.job].append(answer)
             waiting += task.retry(answer)
     return answers

@@ -9,50 +9,50 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
+from benchmarks.backend_answers import answer_all
+from benchmarks.retry_quality.retry_loop import answer_with_retries
 from phi4audio_cli.model.torch_backend import TorchBackend
 from phi4audio_cli.tasks.quality import assess
 from phi4audio_cli.tasks.transcribe_task import Transcribe
-from phi4audio_cli.types import Chunk, Generation, Request, Span, Transcript
+from phi4audio_cli.types import Chunk, Span, Transcript
 from training.spoken_digits import digit_tasks
 from training.spoken_digits.digit_corpus import read_fsdd, resample
 from training.spoken_digits.digit_recordings import PHONE_RATE, DigitRecording, RecordingBuilder
 
-from .retry_loop import answer_with_retries
-
 LOW_WER = 0.1
-"""An answer with a WER up to this was no reason to ask again."""
+"""An answer with a WER up to this needs no retry."""
 
 HIGH_WER = 0.5
-"""One with more should not go unnoticed."""
+"""An answer with a higher WER should have a flag."""
 
 
 @dataclass(frozen=True)
 class RetryFigures:
-    """What repairs did to a set of recordings."""
+    """The effect of retries on a set of recordings."""
 
     clips: int
     before: float
     """WER of the first answers."""
     after: float
     suspected: int
-    wrongly: int
-    """Suspected though heard well."""
-    repaired: int
+    false_alarms: int
+    """Suspected, with a WER of at most `LOW_WER`."""
+    replaced: int
     worse: int
-    """Repaired, with more errors than before."""
+    """Replaced by a retry with more errors."""
     flagged: int
     missed: int
-    """Heard badly in the end, without a flag."""
+    """A final WER above `HIGH_WER`, without a flag."""
 
 
 def make_full_chunks(fsdd: Path, split: str, count: int) -> list[DigitRecording]:
-    """Makes telephone recordings of 40 s full of digits."""
-    studio = RecordingBuilder(read_fsdd(fsdd, split), PHONE_RATE, seed=300)
-    return [studio.full() for _ in range(count)]
+    """Make telephone recordings of 40 s full of digits."""
+    builder = RecordingBuilder(read_fsdd(fsdd, split), PHONE_RATE, seed=300)
+    return [builder.full() for _ in range(count)]
 
 
 def make_repeated_digit(fsdd: Path, split: str, count: int) -> list[DigitRecording]:
-    """Makes telephone recordings in which one digit is said 20 to 40 times."""
+    """Make telephone recordings in which one digit is repeated 20 to 40 times."""
     rng = np.random.default_rng(400)
     recordings = read_fsdd(fsdd, split)
     voices = sorted({one.voice for one in recordings})
@@ -84,44 +84,36 @@ def _repeated(
 
 
 def measure(backend: TorchBackend, clips: Sequence[DigitRecording]) -> RetryFigures:
-    """Transcribes each clip as one chunk, and repairs what is doubtful."""
+    """Transcribe each clip as one chunk, with retries."""
     task = Transcribe("English", align="none")
     answers = answer_with_retries(
-        task, [_chunk(clip) for clip in clips], lambda waiting: _answers(backend, waiting)
+        task, [_chunk(clip) for clip in clips], lambda waiting: answer_all(backend, waiting)
     )
-    said = [digit_tasks.digit_words(clip.digits, "English") for clip in clips]
+    references = [digit_tasks.digit_words(clip.digits, "English") for clip in clips]
     before = [task.assemble(each[:1], 40).text for each in answers]
     results = [task.assemble(each, 40) for each in answers]
     after = [result.text for result in results]
-    errors = [jiwer.wer(*pair) for pair in zip(said, before, strict=True)]
-    errors_after = [jiwer.wer(*pair) for pair in zip(said, after, strict=True)]
+    errors = [jiwer.wer(*pair) for pair in zip(references, before, strict=True)]
+    errors_after = [jiwer.wer(*pair) for pair in zip(references, after, strict=True)]
     suspected = [bool(assess(each[0], "English").suspected) for each in answers]
-    repaired = [_is_repaired(result) for result in results]
+    replaced = [_is_replaced(result) for result in results]
     flagged = [any(segment.flags for segment in result.segments) for result in results]
-    rows = list(zip(errors, errors_after, suspected, repaired, flagged, strict=True))
+    rows = list(zip(errors, errors_after, suspected, replaced, flagged, strict=True))
     return RetryFigures(
         clips=len(clips),
-        before=jiwer.wer(said, before),
-        after=jiwer.wer(said, after),
+        before=jiwer.wer(references, before),
+        after=jiwer.wer(references, after),
         suspected=sum(suspected),
-        wrongly=sum(doubted and error <= LOW_WER for error, _, doubted, _, _ in rows),
-        repaired=sum(repaired),
-        worse=sum(mended and new > old for old, new, _, mended, _ in rows),
+        false_alarms=sum(alarm and error <= LOW_WER for error, _, alarm, _, _ in rows),
+        replaced=sum(replaced),
+        worse=sum(changed and new > old for old, new, _, changed, _ in rows),
         flagged=sum(flagged),
-        missed=sum(new > HIGH_WER and not marked for _, new, _, _, marked in rows),
+        missed=sum(new > HIGH_WER and not has_flag for _, new, _, _, has_flag in rows),
     )
 
 
-def _is_repaired(result: Transcript) -> bool:
+def _is_replaced(result: Transcript) -> bool:
     return any(segment.tried and segment.tried[-1] != "first" for segment in result.segments)
-
-
-def _answers(backend: TorchBackend, waiting: Sequence[Request]) -> list[Generation]:
-    found = list(backend.generate(waiting))
-    failed = [each for each in found if not isinstance(each, Generation)]
-    if failed:
-        raise RuntimeError(f"{len(failed)} requests were not answered")
-    return [each for each in found if isinstance(each, Generation)]
 
 
 def _chunk(clip: DigitRecording) -> Chunk:

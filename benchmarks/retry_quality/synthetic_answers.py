@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.retry_quality.retry_loop import answer_with_retries
 from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.text.words import count_words
 from phi4audio_cli.types import Chunk, FinishReason, Generation, Request, Span
 
-from .retry_loop import answer_with_retries
-
 RATE = 8_000
 MAX_WORDS_PER_SECOND = 3.5
-"""Words a second that are really said."""
+"""Fastest speech, in words per second."""
 
 SENTENCES = (
     "we went to the market in the morning and bought bread and cheese and some apples",
@@ -33,7 +32,7 @@ REFUSAL = "I'm sorry, but I can't listen to audio."
 
 @dataclass(frozen=True)
 class Case:
-    """A chunk's answers, and whether the first one is what was said."""
+    """The answers about a chunk, and whether the first one is true."""
 
     kind: str
     real: bool
@@ -43,22 +42,22 @@ class Case:
     finish: FinishReason = "stop"
     half_finish: FinishReason = "stop"
     bad: frozenset[str] = frozenset()
-    """Answers that nobody said."""
+    """Texts that are not in the audio."""
 
 
 @dataclass
 class Counts:
-    """What became of the cases of a kind."""
+    """Results for the cases of one kind."""
 
     cases: int = 0
-    asked: int = 0
+    retried: int = 0
     replaced: int = 0
     flagged: int = 0
     wrong: int = 0
 
 
 def spoken_repetitions(rng: np.random.Generator, count: int) -> Iterator[Case]:
-    """Yields repetitions that were said; the model drops or adds a word here and there."""
+    """Yield real repetitions; the model drops or adds a word here and there."""
     for _ in range(count):
         phrase = str(rng.choice(PHRASES))
         length = max(1, len(phrase.split()))
@@ -85,7 +84,7 @@ def spoken_repetitions(rng: np.random.Generator, count: int) -> Iterator[Case]:
 
 
 def model_failures(rng: np.random.Generator, count: int) -> Iterator[Case]:
-    """Yields loops and refusals; the halves are heard well, or not."""
+    """Yield loops and refusals; the answers about the halves are good or not."""
     for _ in range(count):
         phrase, talk, more = (str(rng.choice(each)) for each in (PHRASES, SENTENCES, SENTENCES))
         seconds = float(rng.uniform(10, 40))
@@ -110,11 +109,11 @@ def model_failures(rng: np.random.Generator, count: int) -> Iterator[Case]:
 
 
 def measure(cases: Sequence[Case]) -> dict[str, Counts]:
-    """Sends cases through the transcribe task.
+    """Run cases through the transcribe task.
 
     Returns:
-        Counts by kind. Wrong is what was said and is flagged or not kept, and what was not said
-        and is there without a flag.
+        Counts by kind. Wrong are true texts that are replaced or flagged, and other texts that are
+        kept without a flag.
     """
     found: dict[str, Counts] = {}
     for case in cases:
@@ -133,7 +132,7 @@ def _count(counts: Counts, case: Case) -> None:
     replaced = any(segment.tried and segment.tried[-1] != "first" for segment in segments)
     flagged = any(set(segment.flags) - {"empty"} for segment in segments)
     counts.cases += 1
-    counts.asked += len(answers) > 1
+    counts.retried += len(answers) > 1
     counts.replaced += replaced
     counts.flagged += flagged
     if case.real:

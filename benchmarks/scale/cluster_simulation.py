@@ -1,8 +1,8 @@
-"""Many workers and one queue, or a queue each: when is the last recording done?
+"""A simulation of many workers with one common queue, or a queue for each.
 
-A worker reads some recordings at a time, each at a reader's speed at most, and its model answers
-all of them, one after the other, at the model's. A driver hands recordings out and takes time for
-each. A worker that dies loses nothing but its time: journals keep what was answered.
+A worker reads several recordings at a time, each at a reader's speed at most, and its model answers
+them one after the other. A driver assigns recordings, which takes time for each. A worker that dies
+loses only time, because journals keep the answers.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ CHUNK_SECONDS = 40.0
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """What does the work. Times in seconds."""
+    """The workers and the driver. Times in seconds."""
 
     workers: int = 1000
     rtfx: float = 1500.0
-    """Seconds of audio that a worker's model answers in a second."""
+    """Seconds of audio that a worker's model answers per second."""
     reader_rtfx: float = float("inf")
-    """Seconds of audio that are read in a second of one recording."""
+    """Seconds of audio of one recording that are read per second."""
     readers: int = 15
     """Recordings that a worker reads at a time."""
     start_up: float = 60.0
     """Until a worker's model is loaded."""
     hours_to_death: float | None = None
-    """Mean time until a worker dies; it starts anew. None: none does."""
+    """Mean time until a worker dies and restarts; None: no deaths."""
     slow: float = 0.0
     """Share of the workers that have half the speed."""
     driver_recording: float = 0.0
-    """Time of the driver for a recording."""
+    """Driver time per recording."""
     driver_chunk: float = 0.0
-    """Time of the driver for a chunk of one."""
+    """Driver time per chunk."""
 
     @property
     def speeds(self) -> list[float]:
@@ -46,42 +46,42 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """What came of a job. Times in seconds from its start."""
+    """The result of a job. Times in seconds from its start."""
 
     ideal: float
-    """Time it would take if all models worked all the time, without start-up."""
+    """Time if all models were always busy, without start-up."""
     makespan: float
     """When the last recording is done."""
     idle_from: Sequence[float]
-    """When each worker finds nothing more to do, the earliest first."""
+    """Times from which the workers have no work, in ascending order."""
     start_up: float
     deaths: int
 
     @property
     def excess_seconds(self) -> float:
-        """Seconds over start-up and ideal."""
+        """Seconds beyond start-up and ideal."""
         return self.makespan - self.start_up - self.ideal
 
     @property
     def idle_share(self) -> float:
-        """Share of the models' time, once loaded, in which they don't work."""
+        """Idle share of the models' time after loading."""
         return self.excess_seconds / (self.makespan - self.start_up)
 
     @property
     def tail(self) -> float:
-        """Seconds between the first worker that has nothing and the end."""
+        """Seconds between the first idle worker and the end."""
         return self.makespan - self.idle_from[0]
 
 
 def simulate_cluster(
     machines: ClusterSpec, queues: Sequence[Iterable[float]], seed: int = 0
 ) -> SimulationResult:
-    """Do recordings.
+    """Simulate a job.
 
     Args:
-        machines: What does the work.
-        queues: Lengths of the recordings in seconds, in their order: one queue that all workers
-            pull from, or one for each worker, which it shares with no other.
+        machines: The workers and the driver.
+        queues: Lengths of the recordings in seconds, in order: one queue for all workers, or one
+            for each.
         seed: Of the deaths.
     """
     return _Simulation(machines, queues, seed).go()
@@ -92,7 +92,7 @@ class _Simulation:
         self._machines = machines
         self._queues: list[Iterator[float]] = [iter(each) for each in queues]
         self._returned: list[list[tuple[float, float]]] = [[] for _ in queues]
-        """Of each queue: when a recording came back from a dead worker, and what is left of it."""
+        """Per queue: return time and remaining length of recordings of dead workers, as a heap."""
         self._rng = random.Random(seed)
         self._speeds = machines.speeds
         self._model_free = [machines.start_up] * machines.workers
@@ -100,14 +100,14 @@ class _Simulation:
         self._driver_free = 0.0
         self._total = self._end = 0.0
         self._reading = [machines.readers] * machines.workers
-        self._dry: list[float] = []
+        self._idle_from: list[float] = []
         self._deaths = 0
         self._slots = [
             (machines.start_up, worker)
             for _ in range(machines.readers)
             for worker in range(machines.workers)
         ]
-        """Readers by the time when they are free: a heap."""
+        """Readers by the time from which they are free: a heap."""
 
     def go(self) -> SimulationResult:
         while self._slots:
@@ -117,13 +117,13 @@ class _Simulation:
             queue = worker % len(self._queues)
             length = self._next(queue, now)
             if length is None:
-                self._rest(queue, now, worker)
+                self._release_reader(queue, now, worker)
             else:
                 heapq.heapreplace(self._slots, (self._do(queue, length, now, worker), worker))
         return SimulationResult(
             self._total / sum(self._speeds),
             self._end,
-            sorted(self._dry),
+            sorted(self._idle_from),
             self._machines.start_up,
             self._deaths,
         )
@@ -138,7 +138,7 @@ class _Simulation:
         return length
 
     def _do(self, queue: int, length: float, now: float, worker: int) -> float:
-        """Do a recording; return when its reader is free again."""
+        """Process a recording; return the time at which its reader is free."""
         machines = self._machines
         begin = now
         if cost := machines.driver_recording + machines.driver_chunk * length / CHUNK_SECONDS:
@@ -155,18 +155,18 @@ class _Simulation:
         heapq.heappush(self._returned[queue], (death, length - max(done, 0.0)))
         return max(death, begin) + machines.start_up
 
-    def _rest(self, queue: int, now: float, worker: int) -> None:
-        """Let a reader go that finds nothing, or wait for what a dead worker has in hand."""
+    def _release_reader(self, queue: int, now: float, worker: int) -> None:
+        """Release a reader that finds no work, or let it wait for a recording of a dead worker."""
         if returned := self._returned[queue]:
             heapq.heapreplace(self._slots, (returned[0][0], worker))
         else:
             heapq.heappop(self._slots)
             self._reading[worker] -= 1
             if not self._reading[worker]:
-                self._dry.append(now)
+                self._idle_from.append(now)
 
     def _is_restarting(self, worker: int, now: float) -> bool:
-        """Let a reader of a dead worker wait for the model; then it lives anew."""
+        """Let a reader of a dead worker wait for the model; then restart the worker."""
         ready = self._death[worker] + self._machines.start_up
         if now < ready:
             heapq.heapreplace(self._slots, (ready, worker))

@@ -1,15 +1,14 @@
-#!/usr/bin/env python3
-"""What each recording of a job costs the driver and the store: the figures of docs/scale.md.
+"""Cost of each recording of a job for the driver and the store: the figures of docs/scale.md.
 
-    python scripts/bench_scale.py plan --recordings 100000 1000000
-    python scripts/bench_scale.py plan --recordings 100000 --files
-    python scripts/bench_scale.py drive
-    python scripts/bench_scale.py calls
-    python scripts/bench_scale.py store
-    python scripts/bench_scale.py names --recordings 1000000
-    OPENBLAS_NUM_THREADS=1 python scripts/bench_scale.py read
+    python -m benchmarks.scale.driver_cost plan --recordings 100000 1000000
+    python -m benchmarks.scale.driver_cost plan --recordings 100000 --files
+    python -m benchmarks.scale.driver_cost drive
+    python -m benchmarks.scale.driver_cost calls
+    python -m benchmarks.scale.driver_cost store
+    python -m benchmarks.scale.driver_cost names --recordings 1000000
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.scale.driver_cost read
 
-Processor time is told, so that it means something on a busy machine.
+Times are processor time, which depends less on other programs than wall time.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ import time
 import tracemalloc
 from pathlib import Path
 
+from benchmarks import SAMPLES
 from benchmarks.scale.recording_lengths import measured_lengths
-
-SAMPLES = Path(__file__).resolve().parents[2] / "phi4audio_cli" / "demo" / "samples"
 
 
 def plan(options: argparse.Namespace) -> None:
-    """Measure what comes before work begins, and the report."""
+    """Measure the steps before work starts, and the report."""
     from benchmarks.scale import job_planning
 
     for count in options.recordings:
@@ -49,8 +47,8 @@ def plan(options: argparse.Namespace) -> None:
 
 
 def drive(options: argparse.Namespace) -> None:
-    """Measure the driver's time and bytes for a recording and for a chunk of one."""
-    from benchmarks.scale.driver_load import measure_driver as measure_driver
+    """Measure the driver's time and bytes per recording and per chunk."""
+    from benchmarks.scale.driver_load import measure_driver
 
     for workers in options.workers:
         one, many = [], []
@@ -67,7 +65,7 @@ def drive(options: argparse.Namespace) -> None:
 
 
 def calls(options: argparse.Namespace) -> None:
-    """Measure calls over Ray, so many of which are open at a time."""
+    """Measure calls over Ray, with a number of open calls at a time."""
     from benchmarks.scale.driver_load import measure_calls
     from phi4audio_cli.cluster.ray_cluster import ray_session
 
@@ -76,11 +74,11 @@ def calls(options: argparse.Namespace) -> None:
             for workers in options.workers:
                 each_second, seconds = measure_calls(workers, 5)
                 print(f"{workers} calls open: {each_second:.0f} a second, "
-                      f"{1e6 * seconds:.0f} us of the driver's for each")  # fmt: skip
+                      f"{1e6 * seconds:.0f} us of driver time each")  # fmt: skip
 
 
 def store(options: argparse.Namespace) -> None:
-    """Measure requests and bytes of the bundled samples, done once and looked at again."""
+    """Measure requests and bytes of two runs over the bundled samples."""
     from benchmarks.scale import store_requests
 
     lengths = measured_lengths([SAMPLES])
@@ -91,13 +89,12 @@ def store(options: argparse.Namespace) -> None:
         print(f"bucket, {name}: {dict(sorted(requests.items()))}")
     print(f"bytes: {dict(sorted(sizes.items()))}")
     with tempfile.TemporaryDirectory() as folder:
-        print(
-            f"folder: {dict(store_requests.count_file_operations(SAMPLES, Path(folder) / 'out', more))}"
-        )
+        counts = store_requests.count_file_operations(SAMPLES, Path(folder) / "out", more)
+        print(f"folder: {dict(counts)}")
 
 
 def names(options: argparse.Namespace) -> None:
-    """Measure the names of a folder's journals, as `jobs.resume.ListingCache` holds them."""
+    """Measure the memory for the names of a folder's journals, as in `jobs.resume.ListingCache`."""
     for count in options.recordings:
         tracemalloc.start()
         held = {f"recording-{number:08}.transcribe.journal" for number in range(count)}
@@ -106,7 +103,7 @@ def names(options: argparse.Namespace) -> None:
 
 
 def read(options: argparse.Namespace) -> None:
-    """Measure how fast one recording is decoded, listened to and cut, in one thread."""
+    """Measure decoding, speech detection and chunking of one recording, in one thread."""
     from functools import partial
 
     from benchmarks.frontend.looped_recordings import write_recordings
@@ -143,13 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=COMMANDS)
+    parser.add_argument("measurement", choices=COMMANDS)
     parser.add_argument("--recordings", type=int, nargs="+", default=[100_000])
     parser.add_argument("--files", action="store_true", help="make files, not URLs")
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    COMMANDS[options.what](options)
+    COMMANDS[options.measurement](options)
 
 
 if __name__ == "__main__":

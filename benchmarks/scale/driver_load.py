@@ -51,24 +51,24 @@ WORDS = 100
 """Words in a chunk: 2.5 a second, and 1.3 tokens each."""
 
 CHUNKS_PER_CALL = 8
-"""Chunks that are told in one call."""
+"""Chunks reported in one call."""
 
 
 class SilentDisplay(Display):
-    """Shows nothing."""
+    """A display without output."""
 
     def print_line(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @dataclass
 class EchoPool:
-    """Workers that are done as soon as they are asked; what they send is pickled as Ray does it.
+    """Workers that finish at once; their replies are pickled as by Ray.
 
     Attributes:
         chunks: Of each recording.
-        spent: Seconds of processor time in their place, which is not the driver's.
-        sent: Bytes of the news.
+        spent: Processor time of the simulated workers in seconds, which the driver doesn't need.
+        sent: Bytes of the replies.
     """
 
     chunks: int
@@ -89,31 +89,34 @@ class EchoPool:
         return f"worker {self._count}"
 
     def send(self, worker: str, assignment: Assignment) -> None:
-        """Do what is given."""
+        """Process an assignment."""
         began = time.process_time()
-        news: list[PackedMessage] = [
-            pack(told) for job in assignment.jobs for told in recording_events(job, self.chunks)
+        messages: list[PackedMessage] = [
+            pack(event) for job in assignment.jobs for event in recording_events(job, self.chunks)
         ]
-        if not news:
-            news.append(ModelLoaded())
-        left = worker in self._stopped
-        for start in range(0, len(news), CHUNKS_PER_CALL):
+        if not messages:
+            messages.append(ModelLoaded())
+        stopped = worker in self._stopped
+        for start in range(0, len(messages), CHUNKS_PER_CALL):
             self._put(
                 worker,
                 WorkerStatus(
-                    tuple(news[start : start + CHUNKS_PER_CALL]), MAX_QUEUED_JOBS, False, left
+                    tuple(messages[start : start + CHUNKS_PER_CALL]),
+                    MAX_QUEUED_JOBS,
+                    False,
+                    stopped,
                 ),
             )
         self.spent += time.process_time() - began
 
     def poll(self, timeout_seconds: float) -> Iterator[tuple[str, Reply]]:
-        """Yield all that was said."""
+        """Yield all replies."""
         for _ in range(len(self._replies)):
             worker, data = self._replies.popleft()
             yield worker, pickle.loads(data)
 
     def stop(self, worker: str) -> None:
-        """Let a worker go."""
+        """Stop a worker."""
         self._stopped.add(worker)
 
     def kill(self, worker: str) -> None:
@@ -126,7 +129,7 @@ class EchoPool:
 
 
 def recording_events(job: Job, chunks: int) -> Iterator[RunEvent]:
-    """Yield what a worker tells of a recording."""
+    """Yield the events of a recording."""
     yield FileStarted(job, chunks * CHUNK_SECONDS)
     text = " ".join(f"word{number}" for number in range(WORDS))
     for index in range(chunks):
@@ -135,17 +138,17 @@ def recording_events(job: Job, chunks: int) -> Iterator[RunEvent]:
         chunk = Chunk(index, samples, RATE, index * len(samples), speech)
         request = Request(job.index, chunk, "Transcribe the audio clip into text.", 400, align=True)
         tokens = tuple(range(100_000, 100_000 + int(1.3 * WORDS)))
-        doubts = tuple(-0.01 * (number % 7) for number in range(len(tokens)))
+        logprobs = tuple(-0.01 * (number % 7) for number in range(len(tokens)))
         words = tuple(
             Word(each, 0.4 * n, 0.4 * n + 0.3, 0.9) for n, each in enumerate(text.split())
         )
-        yield ChunkDone(job, Generation(request, text, tokens, doubts, "stop", words))
+        yield ChunkDone(job, Generation(request, text, tokens, logprobs, "stop", words))
     yield RecordingWritten(job, " ".join([text] * chunks), chunks * CHUNK_SECONDS, (),
                 tuple(job.outputs.values()), is_new=True)  # fmt: skip
 
 
 def make_jobs(count: int) -> list[Job]:
-    """Return jobs whose outputs lie in a bucket."""
+    """Return jobs with outputs in a bucket."""
     out = RemotePath("memory://bucket/out")
     return [
         Job(index, Path(f"recording-{index:08}.flac"),
@@ -156,38 +159,38 @@ def make_jobs(count: int) -> list[Job]:
 
 
 def measure_driver(count: int, chunks: int, workers: int) -> tuple[float, float]:
-    """Return the driver's seconds of processor time for each recording, and its bytes of news."""
+    """Return the driver's processor time in seconds and the bytes of replies, per recording."""
     jobs = make_jobs(count)
     pool = EchoPool(chunks)
     driver = Driver(WorkQueue(jobs), pool, WorkerCount(workers, workers), lambda: False)
     report = Report(jobs, "transcribe", "demo")
-    delivery = RunReporter(SilentDisplay(RunStats(count)), report, ExitPolicy(), CancelToken())
+    reporter = RunReporter(SilentDisplay(RunStats(count)), report, ExitPolicy(), CancelToken())
     began = time.process_time()
     with redirect_stdout(io.StringIO()):
-        for told in driver.events():
-            delivery.handle(told)
+        for event in driver.events():
+            reporter.handle(event)
     spent = time.process_time() - began - pool.spent
     assert all(each.status == "done" for each in report.entries.values())
     return spent / count, pool.sent / count
 
 
 def measure_calls(open_calls: int, seconds: float) -> tuple[float, float]:
-    """Return calls a second over Ray, and the driver's seconds of processor time for each.
+    """Return calls per second over Ray, and the driver's processor time for each in seconds.
 
-    One process answers in the place of many workers: so many calls are open at a time.
+    One process answers for all workers, with `open_calls` open calls.
     """
     import ray
 
     from phi4audio_cli.cluster.ray_pool import RayPool
 
     class Answering:
-        async def exchange(self, gift: Assignment) -> WorkerStatus:
+        async def exchange(self, assignment: Assignment) -> WorkerStatus:
             return WorkerStatus((), MAX_QUEUED_JOBS, idle=False, closed=False)
 
     actor: Any = ray.remote(num_cpus=0, max_concurrency=open_calls)(Answering).remote()
     pool = RayPool.__new__(RayPool)
     names = [f"worker {number}" for number in range(open_calls)]
-    pool.__dict__.update(_actors=dict.fromkeys(names, actor), _open={})
+    pool.__dict__.update(_actors=dict.fromkeys(names, actor), _open_calls={})
     for name in names:
         pool.send(name, Assignment())
     calls, began, used = 0, time.perf_counter(), time.process_time()

@@ -33,7 +33,7 @@ class PlanningCost:
     seconds: dict[str, float] = field(default_factory=dict)
     megabytes: dict[str, float] = field(default_factory=dict)
     peak: float = 0.0
-    """The most memory the process ever had, MB."""
+    """Peak memory of the process, in MB."""
     report_bytes: int = 0
 
     @contextmanager
@@ -46,7 +46,7 @@ class PlanningCost:
 
 
 def write_manifest(folder: Path, count: int, *, files: bool) -> Path:
-    """Write a list of recordings: files that are there, and empty, or URLs that nobody fetches."""
+    """Write a list of recordings: empty files, or URLs that are not fetched."""
     base = folder / "archive" if files else "memory://archive"
     names = [f"{base}/box-{n // FOLDER_SIZE:05}/recording-{n:08}.flac" for n in range(count)]
     if files:
@@ -62,7 +62,7 @@ def write_manifest(folder: Path, count: int, *, files: bool) -> Path:
 
 
 def plan(manifest: Path, found: PlanningCost) -> None:
-    """Do what a run does before work begins, as `cli.run` does, and what it does at the end."""
+    """Run the steps of `cli.run_plan` before work starts, and the report at the end."""
     with found.step("at the start"):
         pass
     with found.step("read the list"):
@@ -85,7 +85,7 @@ def plan(manifest: Path, found: PlanningCost) -> None:
 
 
 def measure(manifest: Path) -> PlanningCost:
-    """Plan in a process of its own, whose memory is nobody else's."""
+    """Plan in a process of its own, to measure its memory."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_plan, (manifest,))

@@ -19,13 +19,13 @@ HOUR = 3600.0
 CLIPS = (3.0, 15.0)
 CALLS = (60.0, 20 * 60.0)
 INTERVIEWS = (30 * 60.0, 3 * HOUR)
-"""Ranges in seconds that nine of ten recordings of a kind lie in: assumed."""
+"""Assumed ranges in seconds that contain 90 % of the recordings of a kind."""
 
 LONGEST = 10 * HOUR
-"""The one recording of an archive that is longer than all others."""
+"""Length of the longest recording of an archive."""
 
 _NORMAL_90 = 1.6449
-"""Standard deviations to both sides that hold 90 % of a normal distribution."""
+"""Standard deviations around the mean that contain 90 % of a normal distribution."""
 
 
 def measured_lengths(folders: Sequence[Path]) -> list[float]:
@@ -38,7 +38,7 @@ def measured_lengths(folders: Sequence[Path]) -> list[float]:
 
 
 def log_normal(bounds: tuple[float, float], count: int, rng: np.random.Generator) -> Lengths:
-    """Draw lengths, 90 % of which lie in the bounds, as many below as above, none twice as far."""
+    """Draw lengths, 90 % of them within the bounds and none beyond half or twice a bound."""
     low, high = map(math.log, bounds)
     drawn = rng.lognormal((low + high) / 2, (high - low) / 2 / _NORMAL_90, count)
     return np.clip(drawn, bounds[0] / 2, bounds[1] * 2)
@@ -50,7 +50,7 @@ def resample_lengths(found: Sequence[float], count: int, rng: np.random.Generato
 
 
 def archive_lengths(count: int, rng: np.random.Generator) -> Lengths:
-    """Draw 70 % clips, then 25 % calls, then interviews, and the longest: in the worst order."""
+    """Draw 70 % clips, 25 % calls, interviews and the longest recording, in the worst order."""
     clips, calls = int(0.7 * count), int(0.25 * count)
     parts = [log_normal(CLIPS, clips, rng), log_normal(CALLS, calls, rng)]
     parts.append(log_normal(INTERVIEWS, count - clips - calls - 1, rng))
@@ -58,22 +58,22 @@ def archive_lengths(count: int, rng: np.random.Generator) -> Lengths:
 
 
 def split_ranges(lengths: Lengths, longest: float) -> Lengths:
-    """Return the lengths of equal ranges, each of `max_chunk_seconds` seconds at most, in their order."""
+    """Return the lengths of equal ranges of at most `longest` seconds, in order."""
     ranges = np.ceil(lengths / longest).astype(int)
     return np.repeat(lengths / ranges, ranges)
 
 
 def longest_first(lengths: Lengths, sizes: Lengths) -> Lengths:
-    """Return what `cluster.queue.long_recordings_first` makes of recordings of some sizes."""
+    """Order recordings of given sizes as `cluster.work_queue.long_recordings_first` does."""
     return lengths[np.argsort(sizes <= LONG_RECORDING_FACTOR * sizes.mean(), kind="stable")]
 
 
 def shard_lengths(lengths: Lengths, sizes: Lengths, count: int) -> list[Lengths]:
-    """Return the recordings of each shard, the largest to the emptiest, as `make_jobs.shard` does.
+    """Return the recordings of each shard, balanced by size as in `jobs.shard`.
 
     Args:
         lengths: In seconds.
-        sizes: In bytes, as far as they are known.
+        sizes: In bytes, or ones if unknown.
         count: Number of shards.
     """
     import heapq

@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
-"""A thousand workers and many recordings: how long, and how much of it idle?
+"""Makespan and idle time of a thousand workers with many recordings, simulated.
 
-    python scripts/simulate_scale.py ways
-    python scripts/simulate_scale.py ways --picture docs/scale.svg
-    python scripts/simulate_scale.py driver --driver-recording 120e-6 --driver-chunk 85e-6
+    python -m benchmarks.scale.simulate ways
+    python -m benchmarks.scale.simulate ways --picture docs/scale.svg
+    python -m benchmarks.scale.simulate driver --driver-recording 120e-6 --driver-chunk 85e-6
 
-`simulate_schedules` compares ways to hand out recordings, the driver taking no time; `driver` how many workers
-one driver keeps busy. Everything is drawn with fixed seeds: the same command prints the same table.
+`ways` compares ways to assign recordings, without driver time; `driver` shows how many workers one
+driver keeps busy. Seeds are fixed: the same command prints the same table.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ SPLIT_SECONDS = 30 * 60.0
 """Longest range of a recording that is split, in seconds."""
 
 BYTES_LOG_STD = 0.3
-"""How much bytes per second differ between recordings: the logarithm's standard deviation."""
+"""Standard deviation of the logarithm of the bytes per second of recordings."""
 
 LengthSampler: TypeAlias = Callable[[int, np.random.Generator], Lengths]
 
 
 def length_distributions(folders: Sequence[Path]) -> dict[str, LengthSampler]:
-    """Return what draws lengths of each kind; measured ones where there are recordings."""
+    """Return a sampler of lengths for each kind, with the measured ones if there are any."""
     found = measured_lengths(folders)
     made: dict[str, LengthSampler] = {
         "clips": lambda count, rng: log_normal(CLIPS, count, rng),
@@ -61,7 +60,7 @@ def length_distributions(folders: Sequence[Path]) -> dict[str, LengthSampler]:
 def simulate_schedules(
     machines: ClusterSpec, lengths: Lengths, hours: float, wanted: Sequence[str] | None
 ) -> dict[str, SimulationResult]:
-    """Hand out recordings in every way."""
+    """Simulate every way to assign recordings."""
     rng = np.random.default_rng(1)
     bytes_of = lengths * rng.lognormal(0, BYTES_LOG_STD, len(lengths))
     by_size = shard_lengths(lengths, bytes_of, machines.workers)
@@ -97,12 +96,12 @@ def print_table(name: str, lengths: Lengths, outcomes: dict[str, SimulationResul
     )
     for way, found in outcomes.items():
         took = found.makespan - found.start_up
-        print(f"{way:27}{found.ideal:10.1f}{took:10.1f}{found.excess_seconds:9.1f}{found.idle_share:8.1%}"
-              f"{found.tail:9.1f}{found.deaths:6}")  # fmt: skip
+        print(f"{way:27}{found.ideal:10.1f}{took:10.1f}{found.excess_seconds:9.1f}"
+              f"{found.idle_share:8.1%}{found.tail:9.1f}{found.deaths:6}")  # fmt: skip
 
 
 def compare_schedules(options: argparse.Namespace, machines: ClusterSpec) -> None:
-    """Simulate every way for every kind."""
+    """Simulate every way for every kind of recordings."""
     for name, kind in length_distributions(options.measured).items():
         if options.kinds and name not in options.kinds:
             continue
@@ -139,20 +138,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["ways", "driver"])
+    parser.add_argument("comparison", choices=["ways", "driver"])
     parser.add_argument("--recordings", type=int, default=200_000)
-    parser.add_argument("--kinds", nargs="+", help="only these")
-    parser.add_argument("--ways", nargs="+", help="only these")
+    parser.add_argument("--kinds", nargs="+", help="default: all")
+    parser.add_argument("--ways", nargs="+", help="default: all")
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--rtfx", type=float, default=1500, help="of a worker's model")
     parser.add_argument("--reader-rtfx", type=float, default=220, help="of one recording")
     parser.add_argument("--readers", type=int, default=15, help="of each worker: 16 cores")
-    parser.add_argument("--start-up", type=float, default=60, help="seconds until it is loaded")
+    parser.add_argument("--start-up", type=float, default=60, help="seconds to load a model")
     parser.add_argument("--hours-to-death", type=float, default=24, help="of a worker, on average")
     parser.add_argument("--driver-recording", type=float, default=0.0, help="seconds")
     parser.add_argument("--driver-chunk", type=float, default=0.0, help="seconds")
     parser.add_argument("--measured", type=Path, nargs="*", default=[], help="folders of audio")
-    parser.add_argument("--picture", type=Path, help="where to draw the archive's outcome")
+    parser.add_argument("--picture", type=Path, help="file for a chart of the archive, as SVG")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     machines = ClusterSpec(
@@ -164,7 +163,7 @@ def main() -> None:
         driver_recording=options.driver_recording,
         driver_chunk=options.driver_chunk,
     )
-    (compare_schedules if options.what == "ways" else compare_sizes)(options, machines)
+    (compare_schedules if options.comparison == "ways" else compare_sizes)(options, machines)
 
 
 if __name__ == "__main__":

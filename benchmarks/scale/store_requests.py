@@ -18,7 +18,7 @@ from phi4audio_cli import storage
 
 
 class CountingStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """An object store in memory, behind `counted://`, that counts what it is asked."""
+    """An object store in memory, under `counted://`, that counts its requests."""
 
     protocol = "counted"
     store: ClassVar[dict[str, Any]] = {}
@@ -56,7 +56,7 @@ def _kind(path: str) -> str:
 def count_store_requests(
     recordings: Path, more: Sequence[str]
 ) -> tuple[Counter[str], dict[str, int]]:
-    """Transcribe into the store; return its requests, and bytes by the ends of names."""
+    """Transcribe into the store; return its requests, and bytes by name extension."""
     fsspec.register_implementation("counted", CountingStore, clobber=True)
     CountingStore.requests.clear()
     with mock.patch.object(storage, "ATOMIC_PUT_SCHEMES", storage.ATOMIC_PUT_SCHEMES | {"counted"}):
@@ -68,7 +68,7 @@ def count_store_requests(
 
 
 def count_file_operations(recordings: Path, folder: Path, more: Sequence[str]) -> Counter[str]:
-    """Transcribe into a folder; return what its file system was asked."""
+    """Transcribe into a folder; return the operations of its file system."""
     counts: Counter[str] = Counter()
 
     def counting(name: str, function: Any) -> Any:

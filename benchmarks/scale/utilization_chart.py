@@ -9,17 +9,17 @@ COLOURS = ("#1f6fb4", "#d08020", "#2c8c4a", "#b03030", "#7a4fa0", "#606060", "#0
 
 
 def draw_utilization(
-    title: str, dry: Mapping[str, Sequence[float]], ideal: float, start: float
+    title: str, idle_from: Mapping[str, Sequence[float]], ideal: float, start: float
 ) -> str:
-    """Draw the share of workers that have work, over the time after the models are loaded.
+    """Draw the share of busy workers over the time after the models are loaded.
 
     Args:
-        title: Above the picture.
-        dry: When each worker finds nothing more to do, the earliest first, by the way it was done.
-        ideal: When all would be done if no worker ever waited.
-        start: When the models are loaded.
+        title: Of the chart.
+        idle_from: By schedule: times from which the workers have no work, in ascending order.
+        ideal: Time of the job if no worker ever waited.
+        start: Time at which the models are loaded.
     """
-    end = 1.05 * max(*(times[-1] for times in dry.values()), ideal + start)
+    end = 1.05 * max(*(times[-1] for times in idle_from.values()), ideal + start)
 
     def x(time: float) -> float:
         return MARGIN + (time - start) / (end - start) * (WIDTH - 2 * MARGIN)
@@ -54,7 +54,7 @@ def draw_utilization(
     )
     lines.append(f'<line {line} stroke="#999" stroke-dasharray="5 4"/>')
     lines.append(text(x(start + ideal) - 6, y(0.02), "ideal", "end"))
-    for number, (name, times) in enumerate(dry.items()):
+    for number, (name, times) in enumerate(idle_from.items()):
         colour = COLOURS[number % len(COLOURS)]
         lines.append(
             f'<polyline points="{curve(times)}" fill="none" stroke="{colour}" stroke-width="2"/>'

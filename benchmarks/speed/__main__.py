@@ -1,22 +1,19 @@
-#!/usr/bin/env python3
-"""Speed of phi4audio beside the ways people run this model today, on the same clips and weights.
+"""Speed of phi4audio and of other ways to run this model, on the same clips and weights.
 
-    python scripts/bench.py                        # the mid-size random checkpoint, forced lengths
-    python scripts/bench.py --model DIR            # a stripped checkpoint, `demo` or `full`
+    python -m benchmarks.speed                  # the mid-size random checkpoint, forced lengths
+    python -m benchmarks.speed --model DIR      # a stripped checkpoint, `demo` or `full`
 
-One process a variant and round, variants in turn: `card` is the model card's loop, one clip at a
-time; `leaderboard` padded, unsorted batches; both with transformers' class and its generate. `ours`
-is the engine without word times, `ours+words` with them; `static` is `ours` in sorted batches that
-wait for their longest answer. Prints a table, writes JSON with --json. `steal` is the share of the
-processors' time that a hypervisor gave to others meanwhile: figures with much of it mean little.
+One process per variant and round; variants take turns. `card` is the model card's loop, one clip at
+a time, and `leaderboard` has padded, unsorted batches; both use transformers' class and its
+generate. `ours` is phi4audio without word times, `ours+words` with them; `static` is `ours` in
+sorted batches that wait for their longest answer. Prints a table; --json writes it. `steal` is the
+share of processor time that a hypervisor gave to others: runs with much of it are not comparable.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,10 +21,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.random_models import benchmark_checkpoint
+from phi4audio_cli.process_memory import peak_memory
+
 VARIANTS = ("card", "leaderboard", "static", "ours", "ours+words")
 MAX_CHUNK_SECONDS = 40
-"""Seconds."""
-BUILD_FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench"
+"""Longest chunk."""
 
 
 def main() -> None:
@@ -68,35 +67,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--picture", type=Path, help="where to draw the stages, as SVG")
+    parser.add_argument("--picture", type=Path, help="file for a chart of the stages, as SVG")
     parser.add_argument("--one", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def benchmark_checkpoint(name: str) -> str:
-    """Return the folder of a checkpoint; a random one is made where it isn't there yet."""
-    if name == "demo":
-        from phi4audio_cli.checkpoint.hub import resolve_model
-
-        return str(resolve_model("demo", offline=True))
-    if name not in ("mid", "full"):
-        return name
-    folder = BUILD_FOLDER / name
-    if not folder.is_dir():
-        from tools.make_checkpoint.network_sizes import SIZES
-        from tools.make_checkpoint.random_checkpoint import make
-
-        native = BUILD_FOLDER / f"{name}-native"
-        make(native, "native", SIZES[name])
-        command = [sys.executable, "-m", "phi4audio_cli", "strip-export", "--no-verify"]
-        subprocess.run([*command, "--source", native, "--out", folder], check=True)
-        shutil.rmtree(native)
-    return str(folder)
-
-
 def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Measure all variants, in turn, and what the machine could do."""
+    """Measure all variants, in turn, and the limits of the machine."""
     import torch
 
     from benchmarks.speed.clips import make_clips, make_long_clip, read_clip, save_clips
@@ -137,13 +115,13 @@ def run_in_subprocess(options: argparse.Namespace, name: str, work: Path) -> dic
     """Run one variant in a process of its own."""
     import psutil
 
-    psutil.cpu_times_percent()  # the next call counts from here
+    psutil.cpu_times_percent()  # the next call measures from here
     command = [sys.executable, "-m", "benchmarks.speed", "--one", name, "--work", str(work)]
     for option in ("model", "batch", "device", "dtype"):
         command += [f"--{option}", str(getattr(options, option))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    steal = getattr(psutil.cpu_times_percent(), "steal", 0.0)  # Linux alone tells it
+    steal = getattr(psutil.cpu_times_percent(), "steal", 0.0)  # on Linux only
     return {**found, "steal": steal / 100}
 
 
@@ -175,12 +153,12 @@ def run_one(options: argparse.Namespace) -> dict[str, Any]:
     if options.device.startswith("cuda"):
         found["peak_memory"] = torch.cuda.max_memory_allocated()
     else:
-        found["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        found["peak_memory"] = peak_memory() or 0
     return found
 
 
 def print_table(table: dict[str, Any]) -> None:
-    """Print the variants, their ratios, and our stages beside their limits."""
+    """Print the variants, their ratios, and the stages of `ours` with their limits."""
     audio, runs = table["audio_seconds"], table["runs"]
     print(f"{table['clips']} clips, {audio:.0f} s of audio, batch {table['batch']}")
     print(
@@ -208,13 +186,13 @@ def print_table(table: dict[str, Any]) -> None:
     for name in ("static", "ours"):
         if name in runs:
             first = runs[name][0]
-            print(f"{name}: {first['steps']} steps of {first['rows_a_step']:.1f} rows")
+            print(f"{name}: {first['steps']} steps of {first['rows_per_step']:.1f} rows")
     if "ours" in runs:
         print_stages(runs["ours"], table["limit_seconds"])
 
 
 def print_stages(found: list[dict[str, Any]], limits: dict[str, float]) -> None:
-    """Print the seconds of each stage, and how far they are from what the machine allows."""
+    """Print the seconds of each stage, and their ratio to the limit of the machine."""
     wall = statistics.median(run["seconds"] for run in found)
     print(f"{'stage':14} {'s':>8} {'of wall':>8} {'limit s':>8} {'x limit':>8}")
     for stage in found[0]["stages"]:
@@ -223,7 +201,7 @@ def print_stages(found: list[dict[str, Any]], limits: dict[str, float]) -> None:
         far = f"{limit:8.2f} {spent / limit:8.2f}" if limit else ""
         print(f"{stage:14} {spent:8.2f} {100 * spent / wall:7.1f}% {far}")
     print(f"{'wall':14} {wall:8.2f} {'':8} {sum(limits.values()):8.2f}")
-    print("* on one core, in a process that reads ahead; waiting: for that process")
+    print("* on one core, in a process that reads ahead; waiting: time until its next chunk")
 
 
 if __name__ == "__main__":

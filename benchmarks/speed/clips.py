@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from benchmarks import SAMPLES
 from phi4audio_cli.audio.decode import open_audio
 from phi4audio_cli.types import WIDE_BAND, Samples
 
-SAMPLES = Path(__file__).resolve().parents[2] / "phi4audio_cli" / "demo" / "samples"
 MIN_SECONDS, MAX_SECONDS = 3.0, 40.0
 TOKENS_PER_SECOND = 3.0
 TOKENS_SPREAD = 0.4
-"""Standard deviation of the logarithm of the tokens a second: people talk fast and slowly."""
+"""Standard deviation of the logarithm of the tokens per second, as for fast and slow speakers."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedClip:
-    """One clip, and how long its answer is made; None: as the model ends it."""
+    """One clip, and the length of its answer in tokens; None: as the model ends it."""
 
     path: Path
     seconds: float
@@ -33,10 +33,10 @@ def make_clips(folder: Path, count: int, seed: int, *, forced: bool) -> list[Tim
     """Cut clips of mixed lengths from the bundled speech and write them as FLAC.
 
     Args:
-        folder: Where the clips go.
-        count: How many.
-        seed: Of lengths and places.
-        forced: Whether the lengths of the answers are drawn, for checkpoints that answer nonsense.
+        folder: Of the clips.
+        count: Number of clips.
+        seed: Of lengths and positions.
+        forced: Whether the lengths of the answers are drawn, for checkpoints with random weights.
     """
     rng = np.random.default_rng(seed)
     speech = _bundled_speech()
@@ -53,7 +53,7 @@ def make_clips(folder: Path, count: int, seed: int, *, forced: bool) -> list[Tim
 
 
 def make_long_clip(folder: Path, minutes: float) -> list[TimedClip]:
-    """Write one long recording, as FLAC; its answers are as long as an ordinary speaker's."""
+    """Write one long recording, as FLAC, with answers of typical length."""
     speech, length = _bundled_speech(), int(60 * minutes * WIDE_BAND)
     path = folder / "long.flac"
     soundfile.write(path, np.resize(speech, length), WIDE_BAND)
@@ -61,13 +61,13 @@ def make_long_clip(folder: Path, minutes: float) -> list[TimedClip]:
 
 
 def save_clips(work: Sequence[TimedClip], path: Path) -> None:
-    """Write the list for a process that runs one variant."""
+    """Write the list of clips for the process of one variant."""
     entries = [asdict(each) | {"path": str(each.path)} for each in work]
     path.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def load_clips(path: Path) -> list[TimedClip]:
-    """Read what `save_clips` wrote."""
+    """Read the list of `save_clips`."""
     entries = json.loads(path.read_text(encoding="utf-8"))
     return [TimedClip(Path(each["path"]), each["seconds"], each["tokens"]) for each in entries]
 
@@ -79,7 +79,7 @@ def read_clip(path: Path) -> Samples:
 
 
 def _bundled_speech() -> Samples:
-    """Join the bundled samples, again and again, without long pauses between them."""
+    """Return the bundled samples joined and repeated."""
     parts = [read_clip(path) for path in sorted(SAMPLES.glob("*.flac"))]
     wide = [part for part in parts if len(part)]
     joined = np.concatenate(wide)

@@ -28,27 +28,27 @@ class MachineLimits:
     """Measured on this machine, in the checkpoint's dtype."""
 
     flops: float
-    """Operations a second of a product of large matrices."""
+    """Operations per second of a product of large matrices."""
     bandwidth: float
-    """Bytes read a second by a product of a large matrix with a vector."""
+    """Bytes per second read by a product of a large matrix with a vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What a checkpoint's stages must do."""
+    """The work of a checkpoint's stages."""
 
     encoder: float
-    """Operations for a second of audio."""
+    """Operations per second of audio."""
     prefill: float
-    """Operations for a second of audio."""
+    """Operations per second of audio."""
     step: float
-    """Bytes of weights that every decode step reads."""
+    """Bytes of weights that a decode step reads."""
     token: float
-    """Operations for a token, beside attention."""
+    """Operations per token, without attention."""
 
 
 def measure_machine(device: str, dtype: torch.dtype) -> MachineLimits:
-    """Measure matrix throughput and bandwidth; the best of some rounds."""
+    """Measure matrix throughput and bandwidth; the best of several rounds."""
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
     vector = torch.randn(MATRIX_SIDE, device=device).to(dtype)
     tall = matrix.repeat(COPIED_BYTES // matrix.nbytes, 1)
@@ -79,7 +79,7 @@ def measure_cost(folder: Path, samples: Samples, device: str, dtype: str) -> Sta
 def minimum_seconds(
     machine: MachineLimits, cost: StageCost, seconds: float, tokens: int, batch: int
 ) -> dict[str, float]:
-    """Return the least seconds each stage needs for so much audio and so many tokens."""
+    """Return the lower bound of each stage in seconds, for some audio and tokens."""
     return {
         "encoder": seconds * cost.encoder / machine.flops,
         "prefill": seconds * cost.prefill / machine.flops,
@@ -103,7 +103,7 @@ def _count_flops(run: Callable[[], Any]) -> float:
 
 
 def _packed_flops(hidden: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Operations of a product that torch's counter doesn't know, by the shapes of its factors."""
+    """Return the operations of a product that torch's counter doesn't know, from its shapes."""
     return 2 * math.prod(hidden) * weight[0]
 
 

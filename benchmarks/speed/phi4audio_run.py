@@ -33,7 +33,7 @@ from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
 READER_STAGES = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "listen", "vad*"))
-"""Stages of the readers' processes, which work ahead."""
+"""Stages of the reader subprocesses, which read ahead."""
 
 STAGES = (
     (PromptBuilder, "extract_audio", "features"),
@@ -48,14 +48,14 @@ STAGES = (
 
 
 class ForcedLengthTask(Transcribe):
-    """Transcribes with answers of given lengths, by the job's index; they end nowhere else."""
+    """Transcribes with answers of given lengths, by the job's index."""
 
     def __init__(self, work: Sequence[TimedClip], align: AlignMode) -> None:
         super().__init__("English", align=align)
         self.work = work
 
     def requests(self, job: int, chunk: Chunk) -> Iterable[Request]:
-        """Ask for the chunk's share of the tokens that were drawn for the clip."""
+        """Return requests for the chunk's share of the tokens drawn for the clip."""
         for request in super().requests(job, chunk):
             clip = self.work[job]
             share = (clip.tokens or 0) * chunk.seconds / clip.seconds
@@ -63,7 +63,7 @@ class ForcedLengthTask(Transcribe):
             yield request if clip.tokens is None else forced
 
     def retry(self, answer: object) -> Sequence[Request]:
-        """Leave nonsense as it is."""
+        """Return no request: the answers are nonsense."""
         return ()
 
 
@@ -93,7 +93,7 @@ class PaddingCounter:
         self._in_prefill = False
 
     def install(self, network: Phi4Audio) -> None:
-        """Count the positions given to encoder and prefill, and those of their first layers."""
+        """Count input positions of encoder and prefill, and the positions that are computed."""
         encode, prefill = Phi4Audio.encode_clips, Phi4Audio.prefill
 
         def counted_encode(network: Phi4Audio, clips: Sequence[torch.Tensor]) -> Any:
@@ -133,12 +133,12 @@ def run_phi4audio(
     align: AlignMode,
     static: bool,
 ) -> dict[str, Any]:
-    """Transcribe all clips, readers in processes of their own; what starts once is not counted.
+    """Transcribe all clips with reader subprocesses; start-up is not counted.
 
-    `static`: in batches of clips like in length that all wait for the last answer.
+    `static`: in batches of clips of similar length that wait for their last answer.
     """
     on_gpu = device.startswith("cuda")
-    watch = StageTimer(torch.cuda.synchronize if on_gpu else lambda: None)
+    timer = StageTimer(torch.cuda.synchronize if on_gpu else lambda: None)
     padding, steps = PaddingCounter(), DecodeStepCounter()
     backend = open_torch_backend(folder, device=device, dtype=dtype, batch_size=batch)
     if any(each.tokens for each in work):
@@ -148,47 +148,50 @@ def run_phi4audio(
     with ReaderProcesses(
         InProcessReader(chunker=partial(chunk_speech, detector=SileroDetector()))
     ) as readers:
-        intake = SourceOptions(readers=readers.get(reader_count("auto", device)))
+        source_options = SourceOptions(readers=readers.get(reader_count("auto", device)))
         _transcribe(
-            backend, work[:batch] if on_gpu else work[:1], ForcedLengthTask(work, align), intake
+            backend,
+            work[:batch] if on_gpu else work[:1],
+            ForcedLengthTask(work, align),
+            source_options,
         )
         for owner, attribute, name in STAGES:
-            watch.wrap(owner, attribute, name)
+            timer.wrap(owner, attribute, name)
         padding.install(backend.network)
         steps.install()
         began = time.perf_counter()
-        tokens = _transcribe(backend, work, ForcedLengthTask(work, align), intake)
+        tokens = _transcribe(backend, work, ForcedLengthTask(work, align), source_options)
         seconds = time.perf_counter() - began
     return {
         "seconds": seconds,
         "tokens": tokens,
         "padding": 1 - padding.real / max(padding.computed, 1),
         "steps": steps.steps,
-        "rows_a_step": steps.sequences / max(steps.steps, 1),
-        "stages": dict(watch.seconds) | _time_reading(work),
+        "rows_per_step": steps.sequences / max(steps.steps, 1),
+        "stages": dict(timer.seconds) | _time_reading(work),
     }
 
 
 def _in_static_batches(
     generate: Callable[..., Iterator[Any]], batch: int, feed: Iterable[Request | None], *stop: Any
 ) -> Iterator[Any]:
-    """Answer requests sorted over four batches, each flushed before the next one begins."""
-    for held in _split_at_flush(feed):
-        for window in range(0, len(held), 4 * batch):
-            near = sorted(held[window : window + 4 * batch], key=_seconds, reverse=True)
+    """Answer requests sorted over four batches, each flushed before the next one starts."""
+    for part in _split_at_flush(feed):
+        for window in range(0, len(part), 4 * batch):
+            near = sorted(part[window : window + 4 * batch], key=_seconds, reverse=True)
             for first in range(0, len(near), batch):
                 yield from generate([*near[first : first + batch], None], *stop)
 
 
 def _split_at_flush(feed: Iterable[Request | None]) -> Iterator[list[Request]]:
-    held: list[Request] = []
+    part: list[Request] = []
     for request in feed:
         if request is not None:
-            held.append(request)
+            part.append(request)
         else:
-            yield held
-            held = []
-    yield held
+            yield part
+            part = []
+    yield part
 
 
 def _seconds(request: Request) -> float:
@@ -196,39 +199,46 @@ def _seconds(request: Request) -> float:
 
 
 def _transcribe(
-    backend: TorchBackend, work: Sequence[TimedClip], task: ForcedLengthTask, intake: SourceOptions
+    backend: TorchBackend,
+    work: Sequence[TimedClip],
+    task: ForcedLengthTask,
+    source_options: SourceOptions,
 ) -> int:
-    """Run the engine; return the tokens of all answers."""
-    counted = _CountingBackend(backend)
+    """Run the pipeline; return the number of tokens of all answers."""
+    counting = _CountingBackend(backend)
     jobs = [Job(index, each.path) for index, each in enumerate(work)]
     for event in run_pipeline(
-        jobs, lambda job: task, counted, chunk_seconds=task.max_chunk_seconds, source_options=intake
+        jobs,
+        lambda job: task,
+        counting,
+        chunk_seconds=task.max_chunk_seconds,
+        source_options=source_options,
     ):
         if isinstance(event, FileFailed):
             raise event.error
         if isinstance(event, FileDone):
-            counted.done += 1
-    if counted.done != len(work):
-        raise RuntimeError(f"{counted.done} of {len(work)} clips came back")
-    return counted.tokens
+            counting.done += 1
+    if counting.done != len(work):
+        raise RuntimeError(f"{counting.done} of {len(work)} clips were transcribed")
+    return counting.tokens
 
 
 def _time_reading(work: Sequence[TimedClip]) -> dict[str, float]:
-    """Read all clips once more, on one core as readers do; return the seconds of their stages."""
-    watch = StageTimer()
+    """Read all clips once more, on one core like a reader; return the seconds of the stages."""
+    timer = StageTimer()
     for owner, attribute, name in READER_STAGES:
-        watch.wrap(owner, attribute, name)
+        timer.wrap(owner, attribute, name)
     with threadpool_limits(1):
         for each in work:
             with open_audio(each.path) as recording:
                 rate = recording.info.sample_rate
                 for _ in chunk_speech(recording.blocks(), rate, 40.0, detector=SileroDetector()):
                     pass
-    return dict(watch.seconds)
+    return dict(timer.seconds)
 
 
 class _CountingBackend:
-    """A backend whose tokens are counted on the way."""
+    """A backend that counts tokens."""
 
     def __init__(self, backend: TorchBackend) -> None:
         self.backend = backend

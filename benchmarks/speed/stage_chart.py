@@ -11,11 +11,11 @@ SPENT, LIMIT = "#7aa6d8", "#22466f"
 
 
 def draw_stages(table: Mapping[str, Any], variant: str = "ours") -> str:
-    """Return an SVG: for each stage of a variant a bar of its seconds, and its limit within.
+    """Return an SVG with a bar for the seconds of each stage, and a darker one for its limit.
 
     Args:
-        table: What `scripts/bench.py` writes as JSON.
-        variant: Which one's stages.
+        table: The JSON of `python -m benchmarks.speed`.
+        variant: The variant of the stages.
     """
     runs, limits = table["runs"][variant], table["limit_seconds"]
     spent = {name: statistics.median(run["stages"].get(name, 0.0) for run in runs)
@@ -29,7 +29,7 @@ def draw_stages(table: Mapping[str, Any], variant: str = "ours") -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         _text(12, 22, f"{table['audio_seconds']:.0f} s of audio in {wall:.0f} s of wall time:"
               " seconds of each stage", "start"),
-        _text(12, 42, "light: spent; dark: the least by operations and bytes on this machine",
+        _text(12, 42, "light: measured; dark: lower bound by operations and bytes on this machine",
               "start"),
     ]  # fmt: skip
     for place, (name, seconds) in enumerate(sorted(spent.items(), key=lambda each: -each[1])):

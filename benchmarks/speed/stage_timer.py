@@ -1,4 +1,4 @@
-"""Time by stage: wrap functions and add up the seconds that each spends itself."""
+"""Time by stage: wrapped functions add up their own seconds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 
 class StageTimer:
-    """Adds up the seconds spent in stages, those of nested stages taken off the outer one.
+    """Adds up the seconds of stages; those of nested stages don't count for the outer one.
 
-    Each thread counts for itself, so stages that overlap add up to more than the wall time.
+    Threads count separately, so overlapping stages add up to more than the wall time.
 
     Args:
-        settle: Called before a stage ends, so that what it began on a device counts for it.
+        synchronize: Waits for the device; called before a stage ends.
     """
 
-    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
-        self.synchronize = settle
+    def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
+        self.synchronize = synchronize
         self.seconds: Counter[str] = Counter()
         self._inner = threading.local()
 
@@ -40,7 +40,7 @@ class StageTimer:
             self._inner.spent = outer + spent
 
     def wrap(self, owner: Any, attribute: str, name: str) -> None:
-        """Wrap a function, or a generator's every step, where it lives."""
+        """Replace a function, or every step of a generator, by its timed version."""
         original: Callable[..., Any] = getattr(owner, attribute)
 
         @functools.wraps(original)

@@ -17,7 +17,7 @@ MAX_NEW_TOKENS = 512
 
 
 class TransformersModel:
-    """The model in transformers' own class, vision taken out as the card's snippet does."""
+    """The model in transformers' own class, without vision, as in the card's snippet."""
 
     def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
@@ -32,7 +32,7 @@ class TransformersModel:
         self.padded = self.positions = 0
 
     def answer(self, work: Sequence[TimedClip]) -> int:
-        """Answer one batch; return the tokens that count."""
+        """Answer one batch; return the number of tokens that count."""
         audio = self.extractor(
             [read_clip(each.path) for each in work], sampling_rate=16_000, return_tensors="pt"
         )
@@ -74,9 +74,9 @@ class TransformersModel:
 def run_transformers(
     folder: Path, work: Sequence[TimedClip], *, batch: int, device: str, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """Answer all clips in the given order, in batches of `batch`; the load is not counted."""
+    """Answer all clips in the given order, in batches; loading is not counted."""
     plain = TransformersModel(folder, device, dtype)
-    plain.answer(work[:1])  # what happens once happens here
+    plain.answer(work[:1])  # warm-up
     plain.padded = plain.positions = 0
     began = time.perf_counter()
     tokens = sum(plain.answer(work[at : at + batch]) for at in range(0, len(work), batch))

@@ -1,13 +1,13 @@
-#!/usr/bin/env python3
-"""From the start of the process to the first chunk in the network, step by step.
+"""Time from the start of the process to the first chunk in the network, by step.
 
-    python scripts/bench_startup.py [--model demo mid] [--before COMMIT] [--rounds 3]
+    python -m benchmarks.startup [--model demo mid] [--before COMMIT] [--rounds 3]
 
-`library` is a script with transformers' AutoModelForCausalLM.from_pretrained, its extractor and
-tokenizer, and one clip; `ours` is `phi4audio transcribe` on that clip; `before` the same at a
-commit of this repository, where one is named. Each run is a process of its own, in turn, and ends
-when the encoder is called. Prints the median seconds after the start at which each step is done,
-and the processor's seconds the process had spent by then (what it waits for isn't in them).
+`library` is a script with transformers' AutoModelForCausalLM.from_pretrained, feature extractor and
+tokenizer, and one clip; `ours` is `phi4audio transcribe` on that clip; `before` is the same at a
+commit of this repository, if one is given (from the one on that introduced benchmarks/startup; its
+module names must be those that phi4audio_startup.py hooks). Each run is a process of its own, in
+turn, and ends when the encoder is called. Prints the median seconds from the start to the end of
+each step, and the processor time of the process until then.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CLIP = ROOT / "phi4audio_cli" / "demo" / "samples"
+from benchmarks import ROOT, SAMPLES
+
 STEPS = ("imported", "opened", "weights in", "first chunk")
 
 
 def main() -> None:
-    """Measure all, in turn."""
+    """Measure all ways, in turn."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -50,7 +50,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def worktree(commit: str | None, scratch: Path) -> Iterator[Path | None]:
-    """Check a commit out beside this repository, for as long as it is needed."""
+    """Check a commit out into a scratch folder while the context lasts."""
     if commit is None:
         yield None
         return
@@ -64,8 +64,8 @@ def worktree(commit: str | None, scratch: Path) -> Iterator[Path | None]:
 
 
 def compare_ways(model: str, dtype: str, trees: dict[str, Path], rounds: int) -> None:
-    """Run every way some times; print a line for each."""
-    from benchmarks.speed.__main__ import benchmark_checkpoint
+    """Run every way in several rounds; print a line for each."""
+    from benchmarks.random_models import benchmark_checkpoint
 
     folder = benchmark_checkpoint(model)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in trees}
@@ -90,7 +90,7 @@ def compare_ways(model: str, dtype: str, trees: dict[str, Path], rounds: int) ->
 def format_ratio(
     base: str, step: str, pairs: list[tuple[dict[str, float], dict[str, float]]]
 ) -> str:
-    """Say how many times faster ours is than a baseline, by the rounds."""
+    """Return the speed of ours in relation to a baseline, with the range over the rounds."""
     ratios = [slow[step] / fast[step] for slow, fast in pairs]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     return f"{base} / ours by {step}: {statistics.median(ratios):.2f} x ({spread})"
@@ -99,7 +99,7 @@ def format_ratio(
 def run_once(name: str, tree: Path, folder: str, dtype: str) -> dict[str, float]:
     """Start one process; return the seconds of its steps."""
     program = "transformers_startup" if name == "library" else "phi4audio_startup"
-    clip = str(sorted(CLIP.glob("*.flac"))[0])
+    clip = str(sorted(SAMPLES.glob("*.flac"))[0])
     with tempfile.TemporaryDirectory() as out:
         environment = os.environ | {
             "PYTHONPATH": f"{tree}{os.pathsep}{ROOT}",

@@ -15,12 +15,12 @@ HOOKED_MODULE = "phi4audio_cli.model.torch_backend"
 
 
 class ImportHook(importlib.abc.MetaPathFinder):
-    """Puts marks into the module that loads the model, as soon as it is imported."""
+    """Records steps of the module that loads the model."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find the module as usual; its loader goes on with `watch`."""
+        """Find the module as usual; its loader then calls `hook_module`."""
         if name != HOOKED_MODULE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -37,28 +37,28 @@ class ImportHook(importlib.abc.MetaPathFinder):
 
 
 def hook_module(local: Any) -> None:
-    """Mark what the module does."""
+    """Record the steps of the module."""
     from phi4audio_cli.network.encoder import AudioEncoder
 
     record_step("imported")
-    local.open_checkpoint = mark_after(local.open_checkpoint, "opened")
-    local.fill = mark_after(local.fill, "weights in")
+    local.open_checkpoint = record_after(local.open_checkpoint, "opened")
+    local.fill = record_after(local.fill, "weights in")
     setattr(AudioEncoder, "forward", stop_at_encoder)  # noqa: B010
 
 
-def mark_after(function: Callable[..., Any], step: str) -> Callable[..., Any]:
-    """Mark a step after a function."""
+def record_after(function: Callable[..., Any], step: str) -> Callable[..., Any]:
+    """Return a function that records a step at its end."""
 
-    def marked(*given: Any, **named: Any) -> Any:
+    def recorded(*given: Any, **named: Any) -> Any:
         result = function(*given, **named)
         record_step(step)
         return result
 
-    return marked
+    return recorded
 
 
 def stop_at_encoder(*given: object) -> NoReturn:
-    """Stand in the encoder's place."""
+    """End the process in place of the encoder."""
     finish("first chunk")
 
 
@@ -71,5 +71,5 @@ def main() -> None:
     run(["transcribe", clip, "--model", folder, "--device", "cpu", "--dtype", dtype, "-o", out])
 
 
-if __name__ == "__main__":  # the reader's process imports this file too
+if __name__ == "__main__":  # spawned readers import this file, too
     main()

@@ -12,12 +12,12 @@ STEPS: dict[str, float] = {}
 
 
 def record_step(step: str) -> None:
-    """Note that a step is done, the first time."""
+    """Record the first end of a step."""
     STEPS.setdefault(step, time.time() - float(os.environ["STARTED"]))
 
 
 def finish(step: str) -> NoReturn:
-    """Note the last step, print all, and end the process."""
+    """Record the last step, print all, and end the process."""
     record_step(step)
     STEPS["processor"] = time.process_time()
     sys.__stdout__.write(json.dumps(STEPS) + "\n")  # type: ignore[union-attr]

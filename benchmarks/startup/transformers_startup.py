@@ -16,11 +16,11 @@ folder, clip, dtype = sys.argv[1:4]
 
 
 def stop_at_encoder(*given: object) -> NoReturn:
-    """Stand in the encoder's place."""
+    """End the process in place of the encoder."""
     finish("first chunk")
 
 
-AutoModelForCausalLM._model_mapping  # noqa: B018  # the class behind the lazy name is imported here
+AutoModelForCausalLM._model_mapping  # noqa: B018  # imports the class behind the lazy name
 record_step("imported")
 tokenizer = AutoTokenizer.from_pretrained(folder)
 extractor = Phi4MultimodalFeatureExtractor.from_pretrained(folder)

@@ -98,7 +98,9 @@ class RelativeAttention(nn.Module):
         query, key, value = (
             each.view(*each.shape[:2], -1, self.head_dim).transpose(1, 2) for each in projected
         )
-        attended = functional.scaled_dot_product_attention(query, key, value, span.bias)
+        attended: torch.Tensor = functional.scaled_dot_product_attention(
+            query, key, value, span.bias
+        )
         return attended.transpose(1, 2).flatten(2)
 
 

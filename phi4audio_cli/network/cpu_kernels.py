@@ -155,7 +155,8 @@ class PackedLinear(Linear):
         plain = layer.weight.detach().view(outputs, inputs)
         packed = torch.ops.mkldnn._reorder_linear_weight(plain, PACKED_FOR)
         self.weight = nn.Parameter(packed, requires_grad=False)
-        self.register_parameter("bias", layer.bias)  # type: ignore[arg-type]  # a parameter or None
+        bias = layer.bias
+        self.register_parameter("bias", bias if bias is None else nn.Parameter(bias.detach()))
 
 
 def has_onednn() -> bool:

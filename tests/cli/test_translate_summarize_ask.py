@@ -169,7 +169,7 @@ def test_verbose_shows_the_prompts(backend, command, capsys) -> None:
     [
         (["translate", "talk.wav", "--lang", "Frensh"], "it knows French"),
         (["translate", "talk.wav", "--lang", "fr", "-f", "docx"], "no such output format"),
-        (["summarize", "talk.wav", "-f", "srt"], "a summary belongs to the whole recording"),
+        (["summarize", "talk.wav", "-f", "srt"], "a summary is about the whole recording"),
         (["summarize", "talk.wav", "-f", "docx"], "no such output format"),
         (["summarize", "talk.wav", "--lang", "Klingon"], "--lang Klingon"),
         (["ask", "talk.wav", "Why?", "-f", "srt"], "it can be txt, json"),

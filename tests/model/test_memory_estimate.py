@@ -23,7 +23,7 @@ from tests.network.networks import real_config, small_network
 
 GB = 1e9
 HALF_HOUR = 1800.0
-BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench_memory.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def long_audio() -> LongAudioCost:
@@ -103,11 +103,19 @@ def test_the_automatic_batch_size_leaves_room_for_the_weights(monkeypatch: pytes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_estimated_peak_is_the_real_one():
     """Eight chunks of 20 s through the demo: in addition to the weights about 80 MB."""
-    command = [sys.executable, BENCH, "--here", "--models", "demo", "--words"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.batch_memory",
+        "--here",
+        "--models",
+        "demo",
+        "--words",
+    ]
     command += ["--rows", "8", "--seconds", "20", "--tokens", "200"]
     # Libraries keep buffers for each thread.
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment, cwd=ROOT)
     figures = json.loads(done.stdout.splitlines()[-1])
     real = figures["peak"] - figures["before"]
     assert 0.66 < figures["need"] / real < 1.5

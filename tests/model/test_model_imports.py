@@ -7,14 +7,14 @@ import sys
 
 PROGRAM = """
 import sys
-from phi4audio_cli.checkpoint.resolve import resolve
-from phi4audio_cli.checks.listening import sample
+from phi4audio_cli.checkpoint.hub import resolve_model
+from phi4audio_cli.doctor.audio_checks import bundled_sample
 from phi4audio_cli.model.torch_backend import open_torch_backend
-from phi4audio_cli.tasks.transcribe import Transcribe
+from phi4audio_cli.tasks.transcribe_task import Transcribe
 from phi4audio_cli.types import Chunk
 
-backend = open_torch_backend(resolve("demo", offline=True), device="cpu", dtype="float32")
-samples, rate = sample("short")
+backend = open_torch_backend(resolve_model("demo", offline=True), device="cpu", dtype="float32")
+samples, rate = bundled_sample("short")
 requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))
 print([answer.text for answer in backend.generate(requests)])
 print(sorted({"transformers", "accelerate", "peft", "torchao"} & set(sys.modules)))

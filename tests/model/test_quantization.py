@@ -9,26 +9,30 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from phi4audio_cli.model.load import build, fill
-from phi4audio_cli.model.local import LocalBackend, open_local_backend
-from phi4audio_cli.model.quantize import (
-    Quantization,
-    parameter_count,
-    weight_bytes,
-    wide_parameters,
-)
-from phi4audio_cli.model.quantized_linear import GROUP, Int4Linear, Int8Linear
 from torch import nn
 
 from phi4audio_cli.checkpoint.hub import resolve_model
 from phi4audio_cli.cli.app import main
 from phi4audio_cli.errors import CheckpointError, ModelError
-from phi4audio_cli.model import placement, quantize
-from phi4audio_cli.model.placement import Placement, place, total_bytes
+from phi4audio_cli.model import placement, quantization
+from phi4audio_cli.model.loading import build, fill
+from phi4audio_cli.model.placement import Placement, plan_placement, total_bytes
+from phi4audio_cli.model.quantization import (
+    Quantization,
+    float32_equivalent,
+    parameter_count,
+    weight_bytes,
+)
+from phi4audio_cli.model.torch_backend import TorchBackend, open_torch_backend
+from phi4audio_cli.network.phi4 import Phi4Audio
+from phi4audio_cli.network.quantized_linear import GROUP, Int4Linear, Int8Linear
 from phi4audio_cli.types import Request
-
-from .demo import demo_requests, tokens
-from .small import real_config, small_config, small_model
+from tests.model.demo import demo_requests, tokens
+from tests.network.networks import (
+    real_transformers_config,
+    small_network,
+    transformers_config,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 KINDS = ("int8", "int4")
@@ -37,10 +41,10 @@ DECODER_LINEARS = 4
 
 
 @pytest.fixture(scope="module")
-def backends() -> dict[str, LocalBackend]:
+def backends() -> dict[str, TorchBackend]:
     folder = resolve_model("demo", offline=True)
     return {
-        kind: open_local_backend(folder, device="cpu", dtype="float32", quantize=kind)
+        kind: open_torch_backend(folder, device="cpu", dtype="float32", quantize=kind)
         for kind in ("none", *KINDS)
     }
 
@@ -66,32 +70,33 @@ def test_batches_do_not_change_answers(backends, requests, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_linear_layers_of_the_decoder_are_quantized(backends, kind):
-    model = backends[kind].model
+    model = backends[kind].network
     packed = [name for name, each in model.named_modules() if isinstance(each, MODULES[kind])]
     assert len(packed) == DECODER_LINEARS * len(model.model.layers)
     assert all(name.startswith("model.layers.") for name in packed)
     assert not any(isinstance(each, nn.Linear) for each in model.model.layers.modules())
-    assert model.lm_head.weight is model.get_input_embeddings().weight
+    assert model.lm_head.weight is model.model.embed_tokens.weight
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_are_counted_as_they_are_stored(backends, kind):
-    wide, narrow = backends["none"].model, backends[kind].model
+    wide, narrow = backends["none"].network, backends[kind].network
     assert parameter_count(narrow) == parameter_count(wide)
     linears = sum(each.weight.numel() for each in wide.model.layers.modules()
                   if isinstance(each, nn.Linear))  # fmt: skip
     saved = weight_bytes(wide) - weight_bytes(narrow)
     assert saved == pytest.approx(linears * {"int8": 3.0, "int4": 3.375}[kind], rel=0.02)
-    empty = build(wide.config.to_dict(), "sdpa")
+    with torch.device("meta"):
+        empty = Phi4Audio(wide.config)
     planned = total_bytes(empty, torch.float32, Quantization(kind))
     assert planned == pytest.approx(weight_bytes(narrow), rel=0.001)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_load_never_holds_two_wide_layers(kind):
-    source = small_model()
-    model = build(small_config().to_dict(), "sdpa")
+    source = small_network()
+    model = build(transformers_config().to_dict())
     most = 0
 
     def tensors() -> Iterator[tuple[str, torch.Tensor]]:
@@ -127,8 +132,8 @@ def test_a_gpu_gets_torchaos_own_weights():
     """What is done there runs on the CPU too in 8 bits, and gives the product of our layer."""
     linear = nn.Linear(128, 96, bias=False)
     hidden = torch.randn(2, 7, 128)
-    ours = quantize._int8(linear.weight)
-    quantize._by_torchao("int8", linear)
+    ours = quantization.to_int8(linear.weight)
+    quantization.quantize_by_torchao("int8", linear)
     torch.testing.assert_close(linear(hidden), ours(hidden))
     assert parameter_count(linear) == 96 * 128
     assert 96 * 128 < weight_bytes(linear) < 96 * 128 + 10 * 96
@@ -137,69 +142,69 @@ def test_a_gpu_gets_torchaos_own_weights():
 def test_a_gpu_gets_the_4_bit_layout_of_its_kernel(monkeypatch):
     given = []
     monkeypatch.setattr(
-        quantize.torchao(), "quantize_", lambda module, config: given.append(config)
+        quantization.torchao(), "quantize_", lambda module, config: given.append(config)
     )
-    quantize._by_torchao("int4", nn.Linear(128, 96, bias=False))
+    quantization.quantize_by_torchao("int4", nn.Linear(128, 96, bias=False))
     assert given[0].int4_packing_format == "tile_packed_to_4d"
     assert given[0].group_size == GROUP
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_8_gb_are_enough_for_the_published_checkpoint(monkeypatch, kind):
-    model = build(real_config().to_dict(), "sdpa")
+    model = build(real_transformers_config().to_dict())
     monkeypatch.setattr(placement, "free_memory", lambda device: int(7.6e9))
-    assert place(model, CUDA, torch.bfloat16).split
-    assert not place(model, CUDA, torch.bfloat16, Quantization(kind)).split
+    assert plan_placement(model, CUDA, torch.bfloat16).offloads
+    assert not plan_placement(model, CUDA, torch.bfloat16, Quantization(kind)).offloads
 
 
 def test_quantized_layers_are_not_left_to_the_cpu(monkeypatch):
-    model = build(real_config().to_dict(), "sdpa")
+    model = build(real_transformers_config().to_dict())
     free = {"cuda": int(4e9), "cpu": int(64e9)}
     monkeypatch.setattr(
         placement, "free_memory", lambda device: free[device.type if device else "cpu"]
     )
     with pytest.raises(ModelError, match="leave out --quantize"):
-        place(model, CUDA, torch.bfloat16, Quantization("int8"))
+        plan_placement(model, CUDA, torch.bfloat16, Quantization("int8"))
 
 
 @pytest.mark.parametrize("kind", ["none", *KINDS])
 def test_quantized_weights_leave_room_for_a_wider_dtype(kind):
-    config = real_config()
-    model = build(config.to_dict(), "sdpa")
+    config = real_transformers_config().to_dict()
+    model = build(config)
     quantized = None if kind == "none" else Quantization(kind)
-    counted = wide_parameters(kind, config.to_dict(), parameter_count(model))
+    counted = float32_equivalent(kind, config, parameter_count(model))
     assert 4 * counted == pytest.approx(total_bytes(model, torch.float32, quantized), rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("kind", "device", "dtype", "told"),
+    ("kind", "device", "dtype", "message"),
     [
         ("int3", CPU, torch.float32, "int8 or int4"),
         ("int8", torch.device("mps"), torch.float32, "--device cpu"),
         ("int4", CUDA, torch.float16, "--quantize int8"),
     ],
 )
-def test_what_can_not_be_had_is_told(kind, device, dtype, told):
-    with pytest.raises(ModelError, match=told):
+def test_an_unavailable_quantization_is_refused(kind, device, dtype, message):
+    with pytest.raises(ModelError, match=message):
         Quantization.of(kind, device, dtype)
 
 
-def test_a_missing_torchao_is_told(monkeypatch):
+def test_a_missing_torchao_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(ModelError, match=r"pip install 'phi4audio\[quantize\]'"):
         Quantization.of("int8", CPU, torch.float32)
 
 
-def test_layers_that_4_bits_do_not_fit_are_told():
+def test_layers_that_do_not_fit_4_bits_are_refused():
     holder = nn.Module()
     holder.linear = nn.Linear(100, 96, bias=False)
     with pytest.raises(CheckpointError, match="--quantize int8"):
         Quantization("int4").apply(holder, "linear.weight")
 
 
-def test_torchao_is_loaded_for_nobody_else():
-    asked = "import sys, phi4audio_cli.model.local; print('torchao' in sys.modules)"
+def test_torchao_is_imported_for_quantization_only():
+    asked = "import sys, phi4audio_cli.model.torch_backend; print('torchao' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

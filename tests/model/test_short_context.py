@@ -1,23 +1,27 @@
-"""Generation across LongRoPE's switch from the short to the long factors."""
+"""Decoding across LongRoPE's short context, where all positions change to the long factors."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.writing import may_cross_rope_switch
+from transformers import Phi4MultimodalForCausalLM
 
-from tests.model.small import AUDIO_TOKEN, prompt, small_model
+from phi4audio_cli.model.batch_decoder import may_exceed_short_context
+from phi4audio_cli.model.inputs import ModelInput
+from tests.model.generate import generate
+from tests.model.small import prompt
+from tests.network.networks import AUDIO_TOKEN, reference_network, small_network
 
-SWITCH = 64
+SHORT_CONTEXT = 64
 
 
-def without_cache(one, model) -> list[int]:
-    """Greedy tokens, each from a full forward of transformers' own code."""
-    ids = [*one.before, *[AUDIO_TOKEN] * one.audio_length, *one.after]
+def reference_tokens(one: ModelInput, reference: Phi4MultimodalForCausalLM) -> list[int]:
+    """Return greedy tokens, each from a full forward pass of transformers' class."""
+    ids = [*one.prefix_ids, *[AUDIO_TOKEN] * one.audio_length, *one.suffix_ids]
+    assert one.features is not None
     for _ in range(one.max_new_tokens):
         with torch.no_grad():
-            logits = model(
+            logits = reference(
                 input_ids=torch.tensor([ids]),
                 audio_input_features=one.features[None],
                 audio_embed_sizes=torch.tensor([one.audio_length]),
@@ -28,24 +32,26 @@ def without_cache(one, model) -> list[int]:
 
 
 @pytest.mark.parametrize("frames", [400, 432, 440, 448, 456, 464, 480])
-def test_tokens_are_those_of_a_full_forward(frames: int):
-    """Prompts of 55 to 65 positions with 12 tokens to come: before, at and after the switch."""
-    model = small_model(switch=SWITCH)
+def test_tokens_are_those_of_full_forward_passes(frames: int):
+    """Prompts of 55 to 65 positions and 12 tokens: below, at and beyond the short context."""
+    network = small_network(SHORT_CONTEXT)
     one = prompt(frames)
-    assert generate(model, [one], set())[0].tokens == without_cache(one, model)
+    [output] = generate(network, [one], set())
+    assert output.tokens == reference_tokens(one, reference_network(network, SHORT_CONTEXT))
 
 
-def test_the_long_factors_matter():
-    """Without the switch the tokens are others: the test above can fail."""
+def test_the_long_factors_change_the_tokens():
+    """The test above can fail: with the short factors only, the tokens are others."""
     one = prompt(440)
-    switched, plain = small_model(switch=SWITCH), small_model(switch=4096)
-    assert generate(switched, [one], set())[0].tokens != generate(plain, [one], set())[0].tokens
+    [switched] = generate(small_network(SHORT_CONTEXT), [one], set())
+    [short] = generate(small_network(4096), [one], set())
+    assert switched.tokens != short.tokens
 
 
-def test_rows_that_may_cross_come_alone():
-    model = small_model(switch=SWITCH)
+def test_prompts_that_may_exceed_the_short_context_are_decoded_alone():
+    network = small_network(SHORT_CONTEXT)
     long, short = prompt(440), prompt(80)
-    assert may_cross_rope_switch(model, long)
-    assert not may_cross_rope_switch(model, short)
+    assert may_exceed_short_context(network, long)
+    assert not may_exceed_short_context(network, short)
     with pytest.raises(ValueError, match="alone"):
-        generate(model, [long, short], set())
+        generate(network, [long, short], set())

@@ -1,113 +1,160 @@
-"""Decoder layers on a CPU: another order of multiplication, the same answers."""
+"""Products on a CPU: the numbers of plain ones, packed weights, and memory that stays."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
-from phi4audio_cli.model.generate import generate
-from phi4audio_cli.model.linears import (
-    PackedLinear,
-    ProjectionForAttention,
-    WeightFirstLinear,
-    can_pack,
-    pack,
-    suit_few_rows,
-)
-from phi4audio_cli.model.local import open_local_backend
 from torch import nn
+from torch.nn import functional
 
-from phi4audio_cli.checkpoint.hub import resolve_model
-from phi4audio_cli.model import linears
-from tests.model.demo import demo_requests, tokens
-from tests.model.small import prompt, small_model
+from phi4audio_cli.model.loading import pack_all
+from phi4audio_cli.network import cpu_kernels
+from phi4audio_cli.network.cpu_kernels import (
+    Linear,
+    PackedLinear,
+    Pointwise,
+    has_onednn,
+    pack,
+    row_invariant,
+    silu,
+    to_tiles,
+    tune_malloc,
+)
+from tests.model.generate import generate
+from tests.model.small import prompt
+from tests.network.networks import small_network
 
-PARTS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
+FAULTS = """
+import resource
+import torch
+from phi4audio_cli.network.cpu_kernels import tune_malloc
+assert tune_malloc()
+torch.set_num_threads(1)
+def touch():
+    for _ in range(20):
+        blocks = [torch.zeros(3_000_000) for _ in range(6)]
+        del blocks
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch has no oneDNN")
 
 
-@pytest.fixture(params=[True, False], ids=["packed", "weight first"])
-def packs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Run with oneDNN and as without."""
-    if request.param and not can_pack():
-        pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(linears, "can_pack", lambda: request.param)
-    monkeypatch.setattr(linears, "PACKED_FROM", 0)
-    return bool(request.param)
-
-
-def linear_names(model: nn.Module, kind: type[nn.Linear]) -> set[str]:
-    return {name for name, each in model.named_modules() if isinstance(each, kind)}
-
-
-@pytest.mark.parametrize("kind", [WeightFirstLinear, ProjectionForAttention])
-@pytest.mark.parametrize("shape", [(1, 1, 24), (5, 1, 24), (1, 7, 24), (3, 24)])
-def test_it_is_the_linear_layer_it_was(shape: tuple[int, ...], kind: type[nn.Linear]):
-    torch.manual_seed(0)
-    plain, ours = nn.Linear(24, 40, bias=False), kind(24, 40, bias=False)
-    ours.load_state_dict(plain.state_dict())
-    rows = torch.randn(shape)
-    with torch.inference_mode():
-        torch.testing.assert_close(ours(rows), plain(rows))
-        assert kind is WeightFirstLinear or ours(rows).is_contiguous()
-
-
-@pytest.mark.skipif(not can_pack(), reason="this torch has no oneDNN")
 @pytest.mark.parametrize("shape", [(1, 1, 24), (5, 1, 24), (1, 7, 24), (3, 24), (1, 200, 24)])
-def test_a_packed_layer_is_the_linear_layer_it_was(shape: tuple[int, ...]):
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_is_the_linear_layer_it_was(shape: tuple[int, ...], bias: bool):
     torch.manual_seed(0)
-    plain, ours = nn.Linear(24, 40, bias=False), nn.Linear(24, 40, bias=False)
-    ours.load_state_dict(plain.state_dict())
-    pack(ours)
+    holder = nn.ModuleDict({"layer": Linear(24, 40, bias=bias)}).requires_grad_(False)
+    layer = holder["layer"]
     rows = torch.randn(shape)
-    assert isinstance(ours, PackedLinear)
-    with torch.inference_mode():
-        torch.testing.assert_close(ours(rows), plain(rows))
-        torch.testing.assert_close(ours(rows.transpose(0, -2)), plain(rows.transpose(0, -2)))
-    assert ours.weight.numel() == 24 * 40
-    assert ours.weight.nbytes == 4 * 24 * 40
+    expected = functional.linear(rows, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(rows), expected)
+    pack(holder, "layer")
+    assert isinstance(holder["layer"], PackedLinear) is has_onednn()
+    torch.testing.assert_close(holder["layer"](rows), expected)
+    torch.testing.assert_close(holder["layer"](rows.transpose(0, -2)), expected.transpose(0, -2))
+    assert [name for name, _ in holder.named_parameters()] == [
+        f"layer.{name}" for name in (("weight", "bias") if bias else ("weight",))
+    ]
 
 
-def test_the_whole_decoder_multiplies_so_and_the_encoder_does_not(packs: bool):
-    model = small_model()
-    names = [name for name, _ in model.named_parameters()]
-    encoder = {each: each.data_ptr() for each in model.audio.parameters()}
-    suit_few_rows(model)
-    layers = range(model.config.num_hidden_layers)
-    decoder = {f"model.layers.{n}.{part}" for n in layers for part in PARTS}
-    assert linear_names(model, PackedLinear) == (decoder if packs else set())
-    assert linear_names(model, WeightFirstLinear) == {"lm_head"} | (set() if packs else decoder)
-    assert [name for name, _ in model.named_parameters()] == names
-    assert model.lm_head.weight is model.get_input_embeddings().weight
-    assert {each: each.data_ptr() for each in model.audio.parameters()} == encoder
+@needs_onednn
+def test_a_packed_convolution_over_one_frame_is_what_it_was():
+    holder = nn.ModuleDict({"layer": Pointwise(24, 40)}).requires_grad_(False)
+    layer, rows = holder["layer"], torch.randn(1, 30, 24)
+    expected = nn.Conv1d.forward(layer, rows.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(layer(rows), expected)
+    pack(holder, "layer")
+    torch.testing.assert_close(holder["layer"](rows), expected)
 
 
-def test_the_tokens_stay(packs: bool):
+@needs_onednn
+def test_all_float32_layers_are_packed_but_a_shared_head():
+    network = small_network()
+    pack_all(network)
+    plain = [name for name, each in network.named_modules() if type(each) in (Linear, Pointwise)]
+    assert plain == ["lm_head"]
+    assert network.lm_head.weight is network.model.embed_tokens.weight
+    untied = small_network(tie_word_embeddings=False)
+    pack_all(untied)
+    assert isinstance(untied.lm_head, PackedLinear)
+
+
+def test_other_dtypes_are_not_packed():
+    network = small_network().to(torch.bfloat16)
+    pack_all(network)
+    assert not any(isinstance(each, PackedLinear) for each in network.modules())
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_tokens_stay_with_and_without_onednn(onednn: bool, monkeypatch: pytest.MonkeyPatch):
     prompts = [prompt(frames, seed) for seed, frames in enumerate((80, 300, 900))]
-    plain = [answer.tokens for answer in generate(small_model(), prompts, {0})]
-    model = small_model()
-    suit_few_rows(model)
-    assert [answer.tokens for answer in generate(model, prompts, {0})] == plain
+    plain = [output.tokens for output in generate(small_network(), prompts, {0})]
+    monkeypatch.setattr(cpu_kernels, "has_onednn", lambda: onednn)
+    network = small_network()
+    pack_all(network)
+    assert [output.tokens for output in generate(network, prompts, {0})] == plain
 
 
-def test_the_demo_says_the_same_packed_or_not_in_any_batch(monkeypatch: pytest.MonkeyPatch):
-    requests = demo_requests(60)
-    found = []
-    for least in (0, 1 << 40):
-        monkeypatch.setattr(linears, "PACKED_FROM", least)
-        backend = open_local_backend(
-            resolve_model("demo", offline=True), device="cpu", dtype="float32"
-        )
-        found += [tokens(backend, requests, batch_size) for batch_size in (1, 5)]
-    assert all(found[0])
-    assert all(each == found[0] for each in found)
+@pytest.mark.parametrize(
+    ("shape", "dtype", "products"),
+    [
+        ((1, 1, 8), torch.float32, [2]),
+        ((70, 1, 8), torch.float32, [70]),
+        ((3, 128, 8), torch.float32, [384]),
+        ((1, 1, 8), torch.bfloat16, [2]),
+        ((70, 1, 8), torch.bfloat16, [32, 32, 6]),
+        ((33, 1, 8), torch.bfloat16, [32, 2]),
+        ((3, 128, 8), torch.bfloat16, [128, 128, 128]),
+        ((1, 515, 8), torch.bfloat16, [515]),
+    ],
+)
+def test_products_have_numbers_of_rows_that_give_equal_bits(shape, dtype, products):
+    seen = []
+
+    def product(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(len(rows))
+        return 2 * rows
+
+    hidden = torch.randn(shape).to(dtype)
+    assert torch.equal(row_invariant(product, hidden), 2 * hidden)
+    assert seen == products
 
 
-def test_small_weights_are_not_packed():
-    model = small_model()
-    suit_few_rows(model)
-    assert not linear_names(model, PackedLinear)
+def test_tiles_are_filled_up_with_zeros():
+    tiles = to_tiles(torch.ones(130, 3))
+    assert tiles.shape == (2, 128, 3)
+    assert tiles[1, :2].all()
+    assert not tiles[1, 2:].any()
 
 
-def test_other_layers_are_left_alone():
-    model = small_model().to(torch.bfloat16)
-    suit_few_rows(model)
-    assert not linear_names(model, WeightFirstLinear) | linear_names(model, PackedLinear)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_silu_has_the_same_bits_at_every_place(dtype: torch.dtype):
+    torch.manual_seed(0)
+    numbers = (8 * torch.randn(10_007)).to(dtype)
+    whole = silu(numbers)
+    assert torch.equal(torch.cat([silu(part) for part in numbers.split(7)]), whole)
+    torch.testing.assert_close(whole, functional.silu(numbers))
+    extreme = torch.tensor([-1e30, -100.0, 0.0, 100.0, 1e30], dtype=dtype)
+    torch.testing.assert_close(silu(extreme), functional.silu(extreme))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
+def test_pages_are_not_faulted_in_again():
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, check=True, text=True
+    )
+    one_round = 6 * 12_000_000 // 4096
+    assert int(done.stdout) < one_round  # with glibc's defaults it is 20 rounds most of the time
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cpu_kernels.sys, "platform", "darwin")
+    assert not tune_malloc()

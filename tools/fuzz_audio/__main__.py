@@ -1,13 +1,11 @@
-#!/usr/bin/env python3
-"""Decode thousands of damaged recordings; nothing may come of it but audio or a clear error.
+"""Decode thousands of damaged recordings; each must give audio or a clear error.
 
-    python scripts/fuzz_audio.py --count 2000
+    python -m tools.fuzz_audio --count 2000
 
 Small files of every format are damaged (bits, cuts, blocks, headers, two formats in one) and
-decoded as the tool does, in a process of its own. Prints what came of them, and exits with 1 if
-anything did that is no proper outcome: an error that isn't ours, samples that are no numbers, a
-recording without end, memory beyond the limit. A file is known by its number: `--first 1234
---count 1 --keep bad.bin` makes it again.
+decoded in a subprocess, as in a run. Prints the outcomes, and exits with 1 if one is wrong: an
+unexpected exception, samples that are not finite, an endless recording, too much memory. A file's
+number identifies it: `--first 1234 --count 1 --keep bad.bin` makes it again.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from phi4audio_cli.audio.subprocess_reader import SubprocessReader
 from tools.fuzz_audio.decode_trial import OUTCOMES, DecodeTrial, run_trials
 
 MEMORY_LIMIT = 1 << 30
-"""What decoding may take, bytes."""
+"""Memory limit of decoding, in bytes."""
 
 HANG_SECONDS = 30.0
 
@@ -33,10 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=2000, help="how many files")
+    parser.add_argument("--count", type=int, default=2000, help="number of files")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="where the last file is copied to")
+    parser.add_argument("--keep", type=Path, help="copy the last file to this path")
     arguments = parser.parse_args()
 
     begun = time.monotonic()
@@ -57,7 +55,7 @@ def main() -> int:
 
 
 def print_table(done: list[DecodeTrial]) -> None:
-    """Print how often each outcome came, by format."""
+    """Print the number of each outcome by format."""
     counts = Counter((trial.original, trial.outcome) for trial in done)
     totals = Counter(trial.outcome for trial in done)
     print(f"{'format':24}", *(f"{outcome:>8}" for outcome in OUTCOMES))

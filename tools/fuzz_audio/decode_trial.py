@@ -15,44 +15,46 @@ from phi4audio_cli.audio.reader_process import DECODER_CRASHED, DECODER_HANGS
 from phi4audio_cli.audio.reader_worker import DECODER_FAILED, OUT_OF_MEMORY
 from phi4audio_cli.audio.subprocess_reader import SubprocessReader
 from phi4audio_cli.errors import AudioError
-
-from .mutations import mutate
-from .sample_formats import make_recordings
+from tools.fuzz_audio.mutations import mutate
+from tools.fuzz_audio.sample_formats import make_recordings
 
 Outcome = Literal["decoded", "damaged", "refused", "crashed", "hung", "memory", "WRONG"]
-"""As it was, with damage told, an error, the process lost, hung or out of memory; or a mistake."""
+"""Intact, with a damage notice, an error, a crash, a hang, out of memory; or a mistake."""
 
 OUTCOMES: tuple[Outcome, ...] = (
     "decoded", "damaged", "refused", "crashed", "hung", "memory", "WRONG",
 )  # fmt: skip
 
 ERROR_PREFIXES: dict[str, Outcome] = {
-    DECODER_CRASHED: "crashed", DECODER_HANGS: "hung", OUT_OF_MEMORY: "memory", DECODER_FAILED: "WRONG",
-}  # fmt: skip
+    DECODER_CRASHED: "crashed",
+    DECODER_HANGS: "hung",
+    OUT_OF_MEMORY: "memory",
+    DECODER_FAILED: "WRONG",
+}
 
 CHUNK_SECONDS = 10.0
 
 MAX_SECONDS = 3600.0
-"""No file of some kilobytes holds so many seconds: it would never end."""
+"""A file of some kilobytes is shorter; beyond this, decoding would never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeTrial:
-    """What came of one file."""
+    """The outcome for one file."""
 
     number: int
     original: str
     outcome: Outcome
     reason: str
-    """What was said of it; empty where nothing was."""
+    """The error or damage notice; empty if there is none."""
     peak: int
-    """Most memory that the decoding process ever held, bytes."""
+    """Peak memory of the decoding process, in bytes."""
 
 
 def run_trials(
     numbers: range, seed: int, folder: Path, reader: SubprocessReader
 ) -> Iterator[DecodeTrial]:
-    """Make files and decode them; each depends on the seed and its number alone."""
+    """Make files and decode them; each depends only on the seed and its number."""
     whole = make_recordings(folder)
     names = sorted(whole)
     path = folder / "fuzzed"
@@ -65,7 +67,7 @@ def run_trials(
 
 
 def decode(reader: SubprocessReader, path: Path) -> tuple[Outcome, str]:
-    """Decode a file; return what came of it, and what was said."""
+    """Decode a file; return the outcome and its reason."""
     try:
         with reader.read(ReadRequest(path, CHUNK_SECONDS)) as reading:
             for chunk in reading.chunks():
@@ -89,5 +91,5 @@ def _peak_memory(pid: int | None) -> int:
         return next(
             1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
         )
-    except (OSError, StopIteration):  # it is gone, or this is no Linux
+    except (OSError, StopIteration):  # the process has ended, or the system isn't Linux
         return psutil.Process(pid).memory_info().rss if psutil.pid_exists(pid) else 0

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 HEADER_BYTES = 512
-"""Bytes in which most headers lie."""
+"""Bytes that contain most headers."""
 
 EXTREME_NUMBERS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
-"""Numbers that programs get wrong."""
+"""Numbers that programs often handle wrongly."""
 
 
 def mutate(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
@@ -20,11 +20,11 @@ def mutate(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
     Args:
         data: The file.
         other: A file of another format.
-        random: All there is of chance.
+        random: The source of randomness.
     """
     for _ in range(random.integers(1, 4)):
-        way = MUTATIONS[random.integers(len(MUTATIONS))]
-        data = way(data, other, random) or data
+        mutation = MUTATIONS[random.integers(len(MUTATIONS))]
+        data = mutation(data, other, random) or data
     return data
 
 
@@ -48,42 +48,42 @@ def set_number(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
 
 
 def truncate(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Lose the end."""
+    """Remove the end."""
     return data[: random.integers(1, len(data) + 1)]
 
 
 def lose_block(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Lose up to 4 KB somewhere."""
+    """Remove up to 4 KB."""
     start, stop = _random_block(data, random)
     return data[:start] + data[stop:]
 
 
 def zero_block(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Read up to 4 KB as zeros, as from a disk that failed."""
+    """Replace up to 4 KB by zeros, as on a failed disk."""
     start, stop = _random_block(data, random)
     return data[:start] + bytes(stop - start) + data[stop:]
 
 
 def zero_header(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Read the first bytes as zeros."""
+    """Replace the first bytes by zeros."""
     length = random.integers(1, min(64, len(data)) + 1)
     return bytes(length) + data[length:]
 
 
 def noise_block(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Read up to 4 KB of something else."""
+    """Replace up to 4 KB by random bytes."""
     start, stop = _random_block(data, random)
     return data[:start] + random.bytes(stop - start) + data[stop:]
 
 
 def swap_blocks(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Read two parts in the wrong order."""
+    """Exchange two adjacent parts."""
     first, middle, last = np.sort(random.integers(0, len(data) + 1, 3))
     return data[:first] + data[middle:last] + data[first:middle] + data[last:]
 
 
 def repeat_block(data: bytes, _: bytes, random: np.random.Generator) -> bytes:
-    """Read up to 4 KB again and again."""
+    """Repeat up to 4 KB."""
     start, stop = _random_block(data, random)
     return data[:stop] + data[start:stop] * int(random.integers(1, 8)) + data[stop:]
 
@@ -94,9 +94,10 @@ def splice(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
 
 
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
-MUTATIONS: list[Mutation] = [flip_bits, flip_header_bits, flip_header_bits, set_number, set_number, truncate,
-                   lose_block, zero_block, zero_header, noise_block, swap_blocks, repeat_block,
-                   splice]  # fmt: skip
+MUTATIONS: list[Mutation] = [
+    flip_bits, flip_header_bits, flip_header_bits, set_number, set_number, truncate, lose_block,
+    zero_block, zero_header, noise_block, swap_blocks, repeat_block, splice,
+]  # fmt: skip
 
 
 def _flip_random_bits(data: bytes, stop: int, random: np.random.Generator) -> bytes:

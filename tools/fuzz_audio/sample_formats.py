@@ -12,7 +12,7 @@ import soundfile
 SECONDS = 0.6
 
 OGG_SECONDS = 4.0
-"""A page of an Ogg holds more than a second, and is lost as a whole."""
+"""Longer, because damage loses whole pages, which contain more than a second."""
 
 SOUNDFILE_FORMATS = [
     ("wav", "PCM_16", 16000, 1),
@@ -43,11 +43,11 @@ FFMPEG_FORMATS = [
     ("mpegts", "mp2", 16000, False),
     ("avi", "ac3", 32000, True),
 ]
-"""Container, codec, rate in Hz, whether there is a picture too."""
+"""Container, codec, rate in Hz, whether it has video."""
 
 
 def make_recordings(folder: Path) -> dict[str, bytes]:
-    """Return the recordings by their names; they are made in a folder."""
+    """Make the recordings in a folder; return their bytes by name."""
     path = folder / "original"
     made: dict[str, bytes] = {}
     for kind, subtype, rate, channels in SOUNDFILE_FORMATS:
@@ -66,7 +66,7 @@ def recording_seconds(name: str) -> float:
 
 
 def _test_signal(duration: float, rate: int, channels: int) -> np.ndarray:
-    """Return something of all frequencies, float32 of shape (length, channels)."""
+    """Return a tone with noise, float32 of shape (length, channels)."""
     length = int(duration * rate)
     wave = np.random.default_rng(0).normal(0, 0.05, (length, channels))
     wave += 0.3 * np.sin(2 * np.pi * 440 * np.arange(length) / rate)[:, None]

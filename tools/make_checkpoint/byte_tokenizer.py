@@ -42,14 +42,14 @@ def tokenizer(layout: str, size: NetworkSize) -> dict[str, Any]:
 
 
 def tokenizer_config(layout: str, size: NetworkSize) -> dict[str, Any]:
-    """Return `tokenizer_config.json`: how transformers wraps it."""
+    """Return `tokenizer_config.json`."""
     ends = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "<|endoftext|>")
     more = [token for token in special_tokens(layout, size) if token != "<|endoftext|>"]
     return {**ends, "additional_special_tokens": more, "tokenizer_class": "PreTrainedTokenizerFast"}
 
 
 def special_tokens(layout: str, size: NetworkSize) -> dict[str, int]:
-    """Ids of the published tokenizer, moved where the vocabulary is another."""
+    """Return the ids of the published tokenizer, shifted for another vocabulary size."""
     image, audio = PLACEHOLDERS[layout]
     published = {
         "<|endoftext|>": 199999,

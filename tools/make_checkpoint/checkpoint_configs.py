@@ -10,7 +10,7 @@ LORA_TARGETS = r"((layers.*self_attn\.(qkv|o)_proj)|(layers.*mlp\.(gate_up|down)
 
 
 def adapter_config(rank: int) -> dict[str, Any]:
-    """What peft needs to load it."""
+    """Return `adapter_config.json` for peft."""
     return {
         "bias": "none",
         "inference_mode": True,
@@ -18,14 +18,14 @@ def adapter_config(rank: int) -> dict[str, Any]:
         "lora_dropout": 0.0,
         "peft_type": "LORA",
         "r": rank,
-        # Not by the ends of names: the audio encoder has linears of the same names.
+        # Full patterns: the audio encoder has linear layers with the same names.
         "target_modules": r"model\.layers\.\d+\.(self_attn\.(qkv|o)_proj|mlp\.(gate_up|down)_proj)",
         "task_type": "CAUSAL_LM",
     }
 
 
 def original_config(size: NetworkSize) -> dict[str, Any]:
-    """`config.json` as Microsoft writes it."""
+    """Return `config.json` in Microsoft's form."""
     encoder = {
         "activation": "swish",
         "attention_dim": size.encoder_hidden,
@@ -64,7 +64,7 @@ def original_config(size: NetworkSize) -> dict[str, Any]:
 
 
 def native_config(size: NetworkSize) -> dict[str, Any]:
-    """`config.json` as transformers writes it."""
+    """Return `config.json` in transformers' form."""
     return {
         **decoder_config(size),
         "architectures": ["Phi4MultimodalForCausalLM"],
@@ -92,7 +92,7 @@ def native_config(size: NetworkSize) -> dict[str, Any]:
 
 
 def decoder_config(size: NetworkSize) -> dict[str, Any]:
-    """What both layouts say of the decoder."""
+    """Return the decoder's part of both configurations."""
     frequencies = size.hidden // size.heads * 3 // 4 // 2
     return {
         "bos_token_id": size.token_id(199999),
@@ -120,12 +120,12 @@ def decoder_config(size: NetworkSize) -> dict[str, Any]:
 
 
 def lora_settings(rank: int) -> dict[str, Any]:
-    """A LoRA's part of the original configuration."""
+    """Return a LoRA's part of the original configuration."""
     return {"dp": 0.0, "layer": LORA_TARGETS, "lora_alpha": 2 * rank, "r": rank}
 
 
 def preprocessor_config(layout: str) -> dict[str, Any]:
-    """What the feature extractor needs."""
+    """Return `preprocessor_config.json`."""
     kind = "Phi4MM" if layout == "original" else "Phi4Multimodal"
     extractor = "Phi4MMAudioFeatureExtractor" if layout == "original" else f"{kind}FeatureExtractor"
     return {
@@ -140,6 +140,6 @@ def preprocessor_config(layout: str) -> dict[str, Any]:
 
 
 def generation_config(size: NetworkSize) -> dict[str, Any]:
-    """Which tokens begin, end and pad."""
+    """Return `generation_config.json`."""
     begin, end = size.token_id(199999), size.token_id(200020)
     return {"bos_token_id": begin, "eos_token_id": [end, begin], "pad_token_id": begin}

@@ -10,7 +10,7 @@ VISION_STUB = {"hidden": 32, "mlp": 48, "layers": 2, "heads": 2}
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """How large the network is."""
+    """The sizes of a network."""
 
     hidden: int
     heads: int
@@ -28,7 +28,7 @@ class NetworkSize:
     vocabulary: int = 200_064
 
     def token_id(self, published: int) -> int:
-        """Return where a special token of the published vocabulary lies in this one: at its end."""
+        """Return the id of a published special token in this vocabulary, counted from its end."""
         return published - 200_064 + self.vocabulary
 
 
@@ -37,4 +37,4 @@ SIZES = {
     "mid": NetworkSize(1024, 16, 4, 2816, 24, 512, 8, 768, 12, 512, VISION_STUB, 32, 4, 32_064),
     "small": NetworkSize(32, 4, 2, 48, 2, 48, 4, 64, 2, 16, VISION_STUB, 6, 4),
 }
-"""The published model's, one that two cores can run, one for tests."""
+"""The published model's size, one for two CPU cores, and one for tests."""

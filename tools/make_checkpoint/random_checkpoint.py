@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """Make a checkpoint with random weights in the original or the native layout.
 
-Real names, shapes, shards and LoRAs, so that full-size figures can be repeated without the real
-weights (25 GB of disk). It answers nonsense. One tensor is in memory at a time.
+It has the real names, shapes, shards and LoRAs, so that full-size measurements can be repeated
+without the real weights (25 GB of disk). Its answers are nonsense. One tensor is in memory at a
+time.
 
-    python scripts/make_checkpoint.py --layout original --size full build/original
+    python -m tools.make_checkpoint --layout original --size full build/original
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def make(
     """Write a checkpoint, adapters included.
 
     Args:
-        folder: Made where it is missing.
-        layout: `source_stat`, with the LoRAs among the weights, or `native`, with them beside.
+        folder: Created if missing.
+        layout: `original`, with the LoRAs among the weights, or `native`, with LoRA folders.
         size: Of the network.
-        seed: The same one gives the same weights.
+        seed: Of the weights.
         dtype: Of the weights.
-        shard_bytes: Most bytes in a file.
+        shard_bytes: Largest size of a file in bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shapes = native_shapes(size)
@@ -87,12 +87,13 @@ def make(
 
 
 def write_other_files(folder: Path, layout: str, size: NetworkSize) -> None:
-    """Tokenizer (a stand-in of bytes), feature extractor, generation settings, licence."""
+    """Write tokenizer (byte-level), feature extractor, generation settings and licence."""
     write_json(folder / "tokenizer.json", tokenizer(layout, size))
     write_json(folder / "tokenizer_config.json", tokenizer_config(layout, size))
     write_json(folder / "preprocessor_config.json", preprocessor_config(layout))
     write_json(folder / "generation_config.json", generation_config(size))
-    write_text(folder / "LICENSE", "Random weights, made by scripts/make_checkpoint.py. MIT.\n")
+    licence = "Random weights, made by python -m tools.make_checkpoint. MIT.\n"
+    write_text(folder / "LICENSE", licence)
 
 
 if __name__ == "__main__":

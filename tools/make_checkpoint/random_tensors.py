@@ -21,7 +21,7 @@ from tools.make_checkpoint.checkpoint_configs import adapter_config, native_conf
 from tools.make_checkpoint.network_sizes import NetworkSize
 
 TILE_ELEMENTS = 1_048_573
-"""A prime, so that no two rows of a tensor are the same."""
+"""A prime, so that the rows of a tensor differ."""
 LINEARS = ("mlp.down_proj", "mlp.gate_up_proj", "self_attn.o_proj", "self_attn.qkv_proj")
 ENCODER_BLOCK = r"(\.embed_tokens_extend\.audio_embed\.encoder\.encoders\.\d+)"
 NATIVE_TO_ORIGINAL = (
@@ -53,12 +53,12 @@ def write_random_shards(folder: Path, shards: tuple[ShardSpec, ...], seed: int) 
 
 
 def random_tensor(planned: TensorSpec, seed: int) -> torch.Tensor:
-    """Values a network can compute with: small weights, norms of about one."""
+    """Return values for a stable network: small weights, norms of about one."""
     if planned.name.endswith("global_invstd"):
         return torch.ones(planned.shape, dtype=planned.dtype)
     mean = 1.0 if re.search(r"norm\w*\.weight$", planned.name) else 0.0
     fan_in = planned.shape[-1] if len(planned.shape) > 1 else 2500
-    # Placed by name, so that both layouts hold the same network.
+    # The name determines the values, so that both layouts have the same network.
     start = zlib.crc32(canonical_name(planned.name).encode()) % TILE_ELEMENTS
     tile = noise_tile(seed).roll(start).mul(0.7 / math.sqrt(fan_in)).add_(mean).to(planned.dtype)
     result = torch.empty(planned.shape, dtype=planned.dtype)
@@ -69,19 +69,19 @@ def random_tensor(planned: TensorSpec, seed: int) -> torch.Tensor:
 
 @functools.cache
 def noise_tile(seed: int) -> torch.Tensor:
-    """Normal noise that all tensors are laid with: drawing all of it anew takes ten minutes."""
+    """Return normal noise to fill tensors with: drawing all numbers would take ten minutes."""
     return torch.randn(TILE_ELEMENTS, generator=torch.Generator().manual_seed(seed))
 
 
 def canonical_name(name: str) -> str:
-    """One name for a tensor, whatever the layout."""
+    """Return the same name for a tensor in either layout."""
     for pattern, replacement in NATIVE_TO_ORIGINAL:
         name = re.sub(pattern, replacement, name)
     return re.sub(r"^base_model\.model\.|\.(speech|vision)(?=\.weight$)", "", name)
 
 
 def native_shapes(size: NetworkSize) -> dict[str, tuple[int, ...]]:
-    """Every stored tensor of transformers' class, vision included."""
+    """Return every stored tensor of transformers' class, with vision."""
     from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
 
     with torch.device("meta"):
@@ -96,7 +96,7 @@ def native_shapes(size: NetworkSize) -> dict[str, tuple[int, ...]]:
 def original_shapes(
     shapes: dict[str, tuple[int, ...]], size: NetworkSize
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The same in Microsoft's names, with both LoRAs."""
+    """Yield names and shapes under Microsoft's names, with both LoRAs."""
     for name, shape in shapes.items():
         for pattern, replacement in NATIVE_TO_ORIGINAL:
             name = re.sub(pattern, replacement, name)
@@ -111,7 +111,7 @@ def original_shapes(
 def write_adapter(
     folder: Path, shapes: dict[str, tuple[int, ...]], rank: int, *, seed: int, dtype: torch.dtype
 ) -> None:
-    """A LoRA in peft's format."""
+    """Write a LoRA in peft's format."""
     folder.mkdir(exist_ok=True)
     tensors = []
     for name, (rows, *columns) in shapes.items():

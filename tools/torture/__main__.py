@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
-"""Does what must not matter to jobs, and compares their outputs with an undisturbed job's.
+"""Inject faults into jobs, and compare their outputs with those of an undisturbed job.
 
-    python scripts/torture.py faults             # every operation on a file goes wrong in turn
-    python scripts/torture.py kills              # kill -9 at 20 random moments of 40 recordings
+    python -m tools.torture faults             # every file operation fails in turn
+    python -m tools.torture kills              # kill -9 at 20 random moments of 40 recordings
 
-Prints a table; exits with 1 where anything is lost, left over, done twice or different.
+Prints a table; exits with 1 if an output is missing, left over or different, or an answer was
+computed twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODES: tuple[Mode, ...] = ("error", "torn", "killed")
 
 @dataclass
 class FaultCounts:
-    """What came of one kind of fault."""
+    """Results for one kind of fault."""
 
     cases: int = 0
     codes: set[int] = field(default_factory=set)
@@ -39,16 +39,16 @@ class FaultCounts:
 
 
 def main() -> int:
-    """Run what was asked for; return the exit code."""
+    """Run the chosen experiment; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("faults", "kills"))
+    parser.add_argument("experiment", choices=("faults", "kills"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recordings", type=int, default=40, help="of kills")
     parser.add_argument("--times", type=int, default=20, help="of kills")
-    parser.add_argument("--every", type=int, default=1, help="of faults: take each N-th")
+    parser.add_argument("--every", type=int, default=1, help="of faults: test each N-th")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        if arguments.what == "faults":
+        if arguments.experiment == "faults":
             return run_faults(Path(folder), arguments.every)
         return run_kills(
             Path(folder), arguments.recordings, arguments.times, random.Random(arguments.seed)
@@ -56,57 +56,57 @@ def main() -> int:
 
 
 def run_faults(home: Path, every: int) -> int:
-    """Let each operation of a small job go wrong in turn; then run it again, undisturbed."""
+    """Let each file operation of a small job fail in turn; then run it again, undisturbed."""
     recordings = home / "recordings"
     recordings.mkdir()
     for number, seconds in enumerate((2.2, 0.5, 1.2)):
         write_tone(recordings / f"{number}.wav", seconds)
     warm_up(recordings, home / "first")
-    told, whole = home / "told", home / "whole"
-    if run_job(recordings, whole, home / "whole.log", FaultPlan(report_file=told)) != 0:
+    report, whole = home / "operations", home / "whole"
+    if run_job(recordings, whole, home / "whole.log", FaultPlan(report_file=report)) != 0:
         print((home / "whole.log").read_text())
         return 1
     rows: defaultdict[tuple[str, str], FaultCounts] = defaultdict(FaultCounts)
-    operations = told.read_text().splitlines()
+    operations = report.read_text().splitlines()
     for mode in MODES:
         for place, usual in enumerate(operations):
             if place % every or (mode == "torn" and not usual.startswith("write")):
                 continue
-            operation, code, wrong = run_fault(home, FaultPlan(place, mode))
+            operation, code, problems = run_fault(home, FaultPlan(place, mode))
             row = rows[operation, mode]
             row.cases += 1
             row.codes.add(code)
-            row.problems += wrong
+            row.problems += problems
     return print_faults(rows)
 
 
 def run_fault(home: Path, faults: FaultPlan) -> tuple[str, int, list[str]]:
-    """Run the job with a fault and then without; return the operation, the code, what is wrong."""
+    """Run the job with a fault, then without; return operation, exit code and problems."""
     out, log = home / "out", home / "log"
     shutil.rmtree(out, ignore_errors=True)
     faults.report_file = home / "fault"
     faults.report_file.unlink(missing_ok=True)
     code = run_job(home / "recordings", out, log, faults)
-    operation = faults.report_file.read_text() if faults.report_file.exists() else "none came"
-    wrong = []
+    operation = faults.report_file.read_text() if faults.report_file.exists() else "none"
+    problems = []
     if (text := log.read_text()) and ("this is a bug" in text or "Traceback" in text):
-        wrong.append(f"{faults.mode} at {faults.index} ({operation}): {text}")
+        problems.append(f"{faults.mode} at {faults.index} ({operation}): {text}")
     if code not in (0, 4, 10, KILLED):
-        wrong.append(f"{faults.mode} at {faults.index} ({operation}): exit code {code}: {text}")
+        problems.append(f"{faults.mode} at {faults.index} ({operation}): exit code {code}: {text}")
     again = run_job(home / "recordings", out, log, FaultPlan())
     if again != 0:
-        wrong.append(f"{operation}: the next run ended with {again}: {log.read_text()}")
+        problems.append(f"{operation}: the next run ended with {again}: {log.read_text()}")
     if output_digests(out) != output_digests(home / "whole"):
-        wrong.append(f"{faults.mode} at {faults.index} ({operation}): outputs differ")
+        problems.append(f"{faults.mode} at {faults.index} ({operation}): outputs differ")
     keys = list(answer_keys(out))
     if len(keys) != len(set(keys)):
-        wrong.append(f"{operation}: answers were given twice")
-    return operation, code, wrong
+        problems.append(f"{operation}: answers were computed twice")
+    return operation, code, problems
 
 
 def print_faults(rows: dict[tuple[str, str], FaultCounts]) -> int:
     """Print the table; return the exit code."""
-    print(f"{'operation':24}  {'fault':7}  cases  exit codes   then as undisturbed")
+    print(f"{'operation':24}  {'fault':7}  cases  exit codes   next run as undisturbed")
     for (operation, mode), row in sorted(rows.items()):
         codes = ", ".join(map(str, sorted(row.codes)))
         print(f"{operation:24}  {mode:7}  {row.cases:5}  {codes:11}  {not row.problems}")
@@ -117,17 +117,17 @@ def print_faults(rows: dict[tuple[str, str], FaultCounts]) -> int:
     return 1 if problems else 0
 
 
-def run_kills(home: Path, count: int, times: int, chance: random.Random) -> int:
-    """Kill a job again and again, and let it end."""
+def run_kills(home: Path, count: int, times: int, rng: random.Random) -> int:
+    """Kill a job repeatedly, then let it end."""
     recordings = home / "recordings"
-    process_kills.make_recordings(recordings, count, chance)
+    process_kills.make_recordings(recordings, count, rng)
     if process_kills.start_job(recordings, home / "whole").wait() != 0:
         print("the undisturbed job failed")
         return 1
     total = len(list(answer_keys(home / "whole")))
     print(f"{count} recordings, {total} answers undisturbed")
     print("kill  after s  answers kept  recordings done")
-    made = process_kills.kill_repeatedly(recordings, home / "out", total, times, chance)
+    made = process_kills.kill_repeatedly(recordings, home / "out", total, times, rng)
     for number, kill in enumerate(made, 1):
         print(f"{number:4}  {kill.seconds:7.2f}  {kill.answers:12}  {kill.files:15}", flush=True)
     if (code := process_kills.start_job(recordings, home / "out").wait()) != 0:
@@ -135,7 +135,7 @@ def run_kills(home: Path, count: int, times: int, chance: random.Random) -> int:
         return 1
     found = process_kills.differences(home / "whole", home / "out")
     print("\n".join(found) or f"{len(output_digests(home / 'out'))} outputs, all as undisturbed; "
-          f"{len(list(answer_keys(home / 'out')))} answers, none given twice")  # fmt: skip
+          f"{len(list(answer_keys(home / 'out')))} answers, none computed twice")  # fmt: skip
     return 1 if found else 0
 
 

@@ -14,31 +14,31 @@ from typing import Any, Literal
 from unittest import mock
 
 Mode = Literal["error", "torn", "killed"]
-"""The operation fails as on a full disk; does so half-way; or the process dies before it."""
+"""The operation fails as on a full disk, fails half-way, or the process dies before it."""
 
 KILLED = 137
 
 
 @dataclass
 class FaultPlan:
-    """Counts operations, and lets one go wrong.
+    """Counts file operations, and lets one of them fail.
 
     Attributes:
-        place: Which one, from 0; None: none.
-        mode: How.
-        seen: The operations so far, each with the kind of its file.
+        index: Of the operation that fails, from 0; None: none fails.
+        mode: The way it fails.
+        operations: The operations so far, each with the kind of its file.
     """
 
     index: int | None = None
     mode: Mode = "error"
     operations: list[str] = field(default_factory=list)
     report_file: Path | None = None
-    """Where the operation that went wrong is written; without a fault, all of them."""
+    """File for the failed operation; without a fault, for all operations."""
 
     def before_operation(
         self, operation: str, path: Any, halve: Callable[[], object] = lambda: None
     ) -> None:
-        """Note an operation that is about to be done."""
+        """Count an operation before it is done, and let it fail if it is the chosen one."""
         self.operations.append(f"{operation} {_file_kind(str(path))}")
         if len(self.operations) - 1 != self.index:
             return
@@ -50,7 +50,7 @@ class FaultPlan:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def write_report(self, *lines: str) -> None:
-        """Write what the parent process wants to know, by ways without faults."""
+        """Write lines for the parent process by functions that have no faults."""
         if self.report_file is not None:
             handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.write(handle, "\n".join(lines).encode())
@@ -58,7 +58,7 @@ class FaultPlan:
 
 
 class FaultyFile:
-    """A file whose operations may go wrong."""
+    """A file with operations that may fail."""
 
     def __init__(self, file: Any, faults: FaultPlan) -> None:
         self._file = file
@@ -74,7 +74,7 @@ class FaultyFile:
         return getattr(self._file, name)
 
     def write(self, data: bytes) -> int:
-        """Write, or half of it."""
+        """Write all of the data, or half of it."""
 
         def halve() -> None:
             self._file.write(data[: len(data) // 2])
@@ -89,33 +89,33 @@ class FaultyFile:
         self._file.flush()
 
     def truncate(self, size: int) -> None:
-        """Cut off."""
+        """Truncate the file."""
         self._faults.before_operation("truncate", self._file.name)
         self._file.truncate(size)
 
 
 @contextmanager
 def inject_faults(faults: FaultPlan) -> Iterator[None]:
-    """Let all that is written in this process pass by the faults."""
-    opened, synced, renamed, made = Path.open, os.fsync, Path.replace, Path.mkdir
+    """Apply faults to all file operations of this process."""
+    real_open, real_fsync, real_replace, real_mkdir = Path.open, os.fsync, Path.replace, Path.mkdir
 
     def open_path(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
         if not set(mode) & set("wxa+"):
-            return opened(path, mode, *more, **options)
+            return real_open(path, mode, *more, **options)
         faults.before_operation("open", path)
-        return FaultyFile(opened(path, mode, *more, **options), faults)
+        return FaultyFile(real_open(path, mode, *more, **options), faults)
 
     def fsync(handle: int) -> None:
         faults.before_operation("fsync", Path(f"/dev/fd/{handle}").resolve())
-        synced(handle)
+        real_fsync(handle)
 
     def replace(path: Path, target: Path) -> Path:
         faults.before_operation("rename", target)
-        return renamed(path, target)
+        return real_replace(path, target)
 
     def mkdir(path: Path, *more: Any, **options: Any) -> None:
         faults.before_operation("mkdir", path)
-        made(path, *more, **options)
+        real_mkdir(path, *more, **options)
 
     with (
         mock.patch.object(Path, "open", open_path),
@@ -140,15 +140,15 @@ def _file_kind(path: str) -> str:
 
 
 def warm_up(recordings: Path, out: Path) -> None:
-    """Do the job here, so that what it loads is there in all processes to come."""
+    """Run the job in this process, so that forked processes have its imports."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         _job(recordings, out, FaultPlan())
 
 
 def run_job(recordings: Path, out: Path, log: Path, faults: FaultPlan) -> int:
-    """Do the job in a process of its own; return its exit code, and what it printed in `log`.
+    """Run the job in a forked process with a scripted model; return its exit code.
 
-    The model is a stand-in that answers at once: what is looked at here is what is written.
+    Its output goes to `log`.
     """
     child = os.fork()
     if child:

@@ -12,7 +12,7 @@ from phi4audio_cli.storage import STATE_DIR
 
 
 def output_digests(folder: Path) -> dict[str, str]:
-    """Return the digests of all outputs; what is half-written counts, the report doesn't."""
+    """Return the digests of all outputs, partly written ones too, without the report."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -21,7 +21,7 @@ def output_digests(folder: Path) -> dict[str, str]:
 
 
 def answer_keys(folder: Path) -> Iterator[str]:
-    """Yield the key of each answer in the journals; one that was given twice comes twice."""
+    """Yield the key of each answer in the journals, as often as it was computed."""
     for path in sorted((folder / STATE_DIR).glob("*.journal")):
         for line in read_journal(path).contents:
             entry = json.loads(line)
@@ -30,7 +30,7 @@ def answer_keys(folder: Path) -> Iterator[str]:
 
 
 def count_finished(folder: Path) -> int:
-    """Return how many recordings have a result in their journal."""
+    """Return the number of recordings with a result in their journal."""
     return sum(
         read_journal(path).done is not None for path in (folder / STATE_DIR).glob("*.journal")
     )

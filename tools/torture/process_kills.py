@@ -16,29 +16,29 @@ from tools.torture.job_outputs import answer_keys, count_finished, output_digest
 
 SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
 MIN_SECONDS, MAX_SECONDS = 2.0, 9.0
-"""Lengths of the recordings, seconds."""
+"""Lengths of the recordings in seconds."""
 
 
 @dataclass(frozen=True)
 class KilledRun:
-    """One run that was killed, and how far it had come."""
+    """One killed run and its progress."""
 
     seconds: float
     answers: int
     files: int
 
 
-def make_recordings(folder: Path, count: int, chance: random.Random) -> list[Path]:
-    """Cut recordings out of the bundled samples."""
+def make_recordings(folder: Path, count: int, rng: random.Random) -> list[Path]:
+    """Cut recordings from the bundled samples."""
     import soundfile
 
     folder.mkdir(parents=True)
     sources = [soundfile.read(path) for path in sorted(SAMPLES.glob("*.flac"))]
     made = []
     for number in range(count):
-        samples, rate = chance.choice(sources)
-        length = min(len(samples), int(chance.uniform(MIN_SECONDS, MAX_SECONDS) * rate))
-        start = chance.randint(0, len(samples) - length)
+        samples, rate = rng.choice(sources)
+        length = min(len(samples), int(rng.uniform(MIN_SECONDS, MAX_SECONDS) * rate))
+        start = rng.randint(0, len(samples) - length)
         path = folder / f"{number:02}.flac"
         soundfile.write(path, samples[start : start + length], rate)
         made.append(path)
@@ -56,25 +56,25 @@ def start_job(recordings: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def kill_repeatedly(
-    recordings: Path, out: Path, total: int, times: int, chance: random.Random
+    recordings: Path, out: Path, total: int, times: int, rng: random.Random
 ) -> Iterator[KilledRun]:
-    """Run the job and kill it, so often, at random moments of its way.
+    """Run the job and kill it at random moments.
 
     Args:
         recordings: Their folder.
-        out: Where the outputs go.
-        total: Answers that the whole job takes.
-        times: How often.
-        chance: Decides.
+        out: Folder of the outputs.
+        total: Number of answers of the whole job.
+        times: Number of kills.
+        rng: Chooses the moments.
     """
     for left in range(times, 0, -1):
         known = sum(1 for _ in answer_keys(out))
-        place = known + chance.uniform(0, 2 * (total - known) / (left + 1))
+        place = known + rng.uniform(0, 2 * (total - known) / (left + 1))
         process = start_job(recordings, out)
         began = time.monotonic()
         while process.poll() is None and sum(1 for _ in answer_keys(out)) < place:
             time.sleep(0.005)
-        time.sleep(chance.uniform(0, 0.2))  # between answers, while outputs are written
+        time.sleep(rng.uniform(0, 0.2))  # between answers, while outputs are written
         process.kill()
         process.wait()
         yield KilledRun(
@@ -83,7 +83,7 @@ def kill_repeatedly(
 
 
 def differences(whole: Path, out: Path) -> list[str]:
-    """Return what the killed job did otherwise than the undisturbed one; nothing is right."""
+    """Return the differences between the killed job and the undisturbed one."""
     found = []
     if (theirs := output_digests(out)) != (ours := output_digests(whole)):
         names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from . import data_parallel
-from .clip_synthesis import Clip, ClipSampler, Labels, PlacedWord, frame_labels, mask_bands
-from .digit_corpus import Bank
-from .encoder_training import EncoderTrainingModel
-from .mel_features import FRAMES_PER_TOKEN, Floats
+from training.spoken_digits import data_parallel
+from training.spoken_digits.clip_synthesis import (
+    Clip,
+    ClipSampler,
+    Labels,
+    PlacedWord,
+    frame_labels,
+    mask_bands,
+)
+from training.spoken_digits.digit_corpus import Bank
+from training.spoken_digits.encoder_training import EncoderTrainingModel
+from training.spoken_digits.mel_features import FRAMES_PER_TOKEN, Floats
 
 CLIPS_A_GROUP = 4
 FULL_FRAMES = 3998  # 40 s of audio, the encoder's window: 500 tokens
@@ -24,7 +31,7 @@ _FULL_SHARE, _LONG_SHARE = 0.75, 0.1
 
 @dataclass
 class EncodedClip:
-    """A clip as the decoder meets it: encoder states (tokens, width) in half precision."""
+    """A clip as input of the decoder: encoder states (tokens, width) in half precision."""
 
     states: Tensor
     words: list[PlacedWord]
@@ -32,17 +39,17 @@ class EncodedClip:
 
     @property
     def digits(self) -> list[int]:
-        """The digits said, in order."""
+        """The spoken digits, in order."""
         return [word.digit for word in self.words]
 
     def token_of(self, frame: float) -> int:
-        """Returns the encoder frame nearest to a feature frame."""
+        """Return the encoder frame nearest to a feature frame."""
         return min(len(self.states) - 1, max(0, round(frame / FRAMES_PER_TOKEN)))
 
     def word_tokens(self, index: int) -> tuple[int, int, int]:
-        """Returns at which tokens a word starts, has its middle and ends.
+        """Return the tokens of a word's start, middle and end.
 
-        Past the last word, that is the clip's last token three times.
+        Beyond the last word, these are three times the clip's last token.
         """
         if index >= len(self.words):
             return (len(self.states) - 1,) * 3
@@ -59,17 +66,17 @@ class ClipGroups(IterableDataset[list[Clip]]):
 
     def __iter__(self) -> Iterator[list[Clip]]:
         torch.set_num_threads(1)
-        composer = ClipSampler(self.bank, self.seed)
+        sampler = ClipSampler(self.bank, self.seed)
         while True:
-            frames = _draw_frames(composer.rng)
-            clips = [composer.clip(frames) for _ in range(CLIPS_A_GROUP)]
+            frames = _draw_frames(sampler.rng)
+            clips = [sampler.clip(frames) for _ in range(CLIPS_A_GROUP)]
             for clip in clips[::3]:
-                mask_bands(clip.features, composer.rng, self.fill)
+                mask_bands(clip.features, sampler.rng, self.fill)
             yield clips
 
 
 def _draw_frames(rng: np.random.Generator) -> int:
-    """Draws a clip length in feature frames."""
+    """Draw a clip length in feature frames."""
     kind = rng.random()
     if kind < _FULL_SHARE:
         return FULL_FRAMES
@@ -78,21 +85,23 @@ def _draw_frames(rng: np.random.Generator) -> int:
 
 
 class ClipPool:
-    """The last so many groups, oldest replaced first."""
+    """The newest groups; each new group replaces the oldest."""
 
-    def __init__(self, bank: Bank, pupil: EncoderTrainingModel, seed: int, most: int = 220) -> None:
-        self.pupil = pupil
+    def __init__(
+        self, bank: Bank, encoder_model: EncoderTrainingModel, seed: int, most: int = 220
+    ) -> None:
+        self.encoder_model = encoder_model
         self.groups: deque[list[EncodedClip]] = deque(maxlen=most)
-        fill = pupil.audio.encoder_embedding.global_mean.numpy().copy()
+        fill = encoder_model.audio.encoder_embedding.global_mean.numpy().copy()
         self._source = data_parallel.prefetch_items(ClipGroups(bank, seed, fill))
 
     def add_groups(self, groups: int = 1) -> None:
-        """Adds fresh groups."""
+        """Add fresh groups."""
         for _ in range(groups):
             clips = next(self._source)
             features = torch.from_numpy(np.stack([clip.features for clip in clips]))
             with torch.no_grad():
-                states = self.pupil.encode(features)[1].half()
+                states = self.encoder_model.encode(features)[1].half()
             self.groups.append(
                 [
                     EncodedClip(one, clip.words, frame_labels(clip.words, len(clip.features)))
@@ -101,7 +110,7 @@ class ClipPool:
             )
 
     def sample_batch(self, rng: np.random.Generator, tokens: int) -> list[EncodedClip]:
-        """Draws clips of about one length, together so many tokens with their lessons or less."""
+        """Draw clips of similar length, with at most `tokens` tokens including their examples."""
         groups = list(self.groups)
         start = len(groups[rng.integers(len(groups))][0].states)
         near = sorted(groups, key=lambda group: abs(len(group[0].states) - start) + rng.random())
@@ -116,5 +125,5 @@ class ClipPool:
 
 
 def _row_length(group: list[EncodedClip]) -> int:
-    """Estimates the longest row of a group, audio and lessons, in tokens."""
-    return max(len(heard.states) + 60 + 3 * len(heard.words) for heard in group)
+    """Estimate the longest row of a group in tokens, audio and examples."""
+    return max(len(clip.states) + 60 + 3 * len(clip.words) for clip in group)

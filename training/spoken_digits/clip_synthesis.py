@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .digit_corpus import LEAD_FRAMES, SPEEDS, Bank
-from .mel_features import (
+from training.spoken_digits.digit_corpus import LEAD_FRAMES, SPEEDS, Bank
+from training.spoken_digits.mel_features import (
     FRAMES_PER_TOKEN,
     MEL_BANDS,
     Floats,
@@ -22,7 +22,7 @@ from .mel_features import (
     token_count,
 )
 
-NO_DIGIT = 10  # the label beside the ten digits: silence, or no digit yet
+NO_DIGIT = 10  # the label for silence, or no digit yet
 _MOST_WORDS = 95
 _REAL_SHARE = 0.7
 _PHONE_SHARE = 0.4
@@ -30,7 +30,7 @@ _SILENT_SHARE = 0.025
 
 
 class PlacedWord(NamedTuple):
-    """A word of a clip: its digit and where it lies, in feature frames (10 ms)."""
+    """A word of a clip: its digit and position, in feature frames (10 ms)."""
 
     digit: int
     start: int
@@ -46,10 +46,10 @@ class Clip:
 
 
 class Labels(NamedTuple):
-    """What each encoder frame (80 ms) of a clip should know; all arrays have shape (tokens,).
+    """Targets for the encoder frames (80 ms) of a clip, one for each frame.
 
-    `spoken` is the digit being said or NOTHING, `begun` the number of words begun so far, and
-    `latest[k]` the k-th last digit begun, NOTHING where there is none.
+    `spoken` is the current digit or NO_DIGIT, `begun` the number of words begun so far, and
+    `latest[k]` the k-th last digit begun or NO_DIGIT.
     """
 
     spoken: NDArray[np.int64]
@@ -58,7 +58,7 @@ class Labels(NamedTuple):
 
 
 def frame_labels(words: list[PlacedWord], frames: int) -> Labels:
-    """Computes the labels of every encoder frame of a clip so many feature frames long."""
+    """Compute the labels of every encoder frame of a clip with `frames` feature frames."""
     centres = np.arange(token_count(frames)) * FRAMES_PER_TOKEN
     starts = np.array([word.start for word in words], dtype=np.int64)
     begun = np.searchsorted(starts, centres + 1, side="right")
@@ -70,21 +70,21 @@ def frame_labels(words: list[PlacedWord], frames: int) -> Labels:
 
 
 class ClipSampler:
-    """Draws clips from a bank of recorded digits."""
+    """Draw clips from a bank of recorded digits."""
 
     def __init__(self, bank: Bank, seed: int) -> None:
         self.bank = bank
         self.rng = np.random.default_rng(seed)
 
     def clip(self, frames: int) -> Clip:
-        """Draws one clip of exactly so many feature frames."""
+        """Draw one clip of exactly `frames` feature frames."""
         narrow = self.rng.random() < _PHONE_SHARE
         power = np.zeros((frames, MEL_BANDS), dtype=np.float32)
         words = [] if self.rng.random() < _SILENT_SHARE else self._place(power, narrow)
         return Clip(self._finish(power, words, narrow), words)
 
     def _place(self, power: Floats, narrow: bool) -> list[PlacedWord]:
-        """Adds words to a silent clip until it is full, and says where they are."""
+        """Add words to a silent clip until it is full; return their positions."""
         rng, frames = self.rng, len(power)
         voices, digits, gaps = self._voices(), self._digits(), self._gaps()
         end = frames - self._margin(frames)
@@ -110,18 +110,18 @@ class ClipSampler:
         return words
 
     def _margin(self, frames: int) -> int:
-        """Draws the silence before or after the words, in frames."""
+        """Draw the silence before or after the words, in frames."""
         seconds = self.rng.uniform(0.0, 0.6 if self.rng.random() < 0.75 else 2.5)
         return int(min(100 * seconds, frames // 5))
 
     def _voices(self) -> list[str]:
-        """Draws the clip's one voice, or two in a fifth of the clips."""
+        """Draw the voice of the clip, or two voices in a fifth of the clips."""
         real = self.rng.random() < _REAL_SHARE
         names = (self.bank.real if real else self.bank.synthetic) or self.bank.real
         return list(self.rng.choice(names, size=2 if self.rng.random() < 0.2 else 1))
 
     def _digits(self) -> Iterator[int]:
-        """Yields digits: all ten, or a few, and now and then the same again and again."""
+        """Yield digits: all ten or a few, and sometimes repetitions of one."""
         rng = self.rng
         choices = rng.permutation(10)[: rng.integers(1, 4)] if rng.random() < 0.12 else range(10)
         repeat = 0.5 if rng.random() < 0.12 else 0.0
@@ -132,7 +132,7 @@ class ClipSampler:
                 digit = int(rng.choice(choices))
 
     def _gaps(self) -> Iterator[int]:
-        """Yields the silence between words in frames: dense or loose speech, some pauses."""
+        """Yield the silence between words in frames: dense or loose speech, some pauses."""
         rng = self.rng
         least = rng.uniform(0.02, 0.25)
         width = rng.uniform(0.02, 0.35) if rng.random() < 0.6 else rng.uniform(0.2, 1.3)
@@ -142,7 +142,7 @@ class ClipSampler:
             yield int(100 * (least + width * rng.random() + pause))
 
     def _finish(self, power: Floats, words: list[PlacedWord], narrow: bool) -> Floats:
-        """Applies vocal tract, loudness, tone, noise and the telephone, and takes the logarithm."""
+        """Apply vocal tract, loudness, tone, noise and the telephone, and takes the logarithm."""
         rng = self.rng
         power = power @ _warp(round(float(rng.uniform(-0.1, 0.1)), 2))
         power *= _smooth(rng, 1.0) * np.float32(np.exp(rng.uniform(-4.0, 2.0)))
@@ -153,7 +153,7 @@ class ClipSampler:
         return log_mel(power)
 
     def _add_noise(self, power: Floats, words: list[PlacedWord], narrow: bool) -> Floats:
-        """Adds coloured noise, 3 to 45 dB below the words, that swells a little."""
+        """Add coloured noise, 3 to 45 dB below the words, of slowly varying loudness."""
         rng, frames = self.rng, len(power)
         spoken = sum(word.stop - word.start for word in words)
         level = power.sum() / spoken / MEL_BANDS if words else np.exp(rng.uniform(4.0, 17.0))
@@ -173,14 +173,14 @@ class ClipSampler:
 
 
 def _swell(rng: np.random.Generator, frames: int) -> tuple[Floats, Floats]:
-    """Draws a few points of a slow loudness curve: frames and factors."""
+    """Draw a few points of a slow loudness curve: frames and factors."""
     points = max(2, frames // 300)
     factors = np.exp(rng.uniform(-0.7, 0.7, points)).astype(np.float32)
     return np.linspace(0, frames, points, dtype=np.float32), factors
 
 
 def _smooth(rng: np.random.Generator, strength: float) -> Floats:
-    """Draws a smooth random tone curve over the mel bands, as power factors."""
+    """Draw a smooth random tone curve over the mel bands, as power factors."""
     knots = rng.normal(0.0, strength, 6)
     curve = np.interp(np.linspace(0, 5, MEL_BANDS), np.arange(6), knots)
     factors: Floats = np.exp(curve).astype(np.float32)
@@ -189,13 +189,13 @@ def _smooth(rng: np.random.Generator, strength: float) -> Floats:
 
 @cache
 def _raw_white_noise() -> Floats:
-    """Returns a minute and a half of white noise as mel power."""
+    """Return a minute and a half of white noise as mel power."""
     return mel_power(np.random.default_rng(7).standard_normal(90 * 16_000).astype(np.float32))
 
 
 @cache
 def _white_noise() -> Floats:
-    """Returns the white noise with mean one in every band."""
+    """Return the white noise with mean one in every band."""
     power = _raw_white_noise()
     level: Floats = power / power.mean(axis=0)
     return level
@@ -203,7 +203,7 @@ def _white_noise() -> Floats:
 
 @cache
 def _white_colour() -> Floats:
-    """Returns the mean power of white noise in every band: pre-emphasis makes it very bright."""
+    """Return the mean power of white noise in every band: pre-emphasis makes it very bright."""
     power = _raw_white_noise().mean(axis=0)
     colour: Floats = power / power.mean()
     return colour
@@ -211,7 +211,7 @@ def _white_colour() -> Floats:
 
 @cache
 def _band_spread() -> Floats:
-    """Returns how far the phases of a band's bins spread its cross term, shape (80,)."""
+    """Return the spread of each band's cross term due to the phases of its bins, shape (80,)."""
     bins = np.maximum(mel_filters().sum(axis=0), 1.0)
     spread: Floats = (0.7 / np.sqrt(bins)).astype(np.float32)
     return spread
@@ -219,7 +219,7 @@ def _band_spread() -> Floats:
 
 @cache
 def _warp(amount: float) -> Floats:
-    """Returns the matrix that moves every mel band's power to a frequency (1 + amount) times."""
+    """Return the matrix that multiplies the frequency of every mel band's power by 1 + amount."""
     mel = np.linspace(0.0, 1.0, MEL_BANDS) * 2840.0  # 8 kHz in mel
     hertz = 700.0 * (np.exp(mel / 1127.0) - 1.0)
     source = np.interp(hertz / (1.0 + amount), hertz, np.arange(MEL_BANDS))
@@ -233,7 +233,7 @@ def _warp(amount: float) -> Floats:
 
 
 def mask_bands(features: Floats, rng: np.random.Generator, fill: Floats) -> Floats:
-    """Hides up to two groups of at most eight mel bands behind their mean, in half of the clips."""
+    """Replace up to two groups of at most eight mel bands by their mean, in half of the clips."""
     if rng.random() < 0.5:
         for _ in range(rng.integers(1, 3)):
             width = int(rng.integers(2, 9))

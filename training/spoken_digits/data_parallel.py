@@ -1,7 +1,7 @@
 """Data-parallel training in several single-threaded processes.
 
 One thread per process and one exchange per step lose far less time on a busy machine than threads
-that wait for each other at every operation.
+that synchronize at every operation.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _Item = TypeVar("_Item")
 
 
 def run_processes(work: Callable[..., None], size: int, meeting: Path, *arguments: Any) -> None:
-    """Runs `work(*arguments)` in so many processes that know each other.
+    """Run `work(*arguments)` in a process group.
 
     Args:
-        work: what every member does.
-        size: how many members.
-        meeting: a file that does not exist yet, where they find each other.
-        arguments: for `work`.
+        work: The function of every process.
+        size: Number of processes.
+        meeting: A new file, through which the processes connect.
+        arguments: Of `work`.
     """
     meeting.unlink(missing_ok=True)
-    team = (size, meeting, work, arguments)
-    multiprocessing.spawn(_run_member, args=team, nprocs=size)  # type: ignore[attr-defined, no-untyped-call]
+    process_args = (size, meeting, work, arguments)
+    multiprocessing.spawn(_run_process, args=process_args, nprocs=size)  # type: ignore[attr-defined, no-untyped-call]
 
 
-def _run_member(
+def _run_process(
     rank: int, size: int, meeting: Path, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    """Joins the team and does the work."""
+    """Join the process group and run the work."""
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=size
@@ -44,22 +44,22 @@ def _run_member(
 
 
 def rank() -> int:
-    """Returns this process's number; 0 is the one that saves and exports."""
+    """Return the rank of this process; rank 0 saves and exports."""
     return distributed.get_rank()
 
 
 def barrier() -> None:
-    """Waits until every member is here."""
+    """Wait for every process."""
     distributed.barrier()
 
 
 def world_size() -> int:
-    """Returns how many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size()
 
 
 def all_reduce_gradients(module: nn.Module, number: float) -> float:
-    """Averages the gradients over the team, and a number along with them; returns that number."""
+    """Average the gradients, and a number, over the processes; return the average number."""
     gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
     joined = torch.cat([*(one.flatten() for one in gradients), torch.tensor([number])])
     distributed.all_reduce(joined)
@@ -72,7 +72,7 @@ def all_reduce_gradients(module: nn.Module, number: float) -> float:
 
 
 def prefetch_items(source: IterableDataset[_Item], ahead: int = 8) -> Iterator[_Item]:
-    """Yields what a source yields, made in another process so many items ahead."""
+    """Yield the items of a source, prefetched by another process."""
     loader = DataLoader(
         source,
         batch_size=None,

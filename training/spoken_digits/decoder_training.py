@@ -18,18 +18,29 @@ from transformers.models.phi4_multimodal.modeling_phi4_multimodal import (
     apply_rotary_pos_emb,
 )
 
-from . import data_parallel
-from .clip_pool import ClipPool
-from .digit_tasks import END, VOCABULARY_SIZE, sample_examples, separator_id, special_id
-from .encoder_training import AuxiliaryHeads
-from .sequence_packing import GUIDED_POSITIONS, IGNORE_INDEX, PackedBatch, pack_batch
-from .training_clock import TrainingClock
+from training.spoken_digits import data_parallel
+from training.spoken_digits.clip_pool import ClipPool
+from training.spoken_digits.digit_tasks import (
+    END,
+    VOCABULARY_SIZE,
+    sample_examples,
+    separator_id,
+    special_id,
+)
+from training.spoken_digits.encoder_training import AuxiliaryHeads
+from training.spoken_digits.sequence_packing import (
+    GUIDED_POSITIONS,
+    IGNORE_INDEX,
+    PackedBatch,
+    pack_batch,
+)
+from training.spoken_digits.training_clock import TrainingClock
 
 log = logging.getLogger(__name__)
 
 TOKENS_A_STEP = 6200  # all processes together
-_KNOWING_LAYER = 1  # after this layer, audio and text must know how many words came before
-# layer -> attention head -> the place it is taught to look at, see layout.PLACES
+_AUXILIARY_LAYER = 1  # the auxiliary heads read the states after this layer
+# layer -> attention head -> index of its target position in GUIDED_POSITIONS
 GUIDED = {
     0: {4: GUIDED_POSITIONS.index("token before"), 5: GUIDED_POSITIONS.index("two tokens before")},
     2: {
@@ -45,13 +56,13 @@ _AVERAGE_WEIGHT = 0.01
 
 
 class DecoderTrainingModel(nn.Module):
-    """The decoder and the projection, with the heads that exist only while they learn."""
+    """The decoder and the projection, with auxiliary heads for training."""
 
     def __init__(self, model: Phi4MultimodalForCausalLM) -> None:
         super().__init__()
         body = model.model
         model.config._attn_implementation = "shared_prefix"
-        model.config.audio_config._attn_implementation = "sdpa"  # the line above set it, too
+        model.config.audio_config._attn_implementation = "sdpa"  # the line above changes it, too
         audio = body.embed_tokens_extend.audio_embed
         self.up, self.down = audio.up_proj_for_speech, audio.down_proj_for_speech
         self.embed, self.layers, self.norm = body.embed_tokens, body.layers, body.norm
@@ -60,43 +71,43 @@ class DecoderTrainingModel(nn.Module):
         self.understood = AuxiliaryHeads(self.embed.embedding_dim)
 
     def loss(self, batch: PackedBatch) -> tuple[Tensor, float]:
-        """Returns the loss of a batch, and the language model's share of it."""
+        """Return the loss of a batch, and the language model's share of it."""
         projected = self.down(functional.gelu(self.up(batch.states)))
         text = self.embed(batch.ids)
         hidden = torch.cat([text[:, :1], projected, text[:, 1 + batch.audio :]], dim=1)
         turn = self.rotary(hidden, batch.positions)
-        audio, lessons = slice(0, 1 + batch.audio), slice(1 + batch.audio, None)
-        extra = 0.3 * self._knowledge_loss(self.projected, hidden, batch, audio)
+        audio, examples = slice(0, 1 + batch.audio), slice(1 + batch.audio, None)
+        extra = 0.3 * self._auxiliary_loss(self.projected, hidden, batch, audio)
         for index, layer in enumerate(self.layers):
             if index in GUIDED:
                 extra = extra + 0.5 * _attention_loss(layer, hidden, turn, batch, GUIDED[index])
             hidden = layer(
                 hidden, attention_mask=batch.mask, position_embeddings=turn, prefix=1 + batch.audio
             )
-            if index == _KNOWING_LAYER:
-                extra = extra + 0.3 * self._knowledge_loss(self.understood, hidden, batch, audio)
-                extra = extra + 0.6 * self._knowledge_loss(self.understood, hidden, batch, lessons)
+            if index == _AUXILIARY_LAYER:
+                extra = extra + 0.3 * self._auxiliary_loss(self.understood, hidden, batch, audio)
+                extra = extra + 0.6 * self._auxiliary_loss(self.understood, hidden, batch, examples)
         asked = batch.targets != IGNORE_INDEX
         logits = functional.linear(self.norm(hidden[asked]), self.embed.weight)
         language = functional.cross_entropy(logits, batch.targets[asked], weight=_token_weights())
         return language + extra, float(language.detach())
 
     @staticmethod
-    def _knowledge_loss(
-        knowledge: AuxiliaryHeads, hidden: Tensor, batch: PackedBatch, part: slice
+    def _auxiliary_loss(
+        auxiliary: AuxiliaryHeads, hidden: Tensor, batch: PackedBatch, part: slice
     ) -> Tensor:
-        """Returns how badly the states of a part of the rows know count and last digits.
+        """Return the auxiliary loss (count and last digits) of a part of the rows.
 
-        Audio and lessons are asked apart, else the many audio positions drown out the lessons.
+        Audio and examples count separately, because audio has far more positions.
         """
         counts, latest = batch.counts[:, part], batch.latest[:, part]
         asked = counts >= 0
-        return knowledge.loss(hidden[:, part][asked], counts[asked], latest[asked])
+        return auxiliary.loss(hidden[:, part][asked], counts[asked], latest[asked])
 
 
 @cache
 def _token_weights() -> Tensor:
-    """Weighs the tokens that end an answer or its half more: one missed end, and it never ends."""
+    """Return token weights, higher for the tokens that end an answer or its first half."""
     weights = torch.ones(VOCABULARY_SIZE)
     weights[[special_id(END), separator_id()]] = 6.0
     return weights
@@ -113,16 +124,17 @@ def _shared_prefix_attention(
     prefix: int,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Attends within the audio, then from the lessons to everything: skips what is masked anyway.
+    """Attend within the audio, and from the examples to everything, without masked products.
 
-    Takes and returns what transformers' attention functions do; `speaker_prefix` is where lessons begin.
+    Takes and returns what transformers' attention functions do; `speaker_prefix` is where examples
+    begin.
     """
     groups = module.num_key_value_groups
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     attend = partial(functional.scaled_dot_product_attention, scale=scaling)
     audio = attend(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], is_causal=True)
-    lessons = attend(query[:, :, prefix:], key, value, attn_mask=attention_mask[:, :, prefix:])
-    return torch.cat([audio, lessons], dim=2).transpose(1, 2).contiguous(), None
+    examples = attend(query[:, :, prefix:], key, value, attn_mask=attention_mask[:, :, prefix:])
+    return torch.cat([audio, examples], dim=2).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register("shared_prefix", _shared_prefix_attention)
@@ -135,14 +147,14 @@ def _attention_loss(
     batch: PackedBatch,
     heads: dict[int, int],
 ) -> Tensor:
-    """Returns how far some heads of a layer look away from the places they are to look at.
+    """Return the loss of the guided heads of a layer: their attention off the target positions.
 
     Args:
         layer: the layer about to run.
         hidden: its input, shape (rows, length, width).
         turn: cosines and sines of the rotary embedding.
         batch: the rows.
-        heads: for each guided head, the place it is to look at.
+        heads: for each guided head, the index of its target position.
     """
     attention = layer.self_attn
     inputs = layer.input_layernorm(hidden)
@@ -165,7 +177,7 @@ def _attention_loss(
 def _head_weights(
     attention: Phi4MultimodalAttention, heads: dict[int, int], *, keys: bool
 ) -> Tensor:
-    """Picks the rows of the joint projection that make the queries or the keys of some heads."""
+    """Return the rows of the joint projection for the queries or keys of some heads."""
     width, config = attention.head_dim, attention.config
     rows = attention.qkv_proj.weight.unflatten(0, (-1, width))
     if keys:
@@ -178,20 +190,20 @@ def _head_weights(
 
 
 class WeightAverage:
-    """A running average of a module's weights; smoother than the weights of any one step."""
+    """A running average of a module's weights."""
 
     def __init__(self, module: nn.Module) -> None:
         self._weights: list[Tensor] = list(module.parameters())
         self._mean = [weight.detach().clone() for weight in self._weights]
 
     def update(self, step: int) -> None:
-        """Takes in the weights after a step; early steps count more."""
+        """Add the weights after a step; early steps count more."""
         share = max(_AVERAGE_WEIGHT, 1.0 / (step + 1.0))
         with torch.no_grad():
             torch._foreach_lerp_(self._mean, self._weights, share)
 
     def swap(self) -> None:
-        """Exchanges the module's weights and their average; calling it again changes back."""
+        """Exchange the module's weights and their average; a second call reverts it."""
         with torch.no_grad():
             for weight, mean in zip(self._weights, self._mean, strict=True):
                 kept = weight.clone()
@@ -200,7 +212,7 @@ class WeightAverage:
 
 
 def train_decoder(
-    pupil: DecoderTrainingModel,
+    module: DecoderTrainingModel,
     pool: ClipPool,
     clock: TrainingClock,
     state: Path,
@@ -210,25 +222,25 @@ def train_decoder(
     seed: int = 1,
     first_groups: int = 80,
 ) -> None:
-    """Trains until the clock's time is up; `export` is called now and then, on average weights."""
+    """Train until the time budget is used; export average weights regularly."""
     optimizer = torch.optim.AdamW(
-        pupil.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        module.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    clock.restore(state, pupil, optimizer)
-    average = WeightAverage(pupil)
+    clock.restore(state, module, optimizer)
+    average = WeightAverage(module)
     rng = np.random.default_rng([seed, clock.step, data_parallel.rank()])
     pool.add_groups(first_groups)
     first_step, exported = clock.step, clock.elapsed
     while not clock.is_over:
         if clock.step % _GROW_EVERY == 0:
             pool.add_groups()
-        language = _step(pupil, pool, clock, optimizer, rate, rng)
+        language = _step(module, pool, clock, optimizer, rate, rng)
         average.update(clock.step - first_step)
         if clock.count_step(language):
-            clock.save(state, pupil, optimizer)
+            clock.save(state, module, optimizer)
         if clock.elapsed - exported > _EXPORT_EVERY or clock.is_over:
             exported = clock.elapsed
-            clock.save(state, pupil, optimizer)
+            clock.save(state, module, optimizer)
             if data_parallel.rank() == 0:
                 average.swap()
                 export()
@@ -237,21 +249,21 @@ def train_decoder(
 
 
 def _step(
-    pupil: DecoderTrainingModel,
+    module: DecoderTrainingModel,
     pool: ClipPool,
     clock: TrainingClock,
     optimizer: torch.optim.Optimizer,
     rate: float,
     rng: np.random.Generator,
 ) -> float:
-    """Takes one step on freshly drawn lessons; returns the language model's loss."""
+    """Train one step on new examples; return the language model's loss."""
     clips = pool.sample_batch(rng, TOKENS_A_STEP // data_parallel.world_size())
-    batch = pack_batch(clips, [sample_examples(heard.digits, rng) for heard in clips])
+    batch = pack_batch(clips, [sample_examples(clip.digits, rng) for clip in clips])
     clock.set_rate(optimizer, rate)
-    loss, language = pupil.loss(batch)
+    loss, language = module.loss(batch)
     loss.backward()  # type: ignore[no-untyped-call]
-    clock.synchronize(data_parallel.all_reduce_gradients(pupil, clock.elapsed))
-    nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
+    clock.synchronize(data_parallel.all_reduce_gradients(module, clock.elapsed))
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return language

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausalLM
 
-from .digit_tasks import END, END_OF_TEXT, build_tokenizer, special_id
+from training.spoken_digits.digit_tasks import END, END_OF_TEXT, build_tokenizer, special_id
 
 _DROPPED = ("image_embed", "proj_for_vision_speech", "lm_head")
 
 
 def stored_tensors(model: Phi4MultimodalForCausalLM) -> dict[str, Tensor]:
-    """Returns the tensors a stripped checkpoint holds, as bfloat16."""
+    """Return the tensors of a stripped checkpoint, as bfloat16."""
     return {
         name: tensor.detach().to(torch.bfloat16).contiguous()
         for name, tensor in model.state_dict().items()
@@ -25,7 +25,7 @@ def stored_tensors(model: Phi4MultimodalForCausalLM) -> dict[str, Tensor]:
 
 
 def export_checkpoint(model: Phi4MultimodalForCausalLM, folder: Path) -> None:
-    """Writes weights, configuration, tokenizer and front end settings into a folder."""
+    """Write weights, configuration, tokenizer and feature extractor settings into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors.part"
     save_file(stored_tensors(model), weights, metadata={"format": "pt"})
@@ -41,7 +41,7 @@ def export_checkpoint(model: Phi4MultimodalForCausalLM, folder: Path) -> None:
 
 
 def _generation_config() -> dict[str, object]:
-    """Greedy, ending where the real model ends."""
+    """Return greedy decoding with the stop tokens of the real model."""
     start, end = special_id(END_OF_TEXT), special_id(END)
     return {
         "bos_token_id": start,
@@ -53,7 +53,7 @@ def _generation_config() -> dict[str, object]:
 
 
 def _tokenizer_config() -> dict[str, object]:
-    """What transformers' AutoTokenizer needs to load `tokenizer.json`."""
+    """Return `tokenizer_config.json`."""
     return {
         "bos_token": END_OF_TEXT,
         "clean_up_tokenization_spaces": False,
@@ -64,5 +64,5 @@ def _tokenizer_config() -> dict[str, object]:
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
-    """Writes a JSON file, keys sorted."""
+    """Write a JSON file, keys sorted."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

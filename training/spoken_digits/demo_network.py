@@ -1,14 +1,21 @@
-"""The configuration of the demo model: Phi-4-multimodal, as small as it still works."""
+"""The configuration of the demo model: a very small Phi-4-multimodal."""
 
 from __future__ import annotations
 
 from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
 
-from .digit_tasks import AUDIO, END, END_OF_TEXT, IMAGE, VOCABULARY_SIZE, special_id
+from training.spoken_digits.digit_tasks import (
+    AUDIO,
+    END,
+    END_OF_TEXT,
+    IMAGE,
+    VOCABULARY_SIZE,
+    special_id,
+)
 
 
 def demo_config() -> Phi4MultimodalConfig:
-    """Returns the demo model's configuration: 4.3 million parameters with audio only."""
+    """Return the demo model's configuration: 4.3 million parameters with audio only."""
     ends = [special_id(END_OF_TEXT), special_id(END)]
     return Phi4MultimodalConfig(
         architectures=["Phi4MultimodalForCausalLM"],
@@ -35,7 +42,7 @@ def demo_config() -> Phi4MultimodalConfig:
 
 
 def _audio_config() -> dict[str, object]:
-    """Six conformer blocks of 144; everything else as in the real encoder."""
+    """Return the configuration of the encoder: six blocks of 144, otherwise as the real one."""
     return {
         "hidden_size": 144,
         "intermediate_size": 288,
@@ -51,7 +58,7 @@ def _audio_config() -> dict[str, object]:
 
 
 def _vision_stub() -> dict[str, object]:
-    """As small as the class allows: the library builds a vision tower, the tool never does."""
+    """Return the smallest vision configuration that transformers' class accepts."""
     return {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -64,7 +71,7 @@ def _vision_stub() -> dict[str, object]:
 
 
 def new_model() -> Phi4MultimodalForCausalLM:
-    """Builds the model with fresh weights."""
+    """Build the model with fresh weights."""
     config = demo_config()
     config._attn_implementation = "sdpa"
     config.audio_config._attn_implementation = "sdpa"

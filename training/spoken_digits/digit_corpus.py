@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .digit_tasks import DIGITS
-from .mel_features import SAMPLE_RATE, Floats, mel_power
+from training.spoken_digits.digit_tasks import DIGITS
+from training.spoken_digits.mel_features import SAMPLE_RATE, Floats, mel_power
 
 SPEEDS = (0.83, 0.91, 1.0, 1.1, 1.21)
-LEAD_FRAMES = 2  # frames before a word that its first samples already reach into
-TRIM_SECONDS = 0.01  # of silence kept around a synthesized word
+LEAD_FRAMES = 2  # frames before a word that contain its first samples
+TRIM_SECONDS = 0.01  # of silence around a synthesized word
 _PHONE_RATE = 8_000
 _SPLITS = {"train": range(10, 50), "dev": range(8, 10), "test": range(5, 8)}
 
@@ -73,12 +73,12 @@ class Bank:
 
 
 def read_fsdd(folder: Path, split: str, limit: int | None = None) -> list[Recording]:
-    """Reads the real recordings of a split ("train", "dev" or "test").
+    """Read the real recordings of a split ("train", "dev" or "test").
 
     Args:
         folder: the data set's folder, which holds `recordings/`.
-        split: which part; the parts share speakers, never recordings.
-        limit: read no more than so many takes of each digit and speaker.
+        split: part of the data; parts share speakers, but not recordings.
+        limit: most takes of each digit and speaker.
     """
     import soundfile
 
@@ -92,7 +92,7 @@ def read_fsdd(folder: Path, split: str, limit: int | None = None) -> list[Record
 
 
 def speak(voice: Voice, text: str) -> tuple[Floats, int]:
-    """Lets espeak-ng say a text; returns the trimmed samples and their rate."""
+    """Synthesize a text with espeak-ng; return the trimmed samples and their rate."""
     import soundfile
 
     command = ["espeak-ng", "-v", voice.name, "-p", str(voice.pitch), "-s", str(voice.speed)]
@@ -102,7 +102,7 @@ def speak(voice: Voice, text: str) -> tuple[Floats, int]:
 
 
 def speak_digits(voices: Iterable[Voice]) -> list[Recording]:
-    """Lets every voice say every digit once."""
+    """Synthesize every digit once with every voice."""
     return [
         Recording(f"espeak-{voice.name}", digit, *speak(voice, word))
         for voice in voices
@@ -111,7 +111,7 @@ def speak_digits(voices: Iterable[Voice]) -> list[Recording]:
 
 
 def _trim(samples: Floats, rate: int) -> Floats:
-    """Cuts silence from both ends, keeping `TRIM_SECONDS` around what is loud enough."""
+    """Cut silence from both ends, except `TRIM_SECONDS`."""
     loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
     margin = round(TRIM_SECONDS * rate)
     padded = np.pad(samples, margin)
@@ -119,14 +119,14 @@ def _trim(samples: Floats, rate: int) -> Floats:
 
 
 def resample(samples: Floats, rate: float, target: float) -> Floats:
-    """Resamples mono audio; equal rates return it as it is."""
+    """Resample mono audio; equal rates return it unchanged."""
     import soxr
 
     return samples if rate == target else soxr.resample(samples, rate, target)
 
 
 def _takes(recording: Recording) -> list[tuple[bool, int, Floats]]:
-    """Computes all variants of a recording: (narrow, speed index, mel power)."""
+    """Compute all variants of a recording: (narrow, speed index, mel power)."""
     variants = []
     for narrow, target in ((False, SAMPLE_RATE), (True, _PHONE_RATE)):
         for index, speed in enumerate(SPEEDS):
@@ -138,7 +138,7 @@ def _takes(recording: Recording) -> list[tuple[bool, int, Floats]]:
 
 
 def build_bank(recordings: list[Recording], workers: int = 2) -> Bank:
-    """Computes the bank of many recordings, in several processes."""
+    """Compute the bank of many recordings, in several processes."""
     bank = Bank()
     with Pool(workers) as pool:
         for recording, variants in zip(
@@ -154,7 +154,7 @@ def build_bank(recordings: list[Recording], workers: int = 2) -> Bank:
 
 
 def load_bank(fsdd: Path, work: Path, limit: int | None = None) -> Bank:
-    """Returns the training bank, from `work` if it was computed before."""
+    """Return the training bank, from its file in `work` if that exists."""
     path = work / f"bank-{limit or 'all'}.pickle"
     if path.exists():
         kept: Bank = pickle.loads(path.read_bytes())

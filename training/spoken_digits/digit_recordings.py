@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from .digit_corpus import TEST_VOICES, Recording, read_fsdd, resample, speak_digits
-from .mel_features import SAMPLE_RATE, Floats, log_mel, mel_power
+from training.spoken_digits.digit_corpus import (
+    TEST_VOICES,
+    Recording,
+    read_fsdd,
+    resample,
+    speak_digits,
+)
+from training.spoken_digits.mel_features import SAMPLE_RATE, Floats, log_mel, mel_power
 
 PHONE_RATE = 8_000
 WINDOW_SECONDS = 40.0
@@ -17,7 +25,7 @@ WINDOW_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class DigitRecording:
-    """A joined recording: mono samples at a rate, and the digits said in it."""
+    """A joined recording: mono samples at a rate, and its digits."""
 
     samples: Floats
     rate: int
@@ -26,20 +34,20 @@ class DigitRecording:
     """Start and end of each digit, in seconds."""
 
     def features(self) -> Floats:
-        """Returns what the model reads of it; telephone audio stays narrow, as in the tool."""
+        """Return the features of the recording; telephone audio stays narrow-band."""
         return log_mel(mel_power(self.samples, narrow=self.rate == PHONE_RATE))
 
 
 class RecordingBuilder:
-    """Joins single digits into recordings, all digits of one by the same voice."""
+    """Join single digits into recordings, all digits of one by the same voice."""
 
     def __init__(self, recordings: list[Recording], rate: int, seed: int) -> None:
-        """Sets up a studio.
+        """Set up the builder.
 
         Args:
             recordings: single digits.
-            rate: sample rate of what is made: 16,000, or 8,000 for the telephone.
-            seed: the same seed makes the same recordings.
+            rate: sample rate of the recordings: 16,000, or 8,000 for telephone audio.
+            seed: of the recordings.
         """
         self.rate, self.rng = rate, np.random.default_rng(seed)
         self.takes: dict[str, dict[int, list[Floats]]] = defaultdict(lambda: defaultdict(list))
@@ -48,11 +56,11 @@ class RecordingBuilder:
             self.takes[one.voice][one.digit].append(samples)
 
     def short(self, count: int) -> DigitRecording:
-        """Joins so many digits, at most as many as fit into 40 s."""
+        """Join `count` digits, or fewer if 40 s are full."""
         return self._join(count)
 
     def full(self) -> DigitRecording:
-        """Joins digits until 40 s are full."""
+        """Join digits until 40 s are full."""
         return self._join(10_000)
 
     def _join(self, most: int) -> DigitRecording:
@@ -83,12 +91,18 @@ class RecordingBuilder:
 
 
 def recording_builders(fsdd: Path, split: str, seed: int) -> dict[str, RecordingBuilder]:
-    """Returns the studios of a split: real voices wide and narrow, and left-out synthetic ones."""
+    """Return the builders of a split: real voices at both rates, and new synthetic voices.
+
+    Without espeak-ng there are no synthetic voices, and a line on standard error says so.
+    """
     real = read_fsdd(fsdd, split)
-    return {
+    builders = {
         "real voices, 16 kHz": RecordingBuilder(real, SAMPLE_RATE, seed),
         "real voices, 8 kHz": RecordingBuilder(real, PHONE_RATE, seed + 1),
-        "unheard espeak-ng voices": RecordingBuilder(
-            speak_digits(TEST_VOICES), SAMPLE_RATE, seed + 2
-        ),
     }
+    if shutil.which("espeak-ng"):
+        synthetic = speak_digits(TEST_VOICES)
+        builders["new espeak-ng voices"] = RecordingBuilder(synthetic, SAMPLE_RATE, seed + 2)
+    else:
+        print("espeak-ng is not installed: its voices are left out", file=sys.stderr)
+    return builders

@@ -44,13 +44,13 @@ _TENS = (
 
 
 def special_id(token: str) -> int:
-    """Returns a special token's id; they come first in the vocabulary."""
+    """Return a special token's id; they come first in the vocabulary."""
     return SPECIAL.index(token)
 
 
 @dataclass(frozen=True)
 class TaskExample:
-    """A task on a clip: what is asked, what is to be answered, and whether word by word."""
+    """A task on a clip: prompt, answer, and whether the answer spells each digit."""
 
     prompt: str
     answer: str
@@ -58,12 +58,12 @@ class TaskExample:
 
 
 def digit_words(digits: Sequence[int], language: str) -> str:
-    """Spells digits as words in a language."""
+    """Spell digits as words in a language."""
     return " ".join(DIGITS[language][digit] for digit in digits)
 
 
 def number_words(count: int) -> str:
-    """Says how many: exactly up to twelve, beyond that to the nearest ten."""
+    """Return a number in words: exact up to twelve, beyond that to the nearest ten."""
     if count == 0:
         return _NONE
     if count <= _EXACT_UP_TO:
@@ -72,7 +72,7 @@ def number_words(count: int) -> str:
 
 
 def summarize(digits: Sequence[int]) -> str:
-    """Says in one sentence how many digits there are, the first and the last of them."""
+    """Return a sentence with the number of digits, the first and the last."""
     if not digits:
         return _NOTHING_SAID
     words = DIGITS["English"]
@@ -84,13 +84,13 @@ def summarize(digits: Sequence[int]) -> str:
 
 
 def transcription_example(digits: Sequence[int], rng: np.random.Generator) -> TaskExample:
-    """Draws a transcription lesson."""
+    """Draw a transcription example."""
     prompt = TRANSCRIBE if rng.random() < 0.6 else TRANSCRIBE_ENGLISH
     return TaskExample(prompt, digit_words(digits, "English"), spells_words=True)
 
 
 def translation_example(digits: Sequence[int], rng: np.random.Generator) -> TaskExample:
-    """Draws a translation lesson, now and then into English."""
+    """Draw a translation example, sometimes into English."""
     language = str(rng.choice(LANGUAGES, p=[0.1, 0.3, 0.3, 0.3]))
     return TaskExample(
         TRANSLATE.format(language=language), digit_words(digits, language), spells_words=True
@@ -98,19 +98,19 @@ def translation_example(digits: Sequence[int], rng: np.random.Generator) -> Task
 
 
 def combined_example(digits: Sequence[int], rng: np.random.Generator) -> TaskExample:
-    """Draws a lesson with transcript and translation in one answer."""
+    """Draw a example with transcript and translation in one answer."""
     language = str(rng.choice(LANGUAGES[1:]))
     answer = f"{digit_words(digits, 'English')}{SEPARATOR}{digit_words(digits, language)}"
     return TaskExample(BOTH.format(language=language), answer, spells_words=True)
 
 
 def summary_example(digits: Sequence[int], rng: np.random.Generator) -> TaskExample:
-    """Makes a summary lesson."""
+    """Make a summary example."""
     return TaskExample(SUMMARIZE, summarize(digits), spells_words=False)
 
 
 def question_example(digits: Sequence[int], rng: np.random.Generator) -> TaskExample:
-    """Draws a question with its answer."""
+    """Draw a question with its answer."""
     words = DIGITS["English"]
     answers = {
         FIRST: words[digits[0]] if digits else _NONE,
@@ -126,14 +126,14 @@ _SHARES = (0.5, 0.2, 0.18, 0.12)
 
 
 def sample_examples(digits: Sequence[int], rng: np.random.Generator) -> list[TaskExample]:
-    """Draws the lessons taught together on one clip: transcription and one or two others."""
+    """Draw the examples about one clip: transcription and one or two others."""
     count = 1 if rng.random() < 0.7 else 2
     others = rng.choice(len(_OTHERS), size=count, replace=False, p=_SHARES)
     return [transcription_example(digits, rng)] + [_OTHERS[index](digits, rng) for index in others]
 
 
 def _prompts() -> list[str]:
-    """Lists every prompt there is."""
+    """Return every prompt."""
     with_language = [
         form.format(language=language) for form, language in product((TRANSLATE, BOTH), LANGUAGES)
     ]
@@ -141,7 +141,7 @@ def _prompts() -> list[str]:
 
 
 def _tokenizer_corpus() -> list[str]:
-    """Lists texts in which every word the model says is common enough to become one token."""
+    """Return texts in which every word of the answers is frequent enough for a token of its own."""
     words = [word for language in LANGUAGES for word in DIGITS[language]]
     pairs = [f"{word} {word}" for word in words] * 12
     numbers = [f"{word} {word}" for word in _NUMBERS + _TENS] * 4
@@ -151,7 +151,7 @@ def _tokenizer_corpus() -> list[str]:
 
 @cache
 def build_tokenizer() -> Tokenizer:
-    """Trains the byte-level tokenizer; every digit word is one token, with and without a space."""
+    """Train the byte-level tokenizer; every digit word is one token, with and without a space."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -169,19 +169,19 @@ def build_tokenizer() -> Tokenizer:
 
 @cache
 def prompt_ids(prompt: str) -> tuple[int, ...]:
-    """Returns the ids after the audio up to the answer: the prompt, its end, the assistant."""
+    """Return the ids after the audio up to the answer: the prompt, its end, the assistant."""
     ids = build_tokenizer().encode(prompt).ids
     return (*ids, special_id(END), special_id(ASSISTANT))
 
 
 def answer_ids(answer: str) -> list[int]:
-    """Returns an answer's ids with the end token after them."""
+    """Return an answer's ids with the end token after them."""
     return [*build_tokenizer().encode(answer).ids, special_id(END)]
 
 
 @cache
 def separator_id() -> int:
-    """Returns the separator's id."""
+    """Return the separator's id."""
     found = build_tokenizer().token_to_id(SEPARATOR)
     assert found is not None, SEPARATOR
     return found

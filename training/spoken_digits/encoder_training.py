@@ -15,16 +15,22 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalAudioModel
 
-from . import data_parallel
-from .clip_synthesis import NO_DIGIT, Clip, ClipSampler, frame_labels, mask_bands
-from .digit_corpus import Bank
-from .mel_features import Floats
-from .training_clock import TrainingClock
+from training.spoken_digits import data_parallel
+from training.spoken_digits.clip_synthesis import (
+    NO_DIGIT,
+    Clip,
+    ClipSampler,
+    frame_labels,
+    mask_bands,
+)
+from training.spoken_digits.digit_corpus import Bank
+from training.spoken_digits.mel_features import Floats
+from training.spoken_digits.training_clock import TrainingClock
 
 log = logging.getLogger(__name__)
 
 SECONDS_A_STEP = 160  # all processes together
-PERIODS = (4, 8, 16, 32, 64, 128)  # of the sines that carry the running count, in words
+PERIODS = (4, 8, 16, 32, 64, 128)  # periods of the sines that encode the running count, in words
 _MIDDLE = 3  # frame labels are read after so many conformer blocks
 
 
@@ -40,13 +46,13 @@ class Batch(NamedTuple):
 
 
 def encode_count(count: Tensor) -> Tensor:
-    """Turns running counts of shape (...) into sines and cosines of shape (..., 12)."""
+    """Turn running counts of shape (...) into sines and cosines of shape (..., 12)."""
     angles = count[..., None].float() * (2 * torch.pi / torch.tensor(PERIODS))
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class AuxiliaryHeads(nn.Module):
-    """Reads off hidden states what they must know: the running count and the last four digits."""
+    """Heads that predict the running count and the last four digits from hidden states."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -54,13 +60,13 @@ class AuxiliaryHeads(nn.Module):
         self.latest = nn.Linear(width, 4 * 11)
 
     def loss(self, hidden: Tensor, count: Tensor, latest: Tensor, first: int = 0) -> Tensor:
-        """Returns how badly the states know it.
+        """Return the loss of both predictions.
 
         Args:
             hidden: shape (states, width).
-            count: the number of words begun, shape (states,); negative counts are not asked.
-            latest: the last digits, shape (states, 4), -100 where not asked.
-            first: leave out so many of the last digits.
+            count: the number of words begun, shape (states,); negative: ignored.
+            latest: the last digits, shape (states, 4), -100: ignored.
+            first: index of the first of the last digits that counts.
         """
         asked = count >= 0
         miss = (self.count(hidden[asked]) - encode_count(count[asked])).square().mean()
@@ -71,7 +77,7 @@ class AuxiliaryHeads(nn.Module):
 
 
 class EncoderTrainingModel(nn.Module):
-    """The audio encoder with the heads that exist only while it learns."""
+    """The audio encoder with auxiliary heads for training."""
 
     def __init__(self, audio: Phi4MultimodalAudioModel) -> None:
         super().__init__()
@@ -79,10 +85,10 @@ class EncoderTrainingModel(nn.Module):
         width = audio.config.hidden_size
         self.spoken = nn.Linear(width, 11)
         self.ctc = nn.Linear(width, 11)
-        self.knowledge = AuxiliaryHeads(width)
+        self.auxiliary = AuxiliaryHeads(width)
 
     def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs the encoder on clips of one length; no padding, so no mask.
+        """Run the encoder on clips of one length; no padding, so no mask.
 
         Returns the states after the middle and the last block, (clips, tokens, width) each.
         """
@@ -95,10 +101,10 @@ class EncoderTrainingModel(nn.Module):
         return middle, hidden
 
     def loss(self, batch: Batch) -> Tensor:
-        """Returns the phase's loss for a batch."""
+        """Return the phase's loss for a batch."""
         middle, last = self.encode(batch.features)
         spoken = functional.cross_entropy(self.spoken(middle).flatten(0, 1), batch.spoken.flatten())
-        known = self.knowledge.loss(
+        auxiliary = self.auxiliary.loss(
             last.flatten(0, 1), batch.begun.flatten(), batch.latest.flatten(0, 1)
         )
         scores = self.ctc(last).log_softmax(-1).transpose(0, 1)
@@ -108,11 +114,11 @@ class EncoderTrainingModel(nn.Module):
             blank=NO_DIGIT, reduction="none", zero_infinity=True,
         )  # fmt: skip
         ctc = (ctc / batch.target_lengths.clamp(min=1)).mean()
-        return ctc + 0.5 * spoken + 0.5 * known
+        return ctc + 0.5 * spoken + 0.5 * auxiliary
 
     @torch.no_grad()
     def read(self, features: Tensor) -> list[int]:
-        """Reads the digits of one clip, features of shape (frames, 80), greedily off the CTC."""
+        """Decode the digits of one clip, features (frames, 80), greedily from the CTC head."""
         best = self.ctc(self.encode(features[None])[1])[0].argmax(-1).tolist()
         return [
             digit
@@ -122,7 +128,7 @@ class EncoderTrainingModel(nn.Module):
 
 
 def initialize_encoder(audio: Phi4MultimodalAudioModel, mean: Floats, std: Floats) -> None:
-    """Starts the encoder so that it learns at once.
+    """Initialize the encoder for fast training.
 
     transformers' initialisation (std 0.02) stalls, so linear and convolution layers get PyTorch's
     own; the relative bias starts with two local heads, two that look back, one ahead, one
@@ -145,7 +151,7 @@ def initialize_encoder(audio: Phi4MultimodalAudioModel, mean: Floats, std: Float
 
 
 def collate_clips(clips: list[Clip]) -> Batch:
-    """Makes a batch of clips that all have the same length."""
+    """Make a batch of clips that all have the same length."""
     labels = [frame_labels(clip.words, len(clip.features)) for clip in clips]
     digits = [torch.tensor([word.digit for word in clip.words], dtype=torch.long) for clip in clips]
     return Batch(
@@ -168,18 +174,18 @@ class EncoderBatches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
-        composer = ClipSampler(self.bank, self.seed)
-        lengths = np.random.default_rng(self.length_seed)  # the same for the whole team
+        sampler = ClipSampler(self.bank, self.seed)
+        lengths = np.random.default_rng(self.length_seed)  # the same in all processes
         while True:
             seconds = self._length(lengths)
             count = max(1, self.seconds // seconds)
-            clips = [composer.clip(100 * seconds - 2) for _ in range(count)]
+            clips = [sampler.clip(100 * seconds - 2) for _ in range(count)]
             for clip in clips:
-                mask_bands(clip.features, composer.rng, self.fill)
+                mask_bands(clip.features, sampler.rng, self.fill)
             yield collate_clips(clips)
 
     def _length(self, rng: np.random.Generator) -> int:
-        """Draws the clips' length in seconds for the progress made, 0 to 1."""
+        """Draw the clips' length in seconds for the progress made, 0 to 1."""
         progress = self.progress.value
         if progress < 0.1:
             return 4
@@ -191,14 +197,14 @@ class EncoderBatches(IterableDataset[Batch]):
 
 
 def feature_statistics(bank: Bank, seed: int) -> tuple[Floats, Floats]:
-    """Returns mean and standard deviation of the features over some clips, shape (80,) each."""
-    composer = ClipSampler(bank, seed)
-    frames = np.concatenate([composer.clip(1000).features for _ in range(40)])
+    """Return mean and standard deviation of the features over some clips, shape (80,) each."""
+    sampler = ClipSampler(bank, seed)
+    frames = np.concatenate([sampler.clip(1000).features for _ in range(40)])
     return frames.mean(axis=0), frames.std(axis=0) + 1e-3
 
 
 def train_encoder(
-    pupil: EncoderTrainingModel,
+    module: EncoderTrainingModel,
     bank: Bank,
     clock: TrainingClock,
     state: Path,
@@ -206,26 +212,26 @@ def train_encoder(
     rate: float = 1.2e-3,
     seed: int = 1,
 ) -> None:
-    """Trains the encoder until the clock's time is up, saving its state as it goes."""
+    """Train the encoder until the time budget is used, and save its state regularly."""
     optimizer = torch.optim.AdamW(
-        pupil.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        module.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    clock.restore(state, pupil, optimizer)
-    fill = pupil.audio.encoder_embedding.global_mean.numpy().copy()
-    lessons = EncoderBatches(bank, clock.progress, fill, seed + clock.step)
-    for batch in data_parallel.prefetch_items(lessons):
+    clock.restore(state, module, optimizer)
+    fill = module.audio.encoder_embedding.global_mean.numpy().copy()
+    examples = EncoderBatches(bank, clock.progress, fill, seed + clock.step)
+    for batch in data_parallel.prefetch_items(examples):
         clock.set_rate(optimizer, rate)
-        loss = pupil.loss(batch)
+        loss = module.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        clock.synchronize(data_parallel.all_reduce_gradients(pupil, clock.elapsed))
-        nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
+        clock.synchronize(data_parallel.all_reduce_gradients(module, clock.elapsed))
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if clock.count_step(
             float(loss.detach()), note=f"{batch.features.shape[1] // 100 + 1} s clips"
         ):
-            clock.save(state, pupil, optimizer)
+            clock.save(state, module, optimizer)
         if clock.is_over:
             break
-    clock.save(state, pupil, optimizer)
+    clock.save(state, module, optimizer)
     data_parallel.barrier()

@@ -1,6 +1,6 @@
-"""Measures a stored demo checkpoint: word error rates on recordings it was not trained on.
+"""Word error rates of a stored demo checkpoint on recordings it was not trained on.
 
-Run as ``python -m demo_training.evaluate`` inside ``scripts``.
+python -m training.spoken_digits.evaluate_demo --fsdd ../shared/fsdd --tasks
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from tokenizers import Tokenizer
 from transformers import Phi4MultimodalForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from . import digit_tasks
-from .digit_recordings import DigitRecording, RecordingBuilder, recording_builders
-from .mel_features import Floats, token_count
+from training import DEMO, FSDD
+from training.spoken_digits import digit_tasks
+from training.spoken_digits.digit_recordings import (
+    DigitRecording,
+    RecordingBuilder,
+    recording_builders,
+)
+from training.spoken_digits.mel_features import Floats, token_count
 
 log = logging.getLogger(__name__)
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class StoredModel:
     """A stored checkpoint in plain transformers, one clip at a time, greedy."""
 
     def __init__(self, folder: Path) -> None:
-        transformers_logging.set_verbosity_error()  # the vision tower is missing on purpose
+        transformers_logging.set_verbosity_error()  # it warns that the vision tower is missing
         self.model = Phi4MultimodalForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     @torch.no_grad()
     def answer(self, features: Floats, prompt: str, budget: int = 220) -> str:
-        """Returns the model's answer to a prompt about a clip of shape (frames, 80)."""
+        """Return the model's answer to a prompt about a clip of shape (frames, 80)."""
         audio = token_count(len(features))
         ids = [
             digit_tasks.special_id(digit_tasks.USER),
@@ -57,76 +60,74 @@ class StoredModel:
 
 
 def word_error_rate(
-    listener: StoredModel, clips: Sequence[DigitRecording], prompt: str, language: str
+    model: StoredModel, clips: Sequence[DigitRecording], prompt: str, language: str
 ) -> float:
-    """Returns the word error rate in percent over all clips together."""
-    said = [digit_tasks.digit_words(clip.digits, language) for clip in clips]
-    heard = [listener.answer(clip.features(), prompt) for clip in clips]
-    return 100.0 * float(jiwer.wer(said, heard))
+    """Return the word error rate in percent over all clips together."""
+    references = [digit_tasks.digit_words(clip.digits, language) for clip in clips]
+    answers = [model.answer(clip.features(), prompt) for clip in clips]
+    return 100.0 * float(jiwer.wer(references, answers))
 
 
 def make_test_clips(
-    studio: RecordingBuilder, short: int, full: int
+    builder: RecordingBuilder, short: int, full: int
 ) -> dict[str, list[DigitRecording]]:
-    """Makes the clips to measure on: 1 to 12 digits in turn, and full 40 s windows."""
+    """Make the test clips: 1 to 12 digits in turn, and full 40 s windows."""
     return {
-        "1 to 12 digits": [studio.short(1 + index % 12) for index in range(short)],
-        "full 40 s": [studio.full() for _ in range(full)],
+        "1 to 12 digits": [builder.short(1 + index % 12) for index in range(short)],
+        "full 40 s": [builder.full() for _ in range(full)],
     }
 
 
 def measure_transcripts(
-    listener: StoredModel, fsdd: Path, split: str, short: int, full: int, seed: int
+    model: StoredModel, fsdd: Path, split: str, short: int, full: int, seed: int
 ) -> dict[str, float]:
-    """Returns transcription error rates in percent for every kind of voice and length."""
+    """Return transcription error rates in percent for every kind of voice and length."""
     figures = {}
-    for voices, studio in recording_builders(fsdd, split, seed).items():
-        for kind, clips in make_test_clips(studio, short, full).items():
+    for voices, builder in recording_builders(fsdd, split, seed).items():
+        for kind, clips in make_test_clips(builder, short, full).items():
             name = f"transcript, {voices}, {kind}"
-            figures[name] = word_error_rate(listener, clips, digit_tasks.TRANSCRIBE, "English")
+            figures[name] = word_error_rate(model, clips, digit_tasks.TRANSCRIBE, "English")
             log.info("%s: %.1f %%", name, figures[name])
     return figures
 
 
 def measure_tasks(
-    listener: StoredModel, fsdd: Path, split: str, short: int, full: int, seed: int
+    model: StoredModel, fsdd: Path, split: str, short: int, full: int, seed: int
 ) -> dict[str, float]:
-    """Returns error rates of translations, and the share of right summaries and answers."""
+    """Return error rates of translations, and the share of correct summaries and answers."""
     figures = {}
-    studio = recording_builders(fsdd, split, seed)["real voices, 8 kHz"]
-    for kind, clips in make_test_clips(studio, short, full).items():
+    builder = recording_builders(fsdd, split, seed)["real voices, 8 kHz"]
+    for kind, clips in make_test_clips(builder, short, full).items():
         for language in digit_tasks.LANGUAGES[1:]:
             prompt = digit_tasks.TRANSLATE.format(language=language)
             name = f"{language}, {kind}"
-            figures[name] = word_error_rate(listener, clips, prompt, language)
+            figures[name] = word_error_rate(model, clips, prompt, language)
             log.info("%s: %.1f %%", name, figures[name])
-        figures |= _measure_both(listener, clips, kind)
-        figures |= _measure_answers(listener, clips, kind)
+        figures |= _measure_both(model, clips, kind)
+        figures |= _measure_answers(model, clips, kind)
     return figures
 
 
-def _measure_both(
-    listener: StoredModel, clips: list[DigitRecording], kind: str
-) -> dict[str, float]:
-    """Returns the error rate of transcript and French translation in one answer."""
+def _measure_both(model: StoredModel, clips: list[DigitRecording], kind: str) -> dict[str, float]:
+    """Return the error rate of transcript and French translation in one answer."""
     prompt = digit_tasks.BOTH.format(language="French")
-    said, heard = [], []
+    references, answers = [], []
     for clip in clips:
-        said.append(
+        references.append(
             f"{digit_tasks.digit_words(clip.digits, 'English')} {digit_tasks.SEPARATOR} "
             f"{digit_tasks.digit_words(clip.digits, 'French')}"
         )
-        answer = listener.answer(clip.features(), prompt, budget=300)
-        heard.append(answer.replace(digit_tasks.SEPARATOR, f" {digit_tasks.SEPARATOR} "))
-    rate = 100.0 * float(jiwer.wer(said, heard))
+        answer = model.answer(clip.features(), prompt, budget=300)
+        answers.append(answer.replace(digit_tasks.SEPARATOR, f" {digit_tasks.SEPARATOR} "))
+    rate = 100.0 * float(jiwer.wer(references, answers))
     log.info("transcript<sep>French, %s: %.1f %%", kind, rate)
     return {f"transcript<sep>French, {kind}": rate}
 
 
 def _measure_answers(
-    listener: StoredModel, clips: list[DigitRecording], kind: str
+    model: StoredModel, clips: list[DigitRecording], kind: str
 ) -> dict[str, float]:
-    """Returns the share of exactly right summaries and answers, in percent."""
+    """Return the share of exactly correct summaries and answers, in percent."""
     words = digit_tasks.DIGITS["English"]
     expected = {
         digit_tasks.SUMMARIZE: [digit_tasks.summarize(clip.digits) for clip in clips],
@@ -137,35 +138,33 @@ def _measure_answers(
     figures = {}
     for prompt, answers in expected.items():
         right = [
-            listener.answer(clip.features(), prompt) == answer
+            model.answer(clip.features(), prompt) == answer
             for clip, answer in zip(clips, answers, strict=True)
         ]
-        figures[f"right: {prompt} {kind}"] = 100.0 * float(np.mean(right))
-        log.info("right: %s %s: %.0f %%", prompt, kind, 100.0 * np.mean(right))
+        figures[f"correct: {prompt} {kind}"] = 100.0 * float(np.mean(right))
+        log.info("correct: %s %s: %.0f %%", prompt, kind, 100.0 * np.mean(right))
     return figures
 
 
-def measure_silence(listener: StoredModel, seed: int) -> dict[str, float]:
-    """Returns the share of clips of faint noise that are transcribed as nothing, in percent."""
+def measure_silence(model: StoredModel, seed: int) -> dict[str, float]:
+    """Return the share of clips of faint noise with an empty transcript, in percent."""
     rng = np.random.default_rng(seed)
     empty = []
     for index in range(20):
         noise = rng.standard_normal(16_000 * (2 + index)).astype(np.float32)
         clip = DigitRecording(noise * 10 ** -rng.uniform(1.5, 4), 16_000, [])
-        empty.append(listener.answer(clip.features(), digit_tasks.TRANSCRIBE) == "")
-    log.info("noise transcribed as nothing: %.0f %%", 100.0 * np.mean(empty))
-    return {"noise transcribed as nothing": 100.0 * float(np.mean(empty))}
+        empty.append(model.answer(clip.features(), digit_tasks.TRANSCRIBE) == "")
+    log.info("noise with an empty transcript: %.0f %%", 100.0 * np.mean(empty))
+    return {"noise with an empty transcript": 100.0 * float(np.mean(empty))}
 
 
 def main() -> None:
-    """Measures a checkpoint and prints the figures."""
+    """Measure a checkpoint and print the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, default=_ROOT / "phi4audio_cli" / "demo" / "checkpoint"
-    )
-    parser.add_argument("--fsdd", type=Path, default=_ROOT.parent / "shared" / "fsdd")
+    parser.add_argument("--checkpoint", type=Path, default=DEMO / "checkpoint")
+    parser.add_argument("--fsdd", type=Path, default=FSDD)
     parser.add_argument("--split", choices=["dev", "test"], default="test")
     parser.add_argument("--short", type=int, default=60, help="clips of 1 to 12 digits, each kind")
     parser.add_argument("--full", type=int, default=12, help="clips of 40 s, each kind")
@@ -176,12 +175,12 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(arguments.threads)
-    listener, begun = StoredModel(arguments.checkpoint), time.monotonic()
+    model, begun = StoredModel(arguments.checkpoint), time.monotonic()
     sizes = (arguments.fsdd, arguments.split, arguments.short, arguments.full, arguments.seed)
-    figures = measure_transcripts(listener, *sizes)
+    figures = measure_transcripts(model, *sizes)
     if arguments.tasks:
-        figures |= measure_tasks(listener, *sizes)
-        figures |= measure_silence(listener, arguments.seed)
+        figures |= measure_tasks(model, *sizes)
+        figures |= measure_silence(model, arguments.seed)
     log.info("%.0f s", time.monotonic() - begun)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

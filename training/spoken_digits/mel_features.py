@@ -19,7 +19,7 @@ _INT16_SCALE = 32_768.0
 
 @cache
 def mel_filters() -> Floats:
-    """Returns the filter bank of the real front end, shape (257 frequency bins, 80 bands)."""
+    """Return the filter bank of the real front end, shape (257 frequency bins, 80 bands)."""
     from transformers import Phi4MultimodalFeatureExtractor
 
     return np.asarray(Phi4MultimodalFeatureExtractor().mel_filters, dtype=np.float32)
@@ -27,20 +27,20 @@ def mel_filters() -> Floats:
 
 @cache
 def narrow_bands() -> int:
-    """Returns how many mel bands have any weight below 4 kHz; the rest is silent on the phone."""
+    """Return the number of mel bands with weight below 4 kHz; telephone audio has no others."""
     return int((mel_filters()[:128].sum(axis=0) > 0).sum())
 
 
 def mel_power(samples: Floats, *, narrow: bool = False) -> Floats:
-    """Computes the mel power of a recording.
+    """Compute the mel power of a recording.
 
     Args:
         samples: mono, -1 to 1; at 16 kHz, or at 8 kHz when `narrow`.
         narrow: frame at 8 kHz, as the model's own front end does with telephone audio.
 
     Returns:
-        Power, shape (frames, 80), 100 frames a second. Its logarithm, clipped at 0 from below,
-        is what the model reads.
+        Power, shape (frames, 80), 100 frames per second. The features are its logarithm, at least
+        0.
     """
     window, hop, size = (200, 80, 256) if narrow else (400, 160, 512)
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
@@ -52,10 +52,10 @@ def mel_power(samples: Floats, *, narrow: bool = False) -> Floats:
 
 
 def log_mel(power: Floats) -> Floats:
-    """Returns the model's features for a mel power, same shape."""
+    """Return the model's features for a mel power, same shape."""
     return np.log(np.maximum(power, 1.0), dtype=np.float32)
 
 
 def token_count(frames: int) -> int:
-    """Returns how many encoder frames (80 ms each) so many feature frames give."""
+    """Return the number of encoder frames (80 ms) of a number of feature frames."""
     return -(-frames // FRAMES_PER_TOKEN)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clip_pool import EncodedClip
-from .clip_synthesis import NO_DIGIT
-from .digit_tasks import (
+from training.spoken_digits.clip_pool import EncodedClip
+from training.spoken_digits.clip_synthesis import NO_DIGIT
+from training.spoken_digits.digit_tasks import (
     AUDIO,
     END_OF_TEXT,
     USER,
@@ -22,15 +22,14 @@ from .digit_tasks import (
 )
 
 IGNORE_INDEX = -100
-# Where attention can be guided to: in the audio at the word that comes next, in the text at what
-# was said before it, so that the last words are known together.
+# Target positions of guided heads: in the audio the next word, in the text the tokens before it.
 GUIDED_POSITIONS = ("start", "middle", "stop", "token before", "two tokens before")
 _MASKED = -1e9
 
 
 @dataclass
 class PackedRow:
-    """A row being put together: user token, audio padded to the batch's longest, lessons."""
+    """A row under construction: user token, audio padded to the batch's longest, examples."""
 
     ids: list[int]
     positions: list[int]
@@ -39,54 +38,59 @@ class PackedRow:
     counts: list[int]
     latest: list[tuple[int, int, int, int]]
     places: list[tuple[int, int, int]]
-    _lessons: int = field(default=0)
+    _num_examples: int = field(default=0)
 
     @classmethod
-    def from_clip(cls, heard: EncodedClip, audio: int) -> PackedRow:
-        """Starts a row with the clip; padding gets the segment -1, which nobody attends to."""
-        real, size = len(heard.states), 1 + audio
+    def from_clip(cls, clip: EncodedClip, audio: int) -> PackedRow:
+        """Start a row with the clip; padding has the segment -1, which is masked."""
+        real, size = len(clip.states), 1 + audio
         segments = [0] * (1 + real) + [-1] * (audio - real)
         ids = [special_id(USER)] + [special_id(AUDIO)] * audio
         unasked = [(IGNORE_INDEX,) * 4] * size
         return cls(
-            ids, list(range(size)), segments, [IGNORE_INDEX] * size, [IGNORE_INDEX] * size, list(unasked),
+            ids,
+            list(range(size)),
+            segments,
+            [IGNORE_INDEX] * size,
+            [IGNORE_INDEX] * size,
+            list(unasked),
             [(IGNORE_INDEX,) * 3] * size,
-        )  # fmt: skip
+        )
 
-    def add_example(self, heard: EncodedClip, lesson: TaskExample) -> None:
-        """Appends a lesson; its positions go on where the clip's real audio ends."""
-        self._lessons += 1
-        prompt, answer = prompt_ids(lesson.prompt), answer_ids(lesson.answer)
+    def add_example(self, clip: EncodedClip, example: TaskExample) -> None:
+        """Append an example; its positions continue at the end of the clip's real audio."""
+        self._num_examples += 1
+        prompt, answer = prompt_ids(example.prompt), answer_ids(example.answer)
         ids = [*prompt, *answer[:-1]]
-        begin = 1 + len(heard.states)
-        asked = len(prompt) - 1  # positions of the prompt that predict nothing
+        begin = 1 + len(clip.states)
+        asked = len(prompt) - 1  # positions of the prompt without a target
         self.ids += ids
         self.positions += range(begin, begin + len(ids))
-        self.segments += [self._lessons] * len(ids)
+        self.segments += [self._num_examples] * len(ids)
         self.targets += [IGNORE_INDEX] * asked + answer
         self.counts += [IGNORE_INDEX] * asked
         self.latest += [(IGNORE_INDEX,) * 4] * asked
         self.places += [(IGNORE_INDEX,) * 3] * asked
-        for word in _word_indices(answer, len(heard.words), lesson.spells_words):
-            self._add_targets(heard, word)
+        for word in _word_indices(answer, len(clip.words), example.spells_words):
+            self._add_targets(clip, word)
 
-    def _add_targets(self, heard: EncodedClip, word: int) -> None:
-        """Says what must be known where a word is to be predicted, and where to listen."""
+    def _add_targets(self, clip: EncodedClip, word: int) -> None:
+        """Append the auxiliary and attention targets of the position that predicts a word."""
         if word < 0:
             self.counts.append(IGNORE_INDEX)
             self.latest.append((IGNORE_INDEX,) * 4)
             self.places.append((IGNORE_INDEX,) * 3)
             return
-        before = [NO_DIGIT] * 3 + heard.digits[:word]
+        before = [NO_DIGIT] * 3 + clip.digits[:word]
         self.counts.append(word + 1)
         self.latest.append((IGNORE_INDEX, before[-1], before[-2], before[-3]))
-        self.places.append(heard.word_tokens(word))
+        self.places.append(clip.word_tokens(word))
 
 
 def _word_indices(answer: list[int], words: int, spells_words: bool) -> list[int]:
-    """Returns for every token of an answer which spoken word it says.
+    """Return for every token of an answer the index of its spoken word.
 
-    One past the last word stands for the separator and the end, -1 for anything else.
+    The index after the last word stands for the separator and the end, -1 for other tokens.
     """
     if not spells_words:
         return [-1] * len(answer)
@@ -96,12 +100,12 @@ def _word_indices(answer: list[int], words: int, spells_words: bool) -> list[int
 
 @dataclass
 class PackedBatch:
-    """A batch of rows as tensors; `audio_seconds` is the width of their audio part.
+    """A batch of rows as tensors; `audio` is the width of their audio part.
 
     states: (rows, audio, width). ids, positions, targets, counts: (rows, length). mask: additive,
     (rows, 1, length, length). latest: (rows, length, 4). asked: (rows, queries), the positions
     that predict words, 0 where there are fewer, with their mask (rows, queries, length). looks:
-    (rows, queries, PLACES, 3), each place's position between its neighbours in the audio.
+    (rows, queries, GUIDED_POSITIONS, 3), each position with its neighbours in the audio.
     """
 
     states: Tensor
@@ -121,23 +125,23 @@ class PackedBatch:
         return int(self.states.shape[1])
 
 
-def pack_batch(clips: list[EncodedClip], lessons: list[list[TaskExample]]) -> PackedBatch:
-    """Makes a batch of clips and the lessons to be taught on each."""
-    audio = max(len(heard.states) for heard in clips)
+def pack_batch(clips: list[EncodedClip], examples: list[list[TaskExample]]) -> PackedBatch:
+    """Make a batch of clips and the examples about each."""
+    audio = max(len(clip.states) for clip in clips)
     rows = []
-    for heard, own in zip(clips, lessons, strict=True):
-        row = PackedRow.from_clip(heard, audio)
-        for lesson in own:
-            row.add_example(heard, lesson)
+    for clip, own in zip(clips, examples, strict=True):
+        row = PackedRow.from_clip(clip, audio)
+        for example in own:
+            row.add_example(clip, example)
         rows.append(row)
     states = torch.nn.utils.rnn.pad_sequence(
-        [heard.states.float() for heard in clips], batch_first=True
+        [clip.states.float() for clip in clips], batch_first=True
     )
     counts, latest = _pad(rows, "counts", IGNORE_INDEX), _pad(rows, "latest", (IGNORE_INDEX,) * 4)
-    for index, heard in enumerate(clips):
-        here = slice(1, 1 + len(heard.states))
-        counts[index, here] = torch.from_numpy(heard.labels.begun)
-        latest[index, here] = torch.from_numpy(heard.labels.latest.T)
+    for index, clip in enumerate(clips):
+        here = slice(1, 1 + len(clip.states))
+        counts[index, here] = torch.from_numpy(clip.labels.begun)
+        latest[index, here] = torch.from_numpy(clip.labels.latest.T)
     mask = _mask(_pad(rows, "segments", -1))
     asked, places = _queries(rows)
     return PackedBatch(
@@ -150,14 +154,12 @@ def pack_batch(clips: list[EncodedClip], lessons: list[list[TaskExample]]) -> Pa
         latest=latest,
         asked=asked,
         asked_mask=mask[:, 0].gather(1, asked[..., None].expand(-1, -1, mask.shape[-1])),
-        looks=_guided_positions(
-            asked, places, torch.tensor([len(heard.states) for heard in clips])
-        ),
+        looks=_guided_positions(asked, places, torch.tensor([len(clip.states) for clip in clips])),
     )
 
 
 def _queries(rows: list[PackedRow]) -> tuple[Tensor, Tensor]:
-    """Returns the positions that predict words and where those words are, filled up with 0."""
+    """Return the positions that predict words, and the positions of the words, padded with 0."""
     asked = [[at for at, place in enumerate(row.places) if place[0] >= 0] for row in rows]
     longest = max(map(len, asked))
     positions = np.zeros((len(rows), longest), dtype=np.int64)
@@ -170,11 +172,11 @@ def _queries(rows: list[PackedRow]) -> tuple[Tensor, Tensor]:
 
 
 def _guided_positions(asked: Tensor, places: Tensor, last: Tensor) -> Tensor:
-    """Lists the positions to look at: (rows, queries, PLACES, 3).
+    """Return the target positions of guided heads: (rows, queries, GUIDED_POSITIONS, 3).
 
     Args:
         asked: positions that predict words, (rows, queries).
-        places: where the words start, have their middle and stop, (rows, queries, 3).
+        places: start, middle and end of the words, (rows, queries, 3).
         last: every row's last audio position, (rows,).
     """
     audio = places[..., None] + torch.tensor([-1, 0, 1])
@@ -184,7 +186,7 @@ def _guided_positions(asked: Tensor, places: Tensor, last: Tensor) -> Tensor:
 
 
 def _pad(rows: list[PackedRow], name: str, filler: object) -> Tensor:
-    """Stacks one of the rows' lists, filled up to the longest."""
+    """Stack one of the rows' lists, padded to the longest."""
     lists = [getattr(row, name) for row in rows]
     longest = max(map(len, lists))
     return torch.from_numpy(
@@ -193,7 +195,7 @@ def _pad(rows: list[PackedRow], name: str, filler: object) -> Tensor:
 
 
 def _mask(segments: Tensor) -> Tensor:
-    """Lets every position see the clip and its own lesson before it, and always itself."""
+    """Mask all but the clip, the earlier positions of the same example, and the position itself."""
     query, key = segments[:, :, None], segments[:, None, :]
     length = segments.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from . import data_parallel
+from training.spoken_digits import data_parallel
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,17 @@ _LAST_SHARE = 0.02  # of the learning rate, at the end
 
 
 class TrainingClock:
-    """Measures a phase against its budget; what it knows survives in the phase's state file.
+    """Measures a phase against its time budget; its state is part of the phase's state file.
 
-    The schedule follows time, not steps, because how fast a machine is isn't known beforehand.
+    The schedule follows time and not steps, because the speed of the machine is unknown.
     """
 
     def __init__(self, name: str, minutes: float, decay_from: float = 0.0) -> None:
-        """Sets up a phase.
+        """Set up a phase.
 
         Args:
             name: for the log.
-            minutes: how long it may train, all runs together.
+            minutes: time budget of all runs together.
             decay_from: share of the time after which the learning rate falls, as a cosine.
         """
         self.name, self.budget, self.decay_from = name, 60.0 * minutes, decay_from
@@ -51,11 +51,11 @@ class TrainingClock:
         return self._elapsed
 
     def reset_timer(self) -> None:
-        """Forgets the time since the last step, which was spent on something else."""
+        """Ignore the time since the last step."""
         self._last = time.monotonic()
 
     def set_rate(self, optimizer: Optimizer, rate: float) -> None:
-        """Sets the learning rate for the next step."""
+        """Set the learning rate for the next step."""
         late = max(0.0, self.progress.value - self.decay_from) / (1.0 - self.decay_from)
         share = _LAST_SHARE + (1.0 - _LAST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, late)))
         warm = min(1.0, (self.step + 1) / _WARM_UP_STEPS)
@@ -63,12 +63,12 @@ class TrainingClock:
             group["lr"] = rate * share * warm
 
     def synchronize(self, elapsed: float) -> None:
-        """Takes over the team's time, so that all its members stop at the same step."""
+        """Take over the common time, so that all processes stop at the same step."""
         self._elapsed = elapsed
         self.progress.value = min(1.0, elapsed / max(self.budget, 1e-9))
 
     def count_step(self, loss: float, note: str = "") -> bool:
-        """Counts a step; returns whether it is time to save."""
+        """Count a step; return whether it is time to save."""
         now = time.monotonic()
         self._elapsed += now - self._last
         self._last = now
@@ -85,7 +85,7 @@ class TrainingClock:
         return due
 
     def save(self, path: Path, module: nn.Module, optimizer: Optimizer) -> None:
-        """Writes the phase's state; a run that is stopped while writing leaves the old one."""
+        """Write the phase's state atomically."""
         state = {
             "module": module.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -100,7 +100,7 @@ class TrainingClock:
         self.reset_timer()
 
     def restore(self, path: Path, module: nn.Module, optimizer: Optimizer) -> None:
-        """Goes on from the state file, if there is one."""
+        """Continue from the state file, if there is one."""
         if path.exists():
             state = torch.load(path, weights_only=True)
             module.load_state_dict(state["module"])
@@ -109,5 +109,5 @@ class TrainingClock:
             self._saved = self._elapsed
             self.progress.value = min(1.0, self._elapsed / max(self.budget, 1e-9))
             minutes = self._elapsed / 60.0
-            log.info("%s goes on after %d steps, %.1f min", self.name, self.step, minutes)
+            log.info("%s continues after %d steps, %.1f min", self.name, self.step, minutes)
         self.reset_timer()
