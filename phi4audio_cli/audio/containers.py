@@ -52,6 +52,8 @@ def mp4_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
     """Yield the kind and the end offset of each top-level box."""
     start = 0
     for _ in range(MAX_MP4_BOXES):
+        if start >= length:  # a damaged size may be beyond any file system
+            return
         file.seek(start)
         head = file.read(16)
         if len(head) < 8:

@@ -62,7 +62,10 @@ def _find_chunk(
     file: BinaryIO, name: bytes, position: int, *, size_bytes: int, alignment: int
 ) -> tuple[int, int] | None:
     """Return the offset and the size of a chunk's content; a size of -1 is unknown."""
+    length = file.seek(0, 2)
     for _ in range(MAX_CHUNKS):
+        if position >= length:  # a damaged size may be beyond any file system
+            return None
         file.seek(position)
         head = file.read(4 + size_bytes)
         if len(head) < 4 + size_bytes:
@@ -120,8 +123,10 @@ def stale_wave_header(file: BinaryIO) -> StaleHeader | None:
 
 def _data_chunk(file: BinaryIO) -> tuple[int, int] | None:
     """Return the offset of the first sample, and the declared bytes of samples."""
-    position = 12
+    position, length = 12, file.seek(0, 2)
     for _ in range(MAX_CHUNKS):
+        if position >= length:
+            return None
         file.seek(position)
         head = file.read(8)
         if len(head) < 8:

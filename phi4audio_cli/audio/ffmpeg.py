@@ -52,6 +52,9 @@ INDEXED_FORMATS = frozenset(
 )
 """Containers that store the length of the audio. FFmpeg estimates it for some others."""
 
+RAW_STREAMS = frozenset({"ac3", "dts", "eac3", "mp3"})
+"""Streams of frames without a container, whose parsers return damaged parts as packets."""
+
 TAG_MAGICS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
 """Beginnings of tags between joined MP3 and AAC files, which decoders take for damage."""
 
@@ -102,6 +105,7 @@ class FFmpegSource:
         self._stream: Any = streams[track]
         self._formats = frozenset(self._container.format.name.split(","))
         self._is_timed = bool(self._formats & TIMED_FORMATS)
+        self._lost = _LostAudio() if self._formats & RAW_STREAMS else None
         self._decoded_frames = self._decode()
         # The codec may know its real rate only after the first frame.
         self._first_frame: Any = next(self._decoded_frames, None)
@@ -109,7 +113,7 @@ class FFmpegSource:
             raise NoAudioError(self.damage or "no audio frames")
         self.rate: int = self._first_frame.sample_rate
         self.channels: int = len(self._first_frame.layout.channels)
-        self._first_time = self._first_frame.time or 0.0
+        self._first_time = (self._is_timed and self._first_frame.time) or 0.0
         self._clock = MediaClock(self._origin())
         self.seconds = self._declared_end()
 
@@ -171,10 +175,17 @@ class FFmpegSource:
     def _decode(self) -> Iterator[Any]:
         for packet in self._packets():
             try:
-                yield from packet.decode()
+                frames = packet.decode()
             except self._decode_errors as error:  # one bad packet; the next ones may be intact
                 if not bytes(packet).startswith(TAG_MAGICS):
                     self.damage = _error_text(error)
+                    if self._lost:
+                        self._lost.add_damaged(packet.size)
+                continue
+            if self._lost:
+                seconds = sum(frame.samples / frame.sample_rate for frame in frames)
+                self._lost.add_decoded(packet.size, seconds)
+            yield from frames
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -184,13 +195,15 @@ class FFmpegSource:
 
     def _without_repeats(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Drop packets that were sent twice: equal ones with the same time stamp."""
-        recent: deque[tuple[int, int]] = deque(maxlen=REPEAT_WINDOW_PACKETS)
+        recent: dict[int, Any] = {}
+        """Packets by their time stamps, in the order of the file."""
         for packet in packets:
             if packet.pts is not None and self._is_timed:
-                key = packet.pts, hash(bytes(packet))
-                if key in recent:
+                if (same_time := recent.get(packet.pts)) and bytes(same_time) == bytes(packet):
                     continue
-                recent.append(key)
+                recent[packet.pts] = packet
+                if len(recent) > REPEAT_WINDOW_PACKETS:
+                    del recent[next(iter(recent))]
             yield packet
 
     def frames(self) -> Iterator[Frames]:
@@ -198,8 +211,8 @@ class FFmpegSource:
         frames = self._with_valid_rate(itertools.chain([self._first_frame], self._decoded_frames))
         buffer = _FrameBuffer()
         frame = self._first_frame
-        for frame, following in self._with_lookahead(frames):
-            silence, skip = self._clock.place(self._timed(frame), following)
+        for frame, time, following in self._with_lookahead(frames):
+            silence, skip = self._clock.place(time, following)
             if silence or skip:
                 yield from buffer.flush()
                 yield from _silence(frame, silence)
@@ -231,18 +244,22 @@ class FFmpegSource:
         missing = (length or 0.0) - self._clock.position
         return round(missing * rate) if 0 < missing <= TOLERANCE_SECONDS else 0
 
-    def _with_lookahead(self, frames: Iterable[Any]) -> Iterator[tuple[Any, Iterable[FrameTime]]]:
-        """Yield each frame with the times of the frames after it."""
+    def _with_lookahead(
+        self, frames: Iterable[Any]
+    ) -> Iterator[tuple[Any, FrameTime, Iterable[FrameTime]]]:
+        """Yield each frame with its time, and with the times of the frames after it."""
         queue: deque[tuple[Any, FrameTime]] = deque()
         for frame in frames:
             queue.append((frame, self._timed(frame)))
             if len(queue) > LOOKAHEAD_FRAMES:
-                yield queue.popleft()[0], (time for _, time in queue)
+                yield *queue.popleft(), (time for _, time in queue)
         while queue:
-            yield queue.popleft()[0], (time for _, time in queue)
+            yield *queue.popleft(), (time for _, time in queue)
 
     def _timed(self, frame: Any) -> FrameTime:
         time = frame.time if self._is_timed else None
+        if self._lost:
+            time = self._lost.next_time(frame.samples / frame.sample_rate)
         return FrameTime(time, frame.samples, frame.sample_rate)
 
     def _with_valid_rate(self, frames: Iterable[Any]) -> Iterator[Any]:
@@ -283,6 +300,35 @@ def _silence(frame: Any, length: int) -> Iterator[Frames]:
     for start in range(0, length, rate):
         count = min(rate, length - start)
         yield Frames(rate, np.zeros((count, channels), np.float32), _layout(frame))
+
+
+class _LostAudio:
+    """Time stamps for a stream without any: the audio so far, and that of damaged packets.
+
+    The length of a damaged packet is estimated by its size, and by the mean bit rate before it.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._seconds = 0.0
+        self._lost_seconds = 0.0
+        self._time = 0.0
+
+    def add_decoded(self, size: int, seconds: float) -> None:
+        """Count a packet that was decoded."""
+        self._bytes += size
+        self._seconds += seconds
+
+    def add_damaged(self, size: int) -> None:
+        """Count a packet that could not be decoded."""
+        if self._bytes:
+            self._lost_seconds += size * self._seconds / self._bytes
+
+    def next_time(self, seconds: float) -> float:
+        """Return the time stamp of the next frame, of a length in seconds."""
+        time = self._time + self._lost_seconds
+        self._time += seconds
+        return time
 
 
 class _FrameBuffer:

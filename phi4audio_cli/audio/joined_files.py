@@ -162,8 +162,10 @@ def _matroska_starts(file: BinaryIO, length: int) -> Iterator[int]:
             if size is None:
                 return
             position += size
+            if position >= length:  # a damaged size may be beyond any file system
+                return
         file.seek(position)
-        if position >= length or file.read(4) != EBML_MAGIC:
+        if file.read(4) != EBML_MAGIC:
             return
         yield position
 

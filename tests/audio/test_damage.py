@@ -215,6 +215,28 @@ def test_a_flac_with_a_wrong_length(tmp_path: Path) -> None:
     assert "3.0 s" in damage
 
 
+HUGE = (1 << 62).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"caff\0\1\0\0" + b"desc" + HUGE,
+        b"\x1a\x45\xdf\xa3\x01" + (1 << 54).to_bytes(7, "big"),
+        b"\0\0\0\x10ftypM4A \0\0\0\0" + b"\0\0\0\x01mdat" + HUGE,
+        b"FORM\x7f\xff\xff\xff8SVXVHDR\x7f\xff\xff\xf0",
+        b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + HUGE * 3,
+    ],
+)
+def test_damaged_sizes_beyond_any_file_system_are_an_audio_error(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content + bytes(2000))
+    with pytest.raises(AudioError, match="no audio"), open_audio(path):
+        pass
+
+
 def test_a_file_damaged_from_the_start_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, sine(16000), 16000)

@@ -199,3 +199,16 @@ def test_opus_pauses_without_packets_keep_the_times(tmp_path: Path) -> None:
     times, damage = decoded_bursts(path)
     assert np.diff(times) == pytest.approx(np.diff(TIMES), abs=0.03)
     assert damage is None
+
+
+def test_a_damaged_part_of_an_mp3_becomes_silence(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.003, len(WAVE)).astype("f4")
+    path = mux(tmp_path / "a.mp3", "libmp3lame", [(WAVE + noise, same_time)], video_from=None)
+    before, _ = decoded_bursts(path)
+    data = bytearray(path.read_bytes())
+    start, stop = int(0.48 * len(data)), int(0.62 * len(data))
+    data[start:stop] = bytes(stop - start)
+    path.write_bytes(data)
+    after, damage = decoded_bursts(path)
+    assert after == pytest.approx(before, abs=0.15)
+    assert damage
