@@ -147,6 +147,7 @@ def test_the_length_by_the_header_is_reported(tmp_path: Path) -> None:
             assert recording.info.seconds == pytest.approx(3, abs=0.1)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16") as file:

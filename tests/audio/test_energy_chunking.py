@@ -52,6 +52,7 @@ def shape(chunks: list[Chunk]) -> list[tuple[int, int, int]]:
     return [(chunk.index, chunk.start, chunk.stop) for chunk in chunks]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(recordings(), st.floats(0.1, 5), st.lists(st.integers(1, 5000), min_size=1, max_size=5))
 def test_chunks_cover_everything_within_the_limit_for_any_blocks(

@@ -180,6 +180,7 @@ def test_each_track_has_its_own_start(tmp_path: Path) -> None:
     assert decoded_bursts(path, track=1)[0] == pytest.approx(later, abs=0.001)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_gap(tmp_path: Path) -> None:
     edit: Edit = lambda time: [time + 3000 if time > 5 else time]  # noqa: E731
     path = film(tmp_path, "a.mkv", "flac", None, edit, None)

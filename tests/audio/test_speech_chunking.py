@@ -83,6 +83,7 @@ def recordings(draw: st.DrawFn) -> Array:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(recordings(), st.floats(1, 10), st.lists(st.integers(1, 30000), min_size=1, max_size=4))
 @example(synthetic_speech(30), 4.0, [1000])
@@ -174,6 +175,7 @@ def test_a_single_word_has_some_silence_around_it() -> None:
     assert only.seconds == 0.3
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length() -> None:
     def peak(minutes: int) -> int:
         blocks = (synthetic_speech(9, 1) for _ in range(6 * minutes))

@@ -176,6 +176,7 @@ def test_an_audio_error_arrives_unchanged(scripted: SubprocessReader) -> None:
     assert scripted.pid == pid or pid is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["block-hang.wav", "hang.block.wav"])
 def test_a_hanging_decoder_is_killed(name: str) -> None:
     with SubprocessReader(SCRIPTED, hang_timeout=2) as reader:
@@ -275,6 +276,7 @@ with SubprocessReader(InProcessReader(open_scripted, chunk_per_block)) as reader
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["block.wav", "hang.wav"])
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
 def test_the_reader_process_ends_with_its_parent(name: str, death: signal.Signals) -> None:
@@ -325,6 +327,7 @@ def test_the_reader_count_follows_device_and_cores(
     assert reader_count(requested, device) == count
 
 
+@pytest.mark.slow
 def test_processes_start_at_first_use_and_end_with_the_context() -> None:
     with ReaderProcesses(InProcessReader(open_scripted, chunk_per_block)) as some:
         three = some.get(3)
@@ -336,6 +339,7 @@ def test_processes_start_at_first_use_and_end_with_the_context() -> None:
     assert not any(reader.pid for reader in three)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jfk.flac", "multilingual.mp3"])
 def test_speech_chunks_equal_those_of_the_in_process_reader_without_torch(
     recordings: Path, name: str

@@ -46,6 +46,7 @@ def wide(recordings: Path) -> Array:
         return np.concatenate(list(recording.blocks()))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("rate", [16000, 8000])
 def test_the_probabilities_equal_those_of_silero_vad(wide: Array, voices: Array, rate: int) -> None:
@@ -105,6 +106,7 @@ def test_silence_and_tones_are_not_speech() -> None:
             assert (scores[10:] < ONSET_THRESHOLD).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_loading_does_not_change_torch_s_threads() -> None:
     program = (
         "import torch; torch.set_num_threads(3)\n"

@@ -63,11 +63,13 @@ def check_reference(model, truth):
         assert greedy(model, inputs) == truth[f"{clip}.greedy"].tolist()
 
 
+@pytest.mark.slow
 def test_the_export_answers_as_the_original_code(reference, truth, tmp_path):
     out = export(reference, tmp_path / "out", dtype="float32")
     check_reference(load_plain(out), truth)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_kept_adapter_loads_with_plain_peft(reference, truth, tmp_path):
     from peft import PeftModel
@@ -80,6 +82,7 @@ def test_the_kept_adapter_loads_with_plain_peft(reference, truth, tmp_path):
     check_reference(model, truth)
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
     """Both folders give the same tokens; plain transformers agrees within bfloat16."""
     from phi4audio_cli.model.torch_backend import open_torch_backend
@@ -107,6 +110,7 @@ def test_bfloat16_gives_the_answer_of_our_own_loading(reference, tmp_path):
     assert answers[1].logprobs[0] == pytest.approx(float(logprob), abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["merge", "keep"])
 def test_the_card_s_snippet_runs_and_its_config_builds_little_vision(original, tmp_path, mode):
     out = export(original, tmp_path / "out", mode)
@@ -151,6 +155,7 @@ def test_the_processor_loads_where_torchvision_is(original, tmp_path):
     assert (inputs["input_ids"] == 200011).sum() == inputs["audio_embed_sizes"].sum()
 
 
+@pytest.mark.slow
 def test_answers_are_compared(original, tmp_path):
     out = export(original, tmp_path / "out")
     source = open_checkpoint(original)

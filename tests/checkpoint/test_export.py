@@ -197,6 +197,7 @@ def test_progress_counts_every_byte_of_each_stage(original, tmp_path):
         assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
+@pytest.mark.slow
 def test_a_copied_tensor_is_never_in_memory_as_a_whole(tmp_path):
     """A 200 MB tensor is copied with a process that grows by far less."""
     code = """

@@ -179,6 +179,7 @@ run_export(make_plan(ExportRequest(source, "x")), out, overwrite=True, progress=
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["writing", "verifying", "swapping"])
 def test_a_kill_leaves_the_target_and_the_next_run_cleans_up(original, tmp_path, when):
     out = tmp_path / "out"

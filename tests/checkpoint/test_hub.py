@@ -118,6 +118,7 @@ def hub_folder(original):
     return original
 
 
+@pytest.mark.slow
 def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder, tmp_path):
     with serve_hub(hub_folder) as (endpoint, paths):
         found = resolve_in_subprocess(f"{REPO}@refs/pr/70", endpoint, tmp_path / "home")
@@ -153,6 +154,7 @@ def test_a_download_fetches_required_files_once_and_reports_progress(hub_folder,
     assert offline["folder"] == found["folder"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_resumes(hub_folder, tmp_path):
     with serve_hub(hub_folder) as (endpoint, paths):
         folder = Path(resolve_in_subprocess(REPO, endpoint, tmp_path / "home")["folder"])
@@ -181,6 +183,7 @@ def test_pickles_only_are_refused_before_a_download(hub_folder, tmp_path):
     assert not [path for path in paths if "resolve" in path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["refuses", "is silent"])
 def test_an_unreachable_hub_is_reported_within_seconds(tmp_path, network):
     with socket.socket() as silent:

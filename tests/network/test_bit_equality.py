@@ -19,7 +19,7 @@ LENGTHS = (4, 37, 127, 128, 129, 300, 60, 33, 450)
 ROWS = 37
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=[1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3))])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
@@ -108,6 +108,7 @@ def test_a_small_network(kind: str, threads: int):
         check_decode_steps(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_of_the_published_size(kind: str):
     network = network_of("real", kind)

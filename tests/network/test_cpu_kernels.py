@@ -146,6 +146,7 @@ def test_silu_has_the_same_bits_at_every_place(dtype: torch.dtype):
     torch.testing.assert_close(silu(extreme), functional.silu(extreme))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
 def test_pages_are_not_faulted_in_again():
     done = subprocess.run(

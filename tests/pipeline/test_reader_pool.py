@@ -162,6 +162,7 @@ def test_items_of_the_first_recording_come_first() -> None:
     assert held == sorted(held)
 
 
+@pytest.mark.slow
 def test_a_reader_that_crashes_fails_only_its_recording() -> None:
     names = ["block-block", "block-segfault", "block-block-block", "leave", "block", "block"]
     readers = [SubprocessReader(InProcessReader(open_scripted, chunk_per_block)) for _ in range(3)]

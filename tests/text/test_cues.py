@@ -82,6 +82,7 @@ STYLES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(segments(), STYLES)
 def test_cues_keep_all_words_and_the_limits(given_segments: list[Segment], style: CueStyle) -> None:

@@ -85,6 +85,7 @@ def test_characters_without_spaces() -> None:
     assert merged(left, right, 0.8, 2.2) == "私は昨日東京の大きな図書館へ行きました"
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(["one", "two", "three", "four", "five"]), min_size=12, max_size=60),
@@ -100,6 +101,7 @@ def test_any_text_is_complete_with_good_times(text: list[str], data: st.DataObje
     assert merged(left, right, begin * SECONDS, end * SECONDS) == " ".join(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_bad_times_and_a_wrong_word_are_tolerated_without_repeats(data: st.DataObject) -> None:
