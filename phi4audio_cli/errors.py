@@ -1,12 +1,12 @@
-"""Every error a user can meet, with its exit code.
+"""All errors for users, with their exit codes.
 
-Phi4AudioError                1   (a bug of ours when raised bare)
+Phi4AudioError                1   (a bug of phi4audio if raised itself)
 ├── NetworkError              1   the network's code fails on every recording
 ├── UsageError                2   options, settings, an input that isn't there
 ├── ModelError                3   model, checkpoint or device
 │   └── CheckpointError       3   a checkpoint's files or tensors
 ├── OutputError               4   an output that can't be written
-└── FileError                 10  one recording failed, the others go on
+└── FileError                 10  one recording failed, the others continue
     └── AudioError            10  a recording that can't be decoded
 """
 
@@ -16,7 +16,7 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """What the process says to the shell."""
+    """The exit code of the process."""
 
     OK = 0
     BUG = 1
@@ -81,7 +81,7 @@ class OutputError(Phi4AudioError):
 
 
 class FileError(Phi4AudioError):
-    """One recording failed; the others go on."""
+    """One recording failed; the others continue."""
 
     exit_code = ExitCode.FILES_FAILED
 

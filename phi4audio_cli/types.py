@@ -1,4 +1,4 @@
-"""The data that flows through the program. Frozen and plain.
+"""Frozen data that flows through the program: recordings, chunks, requests, results, events.
 
 Positions inside audio are whole samples; seconds are derived from them and never stored twice.
 """
@@ -24,7 +24,7 @@ WIDE_BAND = 16_000
 """Sample rate of the model's input, Hz."""
 
 NARROW_BAND = 8_000
-"""Sample rate of telephone audio, which the model was trained to hear without resampling, Hz."""
+"""Sample rate of telephone audio, Hz; the model was trained on it without resampling."""
 
 FEATURES_PER_SECOND = 100
 """Log-mel feature frames of a second of audio: one every 10 ms."""
@@ -45,22 +45,22 @@ ENCODER_WINDOW_EMBEDDINGS = round(ENCODER_WINDOW_SECONDS * EMBEDDINGS_PER_SECOND
 """Audio embeddings of one encoder window: 500."""
 
 TimestampSource = Literal["attention", "speech", "chunk"]
-"""Where a segment's times come from: aligned words, spread over speech, or the chunk's cuts."""
+"""Origin of a segment's times: aligned words, interpolation over speech, or the chunk's cuts."""
 
 LanguageSource = Literal["given", "text"]
-"""Where a language comes from: the user said so, or it was detected from the text."""
+"""Origin of a language: given by the user, or detected from the text."""
 
 FinishReason = Literal["stop", "length"]
-"""Why a generation ended: the model said so, or its token budget ran out."""
+"""Reason a generation ended: an end token, or the end of its token budget."""
 
 RawSamples: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.int16]"
 """Audio in memory as a caller gives it, shape (length,) or (length, channels)."""
 
 Channel = Literal["mix", "left", "right"]
-"""What is heard of a recording with several channels: their average, or one of the first two."""
+"""Channel of a recording to process: the downmix of all, or one of the first two."""
 
 Attempt = Literal["first", "halves", "penalty"]
-"""How a chunk is asked about: as it is, cut in two at a pause, with a repetition penalty."""
+"""Form of a request about a chunk: whole, split in two at a pause, with a repetition penalty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,23 +80,23 @@ class Job:
     index: int
     source: Path
     outputs: Mapping[str, Location] = field(default_factory=dict)
-    """By the end of its name: a format (`srt`), or a variant of the result and one (`fr.srt`)."""
+    """Output paths by name suffix: a format (`srt`), or a variant and a format (`fr.srt`)."""
     language: str | None = None
-    """English name of its spoken language, where a manifest gives it; else the run's counts."""
+    """English name of its spoken language if a manifest gives it; None: the run's language."""
     url: str | None = None
-    """Where `source` is fetched from when its turn comes; None: it is a file already."""
+    """URL to download `source` from when it is read; None: `source` is a file."""
     audio: AudioArray | None = None
-    """The recording itself, where it is in memory; `source` then only names it in messages."""
+    """The recording itself if it is in memory; `source` then only names it in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What is known of a recording before it is decoded."""
+    """Facts about a recording that are known before it is decoded."""
 
     sample_rate: int
     """Rate of the decoded blocks, Hz: WIDE_BAND, or NARROW_BAND for telephone audio."""
     seconds: float | None
-    """Length by the container's header; None where it doesn't say."""
+    """Length by the container's header; None if the header has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,9 @@ class Chunk:
     start: int
     """The real cut in the recording, in samples at `sample_rate`."""
     speech: tuple[Span, ...] = ()
-    """Where speech was heard in it, by the recording's samples; empty where nobody listened."""
+    """Detected speech, in samples of the recording; empty without speech detection."""
     speaker: str | None = None
-    """Who is on its channel, where channels are heard apart."""
+    """Speaker of its channel, if channels are transcribed separately."""
 
     @property
     def stop(self) -> int:
@@ -149,7 +149,7 @@ class Chunk:
 
     @property
     def recording_seconds(self) -> float:
-        """Seconds of the recording that it stands for; two channels share each second."""
+        """Seconds of the recording that it covers; two channels share each second."""
         return self.seconds / 2 if self.speaker else self.seconds
 
     def with_silence(self, num_samples: int) -> Chunk:
@@ -169,19 +169,19 @@ class Request:
     job: int
     """`Job.index` of the recording it is about."""
     chunk: Chunk | None
-    """What the model hears; None: it only reads."""
+    """Audio for the model; None: the prompt is text alone."""
     prompt: str
     max_new_tokens: int
     label: str = ""
-    """By what the task knows its requests apart; means nothing to others."""
+    """Distinguishes the requests of a task; only the task reads it."""
     system: str = ""
-    """What the model is told before the user's turn; empty: nothing."""
+    """System prompt, before the user's turn; empty: none."""
     align: bool = False
-    """Whether the answer's words are to be found in the audio."""
+    """Whether the answer's words get times."""
     repetition_penalty: float = 1.0
-    """What the logits of tokens that were generated before are divided by; 1: nothing."""
+    """Divisor of the logits of tokens that were generated before; 1: no penalty."""
     attempt: Attempt = "first"
-    """Why it is asked: at first, or to repair an answer."""
+    """The first attempt, or the kind of retry."""
     id: int = field(default_factory=_next_request_id, init=False, repr=False)
     """Unique in this process; a copy made by `dataclasses.replace` has its own."""
 
@@ -198,7 +198,7 @@ class Generation:
     """Natural log-probability of each token of `tokens`."""
     finish: FinishReason
     words: tuple[Word, ...] = ()
-    """The words with times, where they were asked for and found."""
+    """Words with times, if they were requested and found."""
 
     @property
     def avg_logprob(self) -> float | None:
@@ -237,22 +237,22 @@ class Segment:
     finish: FinishReason = "stop"
     words: tuple[Word, ...] = ()
     transcript: str | None = None
-    """What was said, where `text` is its translation and the model was asked for both."""
+    """Transcript of the segment, if `text` is its translation and both were requested."""
     speaker: str | None = None
-    """Who says it, where channels were heard apart."""
+    """Speaker, if channels were transcribed separately."""
     flags: tuple[str, ...] = ()
-    """Why its text may be wrong, in one word each; empty: nothing speaks against it."""
+    """Reasons to doubt the text, one word each; empty: none."""
     tried: tuple[str, ...] = ()
-    """What was tried to repair its text, the kept attempt last; empty: there was no need."""
+    """Attempts to repair the text, the kept one last; empty: no retry was needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in one recording."""
+    """The transcript of one recording."""
 
     text: str
     language: str | None
-    """English name of the language; None where nobody said and the text doesn't tell."""
+    """English name of the language; None if it was neither given nor detected."""
     segments: tuple[Segment, ...]
     duration: float
     """Seconds of audio that were decoded."""
@@ -260,34 +260,34 @@ class Transcript:
     """The instruction that was given with every chunk."""
     task: str = "transcribe"
     language_from: LanguageSource | None = None
-    """Who says so; None where there is no language."""
+    """Origin of `language`; None without a language."""
     speech: float | None = None
-    """Seconds in which speech was heard; None where nobody listened for it."""
+    """Seconds of detected speech; None without speech detection."""
     uncovered: float = 0.0
     """Seconds of speech that have no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What was said in one recording, in another language."""
+    """The translation of one recording into one language."""
 
     text: str
     language: str
     """English name of the language it is translated into."""
     code: str
-    """ISO 639-1 of that language; it stands in the names of the outputs."""
+    """ISO 639-1 code of that language; part of the output names."""
     segments: tuple[Segment, ...]
     """With the recording's times and the translated text."""
     duration: float
     """Seconds of audio that were decoded."""
     prompt: str
     source_language: str | None = None
-    """English name of the spoken language, as given; None where nobody said."""
+    """English name of the spoken language, as given; None if it was not given."""
     bilingual: bool = False
-    """Whether subtitles show what was said, too."""
+    """Whether subtitles show the transcript, too."""
     task: str = "translate"
     speech: float | None = None
-    """Seconds in which speech was heard; None where nobody listened for it."""
+    """Seconds of detected speech; None without speech detection."""
     uncovered: float = 0.0
     """Seconds of speech that have no text."""
 
@@ -308,7 +308,7 @@ class Translations:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the model said of one stretch of a recording, times in seconds from its start."""
+    """The model's answer about one part of a recording, times in seconds from its start."""
 
     start: float
     end: float
@@ -319,14 +319,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a recording is about."""
+    """The summary of one recording."""
 
     text: str
     language: str | None
-    """English name of the language it was asked for in; None: the model chose."""
+    """English name of the requested language; None: the model chose."""
     style: str
     parts: tuple[Part, ...]
-    """The stretches it was made from; one for a recording that was heard in one pass."""
+    """Answers about the parts of the recording; one for a recording that fits one pass."""
     duration: float
     """Seconds of audio that were decoded."""
     prompt: str
@@ -346,7 +346,7 @@ class Answer:
     question: str | None
     """None: the question is the one that is spoken."""
     parts: tuple[Part, ...]
-    """The stretches it was made from; one for a recording that was heard in one pass."""
+    """Answers about the parts of the recording; one for a recording that fits one pass."""
     duration: float
     """Seconds of audio that were decoded."""
     prompt: str
@@ -361,14 +361,14 @@ class Answer:
 
 
 Result = Transcript | Translations | Summary | Answer
-"""What a task makes of one recording."""
+"""Result of a task for one recording."""
 
 Document = Transcript | Translation | Summary | Answer
-"""What is written into one file."""
+"""Content of one output file."""
 
 
 def document_for_variant(result: Result, variant: str) -> Document:
-    """Return what of a result goes into the files of a variant.
+    """Return the document of a result that the files of a variant hold.
 
     Raises:
         KeyError: There is no translation of this code.
@@ -380,7 +380,7 @@ def document_for_variant(result: Result, variant: str) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What an output file says of its making. Nothing in it depends on batching or speed."""
+    """Provenance in an output file. Nothing in it depends on batching or speed."""
 
     source: str
     """Name of the recording, without its folder."""
@@ -396,7 +396,7 @@ class FileStarted:
 
     job: Job
     seconds: float | None
-    """Length by the container's header; None where it doesn't say."""
+    """Length by the container's header; None if the header has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,26 +406,26 @@ class ChunkDone:
     job: Job
     generation: Generation
     resumed: bool = False
-    """Whether it did so in an earlier run."""
+    """Whether the answer comes from an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileDone:
-    """All chunks of a recording are done and put together."""
+    """A recording is done: its result is complete."""
 
     job: Job
     result: Result
     warnings: tuple[str, ...] = ()
-    """What a user should know of it: damage, doubtful segments, speech without text."""
+    """Notices for the user: damage, doubtful segments, speech without text."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """A recording could not be done."""
+    """A recording failed."""
 
     job: Job
     error: Exception
 
 
 Event = FileStarted | ChunkDone | FileDone | FileFailed
-"""What the engine tells its listeners."""
+"""Events that the pipeline yields."""

@@ -8,7 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class FaultyFileSystem(MemoryFileSystem):
-    """The file system of `faulty://`, which is no object store: files grow, and can be renamed.
+    """The file system of `faulty://`, which is not an object store: files grow, and can be renamed.
 
     Attributes:
         faults: The error raised by an operation (`pipe_file`, `mv`, `cat_file`, `ls`); a failed put

@@ -68,10 +68,10 @@ def test_samples_are_many_one_long_one_stereo():
 
 
 def test_digits_are_transcribed(transcripts: dict[str, Transcript]):
-    said = [load_reference(name)["text"] for name in transcripts]
-    told = [result.text for result in transcripts.values()]
-    assert len(told) == len(RECORDINGS)
-    assert jiwer.wer(said, told) <= 0.03
+    references = [load_reference(name)["text"] for name in transcripts]
+    texts = [result.text for result in transcripts.values()]
+    assert len(texts) == len(RECORDINGS)
+    assert jiwer.wer(references, texts) <= 0.03
 
 
 def test_batch_size_does_not_change_transcripts(

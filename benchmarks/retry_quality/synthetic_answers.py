@@ -66,10 +66,10 @@ def spoken_repetitions(rng: np.random.Generator, count: int) -> Iterator[Case]:
             2.0, times * max(1.0, count_words(phrase)) / rng.uniform(1, MAX_WORDS_PER_SECOND)
         )
         left = times // 2
-        heard, first, second = (_inexact_count(rng, n) for n in (times, left, times - left))
+        whole, first, second = (_inexact_count(rng, n) for n in (times, left, times - left))
         yield Case(
             "said again and again", True, seconds,
-            _repeat(phrase, heard), (_repeat(phrase, first), _repeat(phrase, second)),
+            _repeat(phrase, whole), (_repeat(phrase, first), _repeat(phrase, second)),
         )  # fmt: skip
         talk = str(rng.choice(SENTENCES))
         words = f"{talk} {_repeat(CHORUS, 3)}".split()

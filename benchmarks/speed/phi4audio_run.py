@@ -32,7 +32,7 @@ from phi4audio_cli.pipeline.recording_reader import SourceOptions
 from phi4audio_cli.tasks.transcribe_task import AlignMode, Transcribe
 from phi4audio_cli.types import Chunk, FileDone, FileFailed, Generation, Job, Request
 
-READER_STAGES = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "listen", "vad*"))
+READER_STAGES = ((decode.Recording, "blocks", "decode*"), (SileroDetector, "detect", "vad*"))
 """Stages of the reader subprocesses, which read ahead."""
 
 STAGES = (
@@ -42,7 +42,7 @@ STAGES = (
     (Phi4Audio, "decode_step", "decode steps"),
     (KVCache, "copy_slot", "moving rows"),
     (torch_backend, "align_words", "align"),
-    (PrefetchThread, "take", "waiting"),
+    (PrefetchThread, "get", "waiting"),
     (PromptBuilder, "decode", "text"),
 )
 

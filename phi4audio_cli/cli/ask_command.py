@@ -51,7 +51,7 @@ def ask(
 
 
 def _reject_file_question(question: str | None) -> None:
-    """Notice `ask *.wav "..."`: a second file is no question.
+    """Notice `ask *.wav "..."`: a second file is not a question.
 
     Raises:
         UsageError: The question is a file's name.

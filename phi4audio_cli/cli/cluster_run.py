@@ -95,7 +95,8 @@ def _show_worker_stats(report: Report, display: Display) -> None:
         speed = f", RTFx {each['rtfx']:.1f}" if each["rtfx"] else ""
         display.on_notice(
             f"{each['name']} ({each['place']}): {each['done']} done, "
-            f"{format_duration(each['seconds'])} of audio in {format_duration(each['elapsed'])}{speed}"
+            f"{format_duration(each['seconds'])} of audio "
+            f"in {format_duration(each['elapsed'])}{speed}"
         )
     if len(report.workers) > MAX_WORKERS_SHOWN:
         display.on_notice(f"... of {len(report.workers)} workers: the report lists them all")

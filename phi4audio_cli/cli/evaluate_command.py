@@ -211,7 +211,7 @@ def _score_transcripts(
     """Score JSON files.
 
     Raises:
-        UsageError: One is no transcript or has no reference, or they are not all of a kind.
+        UsageError: One is not a transcript or has no reference, or they are not all of a kind.
     """
     from phi4audio_cli.evaluation.score_report import TextPair
     from phi4audio_cli.jobs.references import ReferenceFinder, find_hypotheses

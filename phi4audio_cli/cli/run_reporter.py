@@ -20,7 +20,7 @@ from phi4audio_cli.types import ChunkDone, FileFailed, FileStarted, Job
 class OrderedStdout:
     """Prints texts in order of their jobs' index, whatever order they come in.
 
-    When the reader of standard output ends (`| head`), the texts are dropped, and the run goes on
+    When the reader of standard output ends (`| head`), the texts are dropped, and the run continues
     for its files.
 
     Args:

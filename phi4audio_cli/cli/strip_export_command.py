@@ -161,7 +161,7 @@ def parse_size(text: str) -> int:
     """Return the number of bytes of a size such as `5GB`, `500 MB` or `2GiB`.
 
     Raises:
-        UsageError: The text is no number with a unit, or the size is zero.
+        UsageError: The text is not a number with a unit, or the size is zero.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     unit = _SIZE_UNITS.get(match[2].upper()) if match else None

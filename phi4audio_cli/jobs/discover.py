@@ -40,7 +40,7 @@ MEDIA_SUFFIXES = frozenset(
 """Extensions of the files in a folder that count as recordings."""
 
 OUTPUT_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
-"""Extensions of outputs, which stand beside recordings after a run."""
+"""Extensions of outputs, which are in the folders of recordings after a run."""
 
 MAX_SUFFIXES_SHOWN = 5
 """Extensions of left-out files that are listed."""

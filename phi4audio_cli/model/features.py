@@ -218,7 +218,7 @@ def log_mel(
 def _power(frames: torch.Tensor, spec: FrameSpec, preemphasis: float) -> torch.Tensor:
     """Return the power of frames, shape (n, bins), float32; the spectrum is computed in float64.
 
-    In float32 a weak band beside a strong one would be wrong by more than 1e-4 in its logarithm.
+    In float32 the logarithm of a weak band next to a strong one has errors above 1e-4.
     """
     previous = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
     emphasised = (frames - preemphasis * previous) * FULL_SCALE

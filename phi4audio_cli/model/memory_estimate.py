@@ -5,7 +5,7 @@ three things stay: the KV cache, the audio embeddings of one encoder pass, and t
 requests. One pass at a time adds to them: the encoder, a prefill, a decode step, or the pass for
 word times. A GPU's allocator gives a pass the memory of the one before. The C library keeps what a
 pass on the CPU frees, in pieces that the next one can use only in part, so there the passes add up
-(measured by `scripts/bench_memory.py`).
+(measured by `python -m benchmarks.batch_memory`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ CPU_PREFILL_FACTOR = 2.5
 
 MAX_BATCH_SIZE = 64
 """Largest batch size that `auto` takes. A step of six mid-size layers costs a CPU core 10 ms a row
-with 8 rows, 5.9 ms with 16, 4.2 ms with 32 and 3.4 ms with 64 (`scripts/bench_rows.py`)."""
+with 8 rows, 5.9 ms with 16, 4.2 ms with 32 and 3.4 ms with 64 (benchmarks/decode_step_cost.py)."""
 
 BATCH_MEMORY_SHARE = 0.8
 """Share of the free memory that `auto` plans with: audio decoders and other programs need some."""

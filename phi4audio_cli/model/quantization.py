@@ -82,7 +82,7 @@ class Quantization:
         path = name.removesuffix(".weight")
         linear = network.get_submodule(path)
         if not isinstance(linear, nn.Linear):
-            raise TypeError(f"{path} is no linear layer")
+            raise TypeError(f"{path} is not a linear layer")
         if self.kind == "int4":
             _check_shape(name, linear)
         if linear.weight.device.type == "cuda":

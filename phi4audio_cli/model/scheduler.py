@@ -135,7 +135,7 @@ class Scheduler:
     # Admission.
 
     def _admit(self) -> list[ScheduledRequest]:
-        """Take the waiting requests that fit beside the running ones, in order."""
+        """Take the waiting requests that fit next to the running ones, in order."""
         admitted: list[ScheduledRequest] = []
         while self.waiting and self._fits(self.waiting[0], admitted):
             admitted.append(self.waiting.popleft())

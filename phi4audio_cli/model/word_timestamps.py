@@ -32,7 +32,7 @@ MIN_HEAD_SCORE = 0.5
 In a short text a head may follow by chance, so the limit is higher there.
 """
 MIN_TOKENS = 3
-"""With fewer tokens, a head that follows the audio can't be told from one that does not move."""
+"""With fewer tokens, a head that follows the audio looks like one that does not move."""
 
 MAX_HEADS = 6
 """Heads whose attention is averaged."""

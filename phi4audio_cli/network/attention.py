@@ -264,7 +264,7 @@ def _attend(
 
 
 def _seen(start: int, stop: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """Mark the positions that those from `start` to `should_stop` attend to, (stop - start, stop)."""
+    """Mark the positions that those from `start` to `stop` attend to, (stop - start, stop)."""
     keys = torch.arange(stop, device=device)
     queries = keys[start:, None]
     seen = keys <= queries

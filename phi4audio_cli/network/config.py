@@ -80,7 +80,7 @@ class Config:
     rms_norm_eps: float = 1e-5
     max_position_embeddings: int = 131_072
     sliding_window: int | None = None
-    """Positions a query attends to at most; None where that is no limit."""
+    """Most positions that a query attends to; None: no limit."""
     tie_word_embeddings: bool = False
     """Whether the output head has the weight of the token embedding."""
     eos_token_ids: tuple[int, ...] = (199_999, 200_020)

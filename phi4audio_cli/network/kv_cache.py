@@ -48,7 +48,7 @@ class KVCache:
         self.values = [_zeros(shape, device, dtype) for _ in layers]
 
     def grow(self, capacity: int) -> None:
-        """Make room for more positions; what is stored stays."""
+        """Extend the slots; stored positions stay."""
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
                 shape = (*old.shape[:2], capacity, old.shape[3])
@@ -71,5 +71,5 @@ def _zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> to
     """Return zeros that take memory on a CPU only where they are written: slots may stay free."""
     if device.type != "cpu":
         return torch.zeros(*shape, device=device, dtype=dtype)
-    room = np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)
-    return torch.from_numpy(room).view(dtype).view(*shape)
+    buffer = np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(buffer).view(dtype).view(*shape)

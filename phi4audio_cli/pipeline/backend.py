@@ -13,7 +13,7 @@ ShouldStop: TypeAlias = Callable[[], bool]
 
 
 def never_stop() -> bool:
-    """Return False: the run goes on to its end."""
+    """Return False: the run continues to its end."""
     return False
 
 
@@ -23,11 +23,11 @@ class Backend(Protocol):
     def generate(
         self, requests: Iterable[Request | None], should_stop: ShouldStop = never_stop
     ) -> Iterator[Generation | RequestFailed]:
-        """Pull requests while there is room for them; yield each answer when it is there.
+        """Pull requests while they fit; yield each answer when it is ready.
 
         Answers may come in another order than their requests. Each request gets one answer, whose
         `request` is the same object. A request that can't be answered, for example because it
-        needs too much memory, comes back as `RequestFailed`, and the others go on.
+        needs too much memory, comes back as `RequestFailed`, and the others continue.
 
         Args:
             requests: Requests, and None as a flush: no more come until those before it are

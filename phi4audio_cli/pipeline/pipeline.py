@@ -38,7 +38,7 @@ def run_pipeline(
 ) -> Generator[Event]:
     """Run a task on recordings.
 
-    A recording that fails is an event, and the others go on; an error of the backend is raised.
+    A recording that fails is an event, and the others continue; an error of the backend is raised.
 
     Args:
         jobs: Taken one at a time, when a reader is free; `next` may wait for more of them.

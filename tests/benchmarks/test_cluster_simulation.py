@@ -1,4 +1,4 @@
-"""The simulation of docs/scale.md, on cases that were worked out by hand."""
+"""The simulation of docs/scale.md, compared with cases computed by hand."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PLAIN = ClusterSpec(workers=2, rtfx=10.0, readers=1, start_up=5.0)
 """Two workers; a recording of 100 s takes one of them 10 s."""
 
 
-def test_the_next_recording_goes_to_the_first_that_is_free() -> None:
-    # 100 and 50 begin at 5; the second is free at 10, does 50 until 15; both are free, 20 to 17.
+def test_next_recording_goes_to_the_first_free_worker() -> None:
+    # 100 and 50 start at 5; the second worker takes 50 from 10 to 15, then 20 until 17.
     found = simulate_cluster(PLAIN, [[100, 50, 50, 20]])
     assert (found.ideal, found.makespan, list(found.idle_from)) == (11.0, 17.0, [15.0, 17.0])
     assert found.excess_seconds == pytest.approx(1.0)
@@ -33,7 +33,7 @@ def test_the_next_recording_goes_to_the_first_that_is_free() -> None:
     assert found.tail == pytest.approx(2.0)
 
 
-def test_the_long_one_last_is_waited_for_and_first_is_not() -> None:
+def test_long_recording_delays_the_end_only_if_it_is_last() -> None:
     short, long = [20] * 10, [100]
     assert simulate_cluster(PLAIN, [short + long]).makespan == 5 + 10 + 10
     assert simulate_cluster(PLAIN, [long + short]).makespan == 5 + 16
@@ -44,24 +44,24 @@ def test_shards_do_not_overlap() -> None:
     assert (found.ideal, found.makespan, list(found.idle_from)) == (8.0, 20.0, [6.0, 20.0])
 
 
-def test_one_recording_is_no_faster_than_it_is_read() -> None:
+def test_speed_of_one_recording_is_limited_by_its_reader() -> None:
     reading = ClusterSpec(workers=1, rtfx=10.0, reader_rtfx=5.0, readers=1, start_up=0.0)
     assert simulate_cluster(reading, [[100, 100]]).makespan == 40.0
     two = ClusterSpec(workers=1, rtfx=10.0, reader_rtfx=5.0, readers=2, start_up=0.0)
     assert simulate_cluster(two, [[100, 100]]).makespan == 20.0, "two are read at a time"
 
 
-def test_slow_workers_get_fewer_where_they_pull() -> None:
+def test_slow_workers_pull_fewer_recordings() -> None:
     slow = ClusterSpec(workers=2, rtfx=10.0, readers=1, start_up=0.0, slow=0.5)
-    # The slow one does one of 10 s of audio in 2 s, the other in 1.
+    # The slow worker takes 2 s for 10 s of audio, the other 1 s.
     assert simulate_cluster(slow, [[10] * 6]).makespan == 4.0
     assert simulate_cluster(slow, [[10] * 3, [10] * 3]).makespan == 6.0
 
 
-def test_a_driver_that_takes_its_time_holds_up_all() -> None:
+def test_slow_driver_delays_all_workers() -> None:
     slow = ClusterSpec(workers=2, rtfx=10.0, readers=2, start_up=0.0,
                     driver_recording=1.0, driver_chunk=2.0)  # fmt: skip
-    # 40 s are one chunk: 3 s of the driver each, and 4 s of the last model.
+    # 40 s are one chunk: 3 s of driver time each, and 4 s of the last model.
     assert simulate_cluster(slow, [[40] * 5]).makespan == pytest.approx(5 * 3 + 4)
 
 
@@ -72,7 +72,7 @@ def test_answers_of_a_dead_worker_are_kept() -> None:
     assert found.makespan == pytest.approx(10 + 5 * 3600 + 10 * found.deaths)
 
 
-def test_jobs_of_a_dead_worker_are_done_by_others() -> None:
+def test_other_workers_take_the_jobs_of_a_dead_worker() -> None:
     mortal = ClusterSpec(workers=4, rtfx=1.0, readers=2, start_up=10.0, hours_to_death=1.0)
     found = simulate_cluster(mortal, [[1000.0] * 200], seed=1)
     assert found.deaths > 10
@@ -80,7 +80,7 @@ def test_jobs_of_a_dead_worker_are_done_by_others() -> None:
     assert found.excess_seconds <= 10 * found.deaths + 2000
 
 
-def test_many_readers_and_workers_lose_nothing() -> None:
+def test_many_readers_and_workers_complete_all_recordings() -> None:
     lengths = log_normal((10, 100), 2000, np.random.default_rng(0))
     found = simulate_cluster(
         ClusterSpec(workers=7, readers=3, rtfx=2.0, start_up=1.0), [lengths.tolist()]
@@ -90,7 +90,7 @@ def test_many_readers_and_workers_lose_nothing() -> None:
     assert len(found.idle_from) == 7
 
 
-def test_shards_hold_everything_once_and_are_even() -> None:
+def test_shards_are_disjoint_complete_and_balanced() -> None:
     lengths = log_normal((10, 100), 500, np.random.default_rng(0))
     parts = shard_lengths(lengths, lengths, 8)
     assert sorted(np.concatenate(parts)) == sorted(lengths)
@@ -98,7 +98,7 @@ def test_shards_hold_everything_once_and_are_even() -> None:
     assert max(sums) - min(sums) < lengths.min() * 2
 
 
-def test_long_ones_are_put_first_as_the_driver_puts_them() -> None:
+def test_order_of_long_recordings_is_that_of_the_driver() -> None:
     lengths = np.array([1.0] * 20 + [35.0, 2.0, 40.0, 1.0])
     jobs = [Job(index, Path(f"{index}.wav")) for index in range(len(lengths))]
     driver = long_recordings_first(jobs, lambda job: int(lengths[job.index]))
@@ -106,7 +106,7 @@ def test_long_ones_are_put_first_as_the_driver_puts_them() -> None:
     assert longest_first(lengths, lengths)[:3].tolist() == [35.0, 40.0, 1.0]
 
 
-def test_ranges_are_equal_and_none_is_too_long() -> None:
+def test_ranges_are_equal_and_within_the_limit() -> None:
     assert split_ranges(np.array([100.0, 30.0]), 40.0).tolist() == [100 / 3] * 3 + [30.0]
 
 
@@ -121,7 +121,7 @@ def test_sampled_lengths_are_reproducible() -> None:
     assert (len(one), one.argmax(), one[-1]) == (1000, 999, 36_000)
 
 
-def test_the_picture_is_svg_and_names_every_way() -> None:
+def test_chart_is_svg_and_names_every_schedule() -> None:
     from xml.etree import ElementTree
 
     drawn = draw_utilization("a title", {"pulled": [10.0, 12.0], "shards": [6.0, 20.0]}, 11.0, 5.0)

@@ -162,7 +162,7 @@ class NoMemoryBackend(ScriptedBackend):
 
 
 def test_out_of_memory_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
-    # How batches are halved: tests/model/test_out_of_memory.py.
+    # How batches are halved: tests/model/test_oom.py.
     monkeypatch.chdir(tmp_path)
     names = ["a.wav", "b.wav", "c.wav"]
     use_backend(NoMemoryBackend(lambda request: "well"))

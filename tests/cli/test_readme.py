@@ -92,10 +92,8 @@ def test_formats_presets_and_languages_are_documented() -> None:
 
 def test_every_command_is_documented() -> None:
     commands = typer.main.get_command(app).commands
-    assert [name for name in commands if f"phi4audio {name} " not in README] == [
-        "samples",
-        "doctor",
-    ]
+    others = {name for name in commands if f"phi4audio {name} " not in README}
+    assert others == {"samples", "doctor"}
     assert "$(phi4audio samples)" in README
     assert "`phi4audio doctor`" in README
 
@@ -106,7 +104,7 @@ def test_documented_paths_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert ((ROOT / page).parent / target).exists(), target
     for target in PATH.findall(text):
-        assert (ROOT / target).exists(), target
+        assert "NAME" in target or (ROOT / target).exists(), target
     for target in PACKAGE_PATH.findall(text):
         assert (ROOT / "phi4audio_cli" / target).exists(), target
 
@@ -114,7 +112,7 @@ def test_documented_paths_exist(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_documented_modules_exist(page: str) -> None:
     for name in MODULE.findall(read(page)):
-        assert importlib.util.find_spec(name), name
+        assert "NAME" in name or importlib.util.find_spec(name), name
 
 
 def test_the_data_flow_names_modules_that_exist() -> None:

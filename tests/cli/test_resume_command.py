@@ -207,7 +207,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bytes() -> None:
     total = len(list(answers("whole")))
     assert total > 8
     chance = random.Random(7)
-    # scripts/torture.py kills more often.
+    # python -m tools.torture kills more often.
     share = chance.uniform(0.3, 0.9)
     with demo("out") as process:
         while process.poll() is None and len(list(answers("out"))) < share * total:

@@ -73,7 +73,7 @@ def test_split_channels_are_printed_as_in_the_text_file(use_backend, capsys) -> 
         return {"left": "Hello.", "right": "Hi."}[request.chunk.speaker or ""]
 
     use_backend(ScriptedBackend(say))
-    for _ in ("anew", "from the journal"):
+    for _ in ("new", "from the journal"):
         assert phi4audio("transcribe", "call.wav", "--channel", "split") == 0
         printed = capsys.readouterr().out
         assert set(printed.splitlines()) == {"left: Hello.", "right: Hi."}

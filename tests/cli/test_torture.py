@@ -1,4 +1,4 @@
-"""A fault at an operation on a file: the job says so or goes on, and the next run mends it."""
+"""Injected faults of file operations: the next run has the outputs of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "torture.py"
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_next_run_recovers_from_injected_faults() -> None:
-    # Some of them; the script alone takes them all.
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "faults", "--every", "9"],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "tools.torture", "faults", "--every", "9"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 differences" in done.stdout

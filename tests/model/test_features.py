@@ -71,7 +71,7 @@ def weak_beside_strong(seconds: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "samples",
     [noise(0.025, 16_000), noise(7.3, 16_000), np.zeros(5000, "f4"), weak_beside_strong(3.0)],
-    ids=["one frame", "noise", "silence", "weak beside strong"],
+    ids=["one frame", "noise", "silence", "weak next to strong"],
 )
 def test_wide_band_features_are_the_library_s(samples: np.ndarray):
     wanted = library_extractor()(samples, sampling_rate=16_000, return_tensors="pt")
@@ -107,7 +107,7 @@ def test_narrow_band_features_are_the_original_s():
 
 @pytest.mark.parametrize("rate", [16_000, 8_000])
 def test_all_is_computed_on_the_device(rate: int):
-    # "meta" computes shapes only, and refuses to be mixed with what lies on the processor.
+    # "meta" computes shapes only, and refuses tensors of the processor.
     found = log_mel(noise(70.0, rate), rate, CONFIG, "meta")
     assert (found.device.type, found.shape) == ("meta", (6998, 80))
 

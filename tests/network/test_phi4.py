@@ -1,4 +1,4 @@
-"""The network beside transformers' class: every kind of pass, length and configuration."""
+"""The network and transformers' class: every kind of pass, length and configuration."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_a_written_transcript_is_read_back_unchanged():
 
 def test_a_written_transcript_fits_the_published_schema():
     schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    assert schema == json_schema(), "run scripts/make_schema.py"
+    assert schema == json_schema(), "run python -m tools.make_schema"
     jsonschema.Draft202012Validator.check_schema(schema)
     entries = json.loads(render("json", transcript(), METADATA))
     jsonschema.validate(entries, schema)

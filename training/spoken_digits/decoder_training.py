@@ -126,8 +126,8 @@ def _shared_prefix_attention(
 ) -> tuple[Tensor, None]:
     """Attend within the audio, and from the examples to everything, without masked products.
 
-    Takes and returns what transformers' attention functions do; `speaker_prefix` is where examples
-    begin.
+    Arguments and results are those of transformers' attention functions; `prefix` is the position
+    of the first example.
     """
     groups = module.num_key_value_groups
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
