@@ -31,6 +31,7 @@ from phi4audio_cli.audio.media_clock import (
     FrameTime,
     MediaClock,
 )
+from phi4audio_cli.audio.packet_times import FlacTimes, PacketTimes, TimesBySize
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -105,7 +106,7 @@ class FFmpegSource:
         self._stream: Any = streams[track]
         self._formats = frozenset(self._container.format.name.split(","))
         self._is_timed = bool(self._formats & TIMED_FORMATS)
-        self._lost = _LostAudio() if self._formats & RAW_STREAMS else None
+        self._packet_times = self._make_packet_times()
         self._decoded_frames = self._decode()
         # The codec may know its real rate only after the first frame.
         self._first_frame: Any = next(self._decoded_frames, None)
@@ -113,7 +114,10 @@ class FFmpegSource:
             raise NoAudioError(self.damage or "no audio frames")
         self.rate: int = self._first_frame.sample_rate
         self.channels: int = len(self._first_frame.layout.channels)
-        self._first_time = (self._is_timed and self._first_frame.time) or 0.0
+        first_time = self._first_frame.time if self._is_timed else None
+        if self._packet_times:
+            first_time = self._packet_times.next_time(0.0)
+        self._first_time = first_time or 0.0
         self._clock = MediaClock(self._origin())
         self.seconds = self._declared_end()
 
@@ -179,13 +183,18 @@ class FFmpegSource:
             except self._decode_errors as error:  # one bad packet; the next ones may be intact
                 if not bytes(packet).startswith(TAG_MAGICS):
                     self.damage = _error_text(error)
-                    if self._lost:
-                        self._lost.add_damaged(packet.size)
+                    if self._packet_times:
+                        self._packet_times.add_damaged(bytes(packet))
                 continue
-            if self._lost:
-                seconds = sum(frame.samples / frame.sample_rate for frame in frames)
-                self._lost.add_decoded(packet.size, seconds)
+            if self._packet_times and frames:
+                length = sum(frame.samples for frame in frames)
+                self._packet_times.add_decoded(bytes(packet), length, frames[0].sample_rate)
             yield from frames
+
+    def _make_packet_times(self) -> PacketTimes | None:
+        if "flac" in self._formats:
+            return FlacTimes()
+        return TimesBySize() if self._formats & RAW_STREAMS else None
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -258,8 +267,8 @@ class FFmpegSource:
 
     def _timed(self, frame: Any) -> FrameTime:
         time = frame.time if self._is_timed else None
-        if self._lost:
-            time = self._lost.next_time(frame.samples / frame.sample_rate)
+        if self._packet_times:
+            time = self._packet_times.next_time(frame.samples / frame.sample_rate)
         return FrameTime(time, frame.samples, frame.sample_rate)
 
     def _with_valid_rate(self, frames: Iterable[Any]) -> Iterator[Any]:
@@ -300,35 +309,6 @@ def _silence(frame: Any, length: int) -> Iterator[Frames]:
     for start in range(0, length, rate):
         count = min(rate, length - start)
         yield Frames(rate, np.zeros((count, channels), np.float32), _layout(frame))
-
-
-class _LostAudio:
-    """Time stamps for a stream without any: the audio so far, and that of damaged packets.
-
-    The length of a damaged packet is estimated by its size, and by the mean bit rate before it.
-    """
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._seconds = 0.0
-        self._lost_seconds = 0.0
-        self._time = 0.0
-
-    def add_decoded(self, size: int, seconds: float) -> None:
-        """Count a packet that was decoded."""
-        self._bytes += size
-        self._seconds += seconds
-
-    def add_damaged(self, size: int) -> None:
-        """Count a packet that could not be decoded."""
-        if self._bytes:
-            self._lost_seconds += size * self._seconds / self._bytes
-
-    def next_time(self, seconds: float) -> float:
-        """Return the time stamp of the next frame, of a length in seconds."""
-        time = self._time + self._lost_seconds
-        self._time += seconds
-        return time
 
 
 class _FrameBuffer:

@@ -7,6 +7,7 @@ read to the end of the file.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -23,7 +24,8 @@ MAX_PARTS = 10_000
 
 FLAC_MAGIC = b"fLaC"
 EBML_MAGIC = b"\x1a\x45\xdf\xa3"
-RIFF_MAGICS = (b"RIFF", b"RF64")
+SIZED_MAGICS = (b"RIFF", b"RF64", b"FORM", b"riff")
+"""Beginnings of files that declare their length."""
 
 
 class FileRange(io.RawIOBase):
@@ -79,7 +81,8 @@ def split_joined(file: BinaryIO) -> list[BinaryIO]:
     with restored_position(file):
         length = file.seek(0, 2)
         file.seek(0)
-        starts = [0, *_later_starts(file, file.read(12), length)]
+        later = _later_starts(file, file.read(12), length)
+        starts = [0, *itertools.islice(later, MAX_PARTS)]
     if not 1 < len(starts) <= MAX_PARTS:
         return [file]
     ranges = zip(starts, [*starts[1:], length], strict=True)
@@ -89,8 +92,8 @@ def split_joined(file: BinaryIO) -> list[BinaryIO]:
 def _later_starts(file: BinaryIO, head: bytes, length: int) -> Iterator[int]:
     if head.startswith(OGG_MAGIC):
         return _ogg_starts(file)
-    if head[:4] in RIFF_MAGICS and head[8:12] == b"WAVE":
-        return _wave_starts(file, length)
+    if head[:4] in SIZED_MAGICS:
+        return _sized_starts(file, head, length)
     if head.startswith(FLAC_MAGIC):
         return _flac_starts(file, length)
     if head[4:8] == b"ftyp":
@@ -109,27 +112,31 @@ def _ogg_starts(file: BinaryIO) -> Iterator[int]:
         after_first_pages = not page.begins_stream
 
 
-def _wave_starts(file: BinaryIO, length: int) -> Iterator[int]:
-    position = 0
-    while (size := _wave_length(file, position)) is not None:
+def _sized_starts(file: BinaryIO, head: bytes, length: int) -> Iterator[int]:
+    """Yield the offsets of later WAV, AVI, AIFF or Wave64 headers right after the declared end."""
+    kind, position = head[8:12], 0
+    while size := _declared_length(file, position):
         position += size
         if position + 12 > length:
             return
         file.seek(position)
-        head = file.read(12)
-        if head[:4] not in RIFF_MAGICS or head[8:] != b"WAVE":
+        following = file.read(12)
+        if following[:4] not in SIZED_MAGICS or following[8:] != kind:
             return
         yield position
 
 
-def _wave_length(file: BinaryIO, position: int) -> int | None:
-    """Return the bytes of a WAV or RF64 file by its header; None if the header has no length."""
+def _declared_length(file: BinaryIO, position: int) -> int:
+    """Return the bytes of a file by its header; 0 if it declares none."""
     file.seek(position)
     head = file.read(28)
-    size = int.from_bytes(head[4:8], "little")
-    if head[:4] == b"RF64" and head[12:16] == b"ds64":
-        size = int.from_bytes(head[20:28], "little")
-    return 8 + size + size % 2 if size else None
+    if head.startswith(b"riff"):  # Wave64: the size includes the header
+        return int.from_bytes(head[16:24], "little")
+    if head.startswith(b"RF64"):
+        size = int.from_bytes(head[20:28], "little") if head[12:16] == b"ds64" else 0
+    else:
+        size = int.from_bytes(head[4:8], "big" if head.startswith(b"FORM") else "little")
+    return 8 + size + size % 2 if size else 0
 
 
 def _flac_starts(file: BinaryIO, length: int) -> Iterator[int]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+import soundfile
 
 from phi4audio_cli.audio.decode import open_audio
 
-from .media_files import Edit, bursts, decoded_bursts, later_by, mux, same_time, without
+from .media_files import RATE, Edit, bursts, decoded_bursts, later_by, mux, same_time, without
 
 TIMES = [0.5, 2.5, 4.0, 7.25, 9.0]
 WAVE = bursts(TIMES, 10)
@@ -213,3 +215,18 @@ def test_a_damaged_part_of_an_mp3_becomes_silence(tmp_path: Path) -> None:
     after, damage = decoded_bursts(path)
     assert after == pytest.approx(before, abs=0.15)
     assert damage
+
+
+def test_a_flac_stream_that_was_joined_late_begins_at_zero(tmp_path: Path) -> None:
+    """The frames of a live stream are numbered from its beginning."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, WAVE, RATE)
+    whole = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.size]
+    header = whole[: whole.index(packets[0])]
+    skipped = len(packets) // 3
+    path.write_bytes(header + b"".join(packets[skipped:]))
+    times, _ = decoded_bursts(path)
+    shift = skipped * 10 / len(packets)
+    assert times == pytest.approx([time - shift for time in TIMES if time > shift], abs=0.05)
