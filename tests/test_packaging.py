@@ -1,4 +1,4 @@
-"""What `pip install .` gives: everything the command needs travels in the wheel."""
+"""The wheel contains everything that the command needs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """A wheel built from a copy of the checkout."""
     source = tmp_path_factory.mktemp("source") / "phi4audio"
-    # What hatch leaves out by .gitignore anyway, and the tests.
+    # Files that hatch ignores, too (.gitignore), and the tests.
     left_out = shutil.ignore_patterns(".*_cache", ".venv", ".git", "__pycache__", "tests", "dist")
     shutil.copytree(ROOT, source, ignore=left_out)
     out = tmp_path_factory.mktemp("dist")
@@ -40,9 +41,9 @@ def installed(wheel: Path, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False, symlinks=True)
     folder = home / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-    # Not a .pth in a .pth: the editable phi4audio of this environment stays unseen.
+    # Only this folder: the .pth file of the editable phi4audio in it is not read.
     (folder / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"], encoding="utf-8")
-    # Its own Python installs, so that the command starts that one.
+    # The environment's own Python installs, so that the command starts with it.
     run(
         home / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
         "--ignore-installed", "--no-warn-script-location", wheel,

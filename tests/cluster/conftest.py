@@ -47,6 +47,13 @@ class RayTestCluster:
         self.cluster.remove_node(self.nodes.pop(index), allow_graceful=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests with a real cluster as slow."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RayTestCluster]:
     pytest.importorskip("ray")

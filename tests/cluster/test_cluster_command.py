@@ -19,6 +19,7 @@ import phi4audio_cli
 from tests.cli.cli_runner import outputs, phi4audio
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
 
 SAMPLES = Path(phi4audio_cli.__file__).parent / "demo" / "samples"
 TIMEOUT_SECONDS = 120

@@ -40,6 +40,7 @@ def answers(backend: TorchBackend, requests: list[Request], batch_size: int) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "quantize"),
     [("float32", "none"), ("bfloat16", "none"), ("bfloat16", "int8"), ("bfloat16", "int4")],

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tools.make_checkpoint.random_checkpoint import NetworkSize, make
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +20,7 @@ WORKING_BYTES = 64_000_000
 """Buffers of torch's own, which don't grow with the checkpoint."""
 
 
+@pytest.mark.slow
 def test_peak_memory_of_a_load(tmp_path: Path):
     make(tmp_path, "original", MEDIUM, shard_bytes=200_000_000)
     command = [

@@ -100,6 +100,7 @@ def test_the_automatic_batch_size_leaves_room_for_the_weights(monkeypatch: pytes
     assert auto_batch_size(network, torch.device("cpu"), torch.float32) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_estimated_peak_is_the_real_one():
     """Eight chunks of 20 s through the demo: in addition to the weights about 80 MB."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from phi4audio_cli.checkpoint.hub import resolve_model
@@ -21,6 +23,7 @@ print(sorted({"transformers", "accelerate", "peft", "torchao"} & set(sys.modules
 """
 
 
+@pytest.mark.slow
 def test_transcribing_imports_neither_transformers_nor_accelerate():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True

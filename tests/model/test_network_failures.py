@@ -94,6 +94,7 @@ def fail_on(spy: NetworkSpy, marked: torch.Tensor) -> None:
     spy.before_encode = before_encode
 
 
+@pytest.mark.slow
 def test_after_an_answer_an_exception_fails_only_the_request_that_causes_it(tmp_path: Path):
     backend, spy = small_backend(tmp_path)
     expected = [each.tokens for each in sorted_answers(backend.generate(requests(0, 8)))]
@@ -111,6 +112,7 @@ def sorted_answers(answers) -> list:
     return sorted(answers, key=lambda answer: answer.request.job)
 
 
+@pytest.mark.slow
 def test_many_recordings_that_fail_in_a_row_end_the_run(tmp_path: Path):
     backend, spy = small_backend(tmp_path)
     list(backend.generate(requests(0, 1)))

@@ -138,6 +138,7 @@ def test_a_batch_size_that_fits_is_kept_for_later_requests(backend, spy):
     assert failed == [8, 5]  # all together, then one by one
 
 
+@pytest.mark.slow
 def test_a_request_that_never_fits_fails_alone(backend, spy, undisturbed):
     def before_prefill(slots: list[int], prompts: list[torch.Tensor]) -> None:
         if max(map(len, prompts)) > 40:  # the long one's

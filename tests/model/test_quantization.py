@@ -54,6 +54,7 @@ def requests() -> list[Request]:
     return demo_requests(100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_demo_answers_nearly_the_same(backends, requests, kind):
     wide, narrow = tokens(backends["none"], requests), tokens(backends[kind], requests)
@@ -61,6 +62,7 @@ def test_the_demo_answers_nearly_the_same(backends, requests, kind):
     assert same >= 0.8 * len(requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_do_not_change_answers(backends, requests, kind):
     alone = tokens(backends[kind], requests, 1)
@@ -203,12 +205,14 @@ def test_layers_that_do_not_fit_4_bits_are_refused():
         Quantization("int4").apply(holder, "linear.weight")
 
 
+@pytest.mark.slow
 def test_torchao_is_imported_for_quantization_only():
     asked = "import sys, phi4audio_cli.model.torch_backend; print('torchao' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_bench_and_doctor_take_it(capsys):
     shared = ["--model", "demo", "--device", "cpu", "--dtype", "float32", "--offline", "--json"]
     with pytest.raises(SystemExit) as ended:

@@ -96,6 +96,7 @@ def test_greedy_tokens_at_any_batch_size(size: int, backend, prompts, answers):
             assert output.tokens == answers[f"{name}.greedy"].tolist()
 
 
+@pytest.mark.slow
 def test_greedy_tokens_across_position_4096(reference: Path, backend, answers):
     clip, rate = soundfile.read(reference / "b.wav", dtype="float32")
     samples = np.tile(clip, -(-CROSSING_SAMPLES // len(clip)))[:CROSSING_SAMPLES]
