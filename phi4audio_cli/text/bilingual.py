@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+from phi4audio_cli.text.break_opportunities import normalize_spaces, split_at_breaks
 from phi4audio_cli.text.cues import CueStyle, make_cues
 from phi4audio_cli.text.line_breaks import Break, break_after
-from phi4audio_cli.text.words import interpolate_times, split_words
-from phi4audio_cli.types import Segment, Word
+from phi4audio_cli.text.words import interpolate_times
+from phi4audio_cli.types import Segment
 
 
 def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
@@ -30,17 +31,18 @@ def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
         Segments without words, their two texts separated by a line feed; in order, within the
         times of the segment's words. The segment itself where one of the texts is empty.
     """
-    original = split_words(segment.transcript or "")
+    original = split_at_breaks(normalize_spaces(segment.transcript or ""))
     if not original or not segment.text.strip():
         return [segment]
     words = segment.words or interpolate_times(segment.text, [(segment.start, segment.end)])
     half_style = replace(style, max_lines=max(1, style.max_lines // 2), highlight_words=False)
     cues = make_cues([replace(segment, words=tuple(words))], half_style)
-    counts = [sum(len(line) for line in cue.lines) for cue in cues]
-    edges = _match_edges(original, words, list(accumulate(counts, initial=0)))
+    units = [[unit.word for line in cue.lines for unit in line] for cue in cues]
+    written = [unit for cue_units in units for unit in cue_units]
+    edges = _match_edges(original, written, list(accumulate(map(len, units), initial=0)))
     pieces = []
-    for cue, (first, stop) in zip(cues, pairwise(edges), strict=True):
-        above, below = "".join(original[first:stop]).strip(), " ".join(cue.text_lines)
+    for cue, cue_units, (first, stop) in zip(cues, units, pairwise(edges), strict=True):
+        above, below = "".join(original[first:stop]).strip(), "".join(cue_units).strip()
         lines = [above, below] if above else [below]
         start, end = cue.start / 1000, cue.end / 1000
         pieces.append(replace(segment, start=start, end=end, text="\n".join(lines), words=()))
@@ -48,19 +50,18 @@ def split_bilingual(segment: Segment, style: CueStyle) -> list[Segment]:
 
 
 def _match_edges(
-    original: Sequence[str], translated: Sequence[Word], edges: Sequence[int]
+    original: Sequence[str], written: Sequence[str], edges: Sequence[int]
 ) -> list[int]:
     """Find the word boundary of the original that matches each boundary of the translation.
 
     Args:
         original: Words of the original.
-        translated: Words of the translation.
+        written: Words of the translation.
         edges: Word counts of the translation, ascending, from 0 to all.
 
     Returns:
         A word count of the original for each edge, ascending, from 0 to all.
     """
-    written = [word.word for word in translated]
     left, right = _sentence_starts(original), _sentence_starts(written)
     if len(left) != len(right):
         left, right = [0, len(original)], [0, len(written)]

@@ -12,15 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 
-from phi4audio_cli.text.line_breaks import (
-    LETTER_WIDTH,
-    Break,
-    break_after,
-    break_lines,
-    display_width,
-    wrap_text,
-)
-from phi4audio_cli.text.words import joins_without_space
+from phi4audio_cli.text.cue_units import add_word_spaces, split_to_units
+from phi4audio_cli.text.graphemes import LETTER_WIDTH, display_width
+from phi4audio_cli.text.line_breaks import Break, break_after, break_lines, wrap_text
 from phi4audio_cli.types import Segment, Word
 
 MILLISECONDS = 1000
@@ -125,7 +119,8 @@ def _word_runs(segments: Iterable[Segment]) -> Iterator[tuple[list[Word], Segmen
     words: list[Word] = []
     for segment in segments:
         if segment.words:
-            words += add_word_spaces(segment.words, words[-1].word if words else "")
+            before = "".join(word.word for word in words[-4:])  # beyond closing quotes
+            words += add_word_spaces(segment.words, segment.text, before)
             continue
         if words:
             yield words, None
@@ -133,30 +128,6 @@ def _word_runs(segments: Iterable[Segment]) -> Iterator[tuple[list[Word], Segmen
         yield [], segment
     if words:
         yield words, None
-
-
-def add_word_spaces(words: Sequence[Word], before: str = "") -> list[Word]:
-    """Return words whose concatenation is a text: each begins with its space, if it has one.
-
-    Words of phi4audio and whisper include their spaces; words of some tools have none.
-
-    Args:
-        words: Words of one segment.
-        before: Preceding text; empty at the start.
-    """
-    given = any(word.word != word.word.strip() for word in words)
-    result: list[Word] = []
-    for index, word in enumerate(words):
-        text = " ".join(word.word.split())
-        if not text:
-            continue
-        if given and index:
-            space = word.word[:1].isspace() or words[index - 1].word[-1:].isspace()
-        else:
-            space = bool(before) and not joins_without_space(before, text)
-        result.append(replace(word, word=f" {text}" if space else text))
-        before = text
-    return result
 
 
 def _to_milliseconds(seconds: float) -> int:
@@ -176,7 +147,7 @@ def _wrap_segment(segment: Segment, style: CueStyle) -> tuple[tuple[Word, ...], 
 def _cues_from_words(words: Sequence[Word], style: CueStyle) -> Iterator[Cue]:
     """Segment words into cues at the lowest cost; the times are those of the words."""
     limit = style.max_line_width * LETTER_WIDTH
-    units = [unit for word in words for unit in _split_wide_word(word, limit)]
+    units = split_to_units(words, limit, MAX_PAUSE_SECONDS)
     for first, stop in segment_cues(units, style):
         cue_units = units[first:stop]
         lines = break_lines([unit.word for unit in cue_units], limit)
@@ -186,23 +157,6 @@ def _cues_from_words(words: Sequence[Word], style: CueStyle) -> Iterator[Cue]:
             _to_milliseconds(cue_units[-1].end),
             tuple(tuple(next(remaining) for _ in range(count)) for count in lines),
         )
-
-
-def _split_wide_word(word: Word, limit: int) -> list[Word]:
-    """Return the word, or the pieces of a word wider than a line."""
-    if display_width(word.word.strip()) <= limit:
-        return [word]
-    pieces = []
-    position = 0
-    for line in wrap_text(word.word, limit):
-        end = word.word.index(line, position) + len(line)
-        pieces.append(word.word[position:end])  # includes the space before it
-        position = end
-    step = (word.end - word.start) / len(pieces)
-    return [
-        replace(word, word=piece, start=word.start + step * n, end=word.start + step * (n + 1))
-        for n, piece in enumerate(pieces)
-    ]
 
 
 def _adjust_times(cues: Sequence[Cue], style: CueStyle) -> list[Cue]:

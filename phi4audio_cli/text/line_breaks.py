@@ -1,15 +1,20 @@
-"""Break positions in a text, display widths, and balanced subtitle lines. Pure."""
+"""Kinds of breaks in a text, and balanced subtitle lines. Pure."""
 
 from __future__ import annotations
 
 import enum
 import math
-import unicodedata
 from collections.abc import Sequence
 
-from phi4audio_cli.text.words import split_words
+from phi4audio_cli.text.break_opportunities import (
+    normalize_spaces,
+    split_at_breaks,
+    split_wide_part,
+)
+from phi4audio_cli.text.character_classes import is_closing, is_opening, is_thai
+from phi4audio_cli.text.graphemes import LETTER_WIDTH, display_width
 
-SENTENCE_ENDS = frozenset(".!?…。！？｡؟।")
+SENTENCE_ENDS = frozenset(".!?…。！？｡．؟।۔‼⁇⁈⁉")
 CLAUSE_ENDS = frozenset(",;:、，；：､،؛")
 DASHES = frozenset("—–")
 
@@ -56,15 +61,29 @@ def break_after(word: str, following: str) -> Break:
         following: Word after it; empty at the end of a text.
     """
     text = word.strip()
-    bare = text.rstrip("\"'”“’‘»«)]}」』】）")
+    bare = _without_closing_quotes(text)
     last = bare[-1:]
     if last in SENTENCE_ENDS and not _is_abbreviation(bare, following.strip()):
         return Break.SENTENCE
     if last in CLAUSE_ENDS or text[-1:] in DASHES or following.strip()[:1] in DASHES:
         return Break.CLAUSE
+    if following[:1].isspace() and is_thai(text[-1:]) and is_thai(following.strip()[:1]):
+        return Break.CLAUSE  # Thai separates clauses, not words, by spaces
     if _is_function_word(text):
         return Break.FUNCTION_WORD
     return Break.PHRASE if _is_function_word(following) else Break.WORD
+
+
+def _without_closing_quotes(text: str) -> str:
+    """Return a text without the quotation marks at its end; in some languages “ and » close."""
+    end = len(text)
+    while end and _is_bracket_or_quote(text[end - 1]):
+        end -= 1
+    return text[:end]
+
+
+def _is_bracket_or_quote(char: str) -> bool:
+    return char in "\"'" or is_closing(char) or is_opening(char)
 
 
 def _is_abbreviation(word: str, following: str) -> bool:
@@ -76,27 +95,6 @@ def _is_abbreviation(word: str, following: str) -> bool:
 
 def _is_function_word(word: str) -> bool:
     return word.strip().lower().replace("’", "'") in FUNCTION_WORDS
-
-
-def display_width(text: str) -> int:
-    """Return the width of a text on the screen, in sixteenths of a Latin letter.
-
-    A full-width character is 42/16 letters wide: a line holds 42 letters or 16 of them.
-    """
-    return sum(map(_char_width, text))
-
-
-def _char_width(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Cf", "Mn", "Me"):
-        return 0
-    return FULL_WIDTH_LETTER_WIDTH if unicodedata.east_asian_width(char) in "WF" else LETTER_WIDTH
-
-
-LETTER_WIDTH = 16
-"""Display width of a Latin letter."""
-
-FULL_WIDTH_LETTER_WIDTH = 42
-"""Display width of a full-width character."""
 
 
 LINE_BREAK_COST = {
@@ -163,7 +161,7 @@ def _line_cost(words: Sequence[str], stop: int, imbalance: float) -> float:
 
 
 def wrap_text(text: str, limit: int) -> list[str]:
-    """Wrap a text greedily; words wider than a line are broken between characters.
+    """Wrap a text greedily; parts wider than a line are broken between characters.
 
     Args:
         text: Runs of white space count as one space.
@@ -171,22 +169,11 @@ def wrap_text(text: str, limit: int) -> list[str]:
     """
     lines: list[str] = []
     line = ""
-    for word in split_words(" ".join(text.split())):
-        if line and display_width(line + word) > limit:
-            lines.append(line)
-            line = ""
-        line += word if line else word.lstrip()
-        while display_width(line) > limit and (cut := _fitting_length(line, limit)) < len(line):
-            lines.append(line[:cut])
-            line = line[cut:]
+    for part in split_at_breaks(normalize_spaces(text)):
+        if line and display_width(line + part) <= limit:
+            line += part
+            continue
+        pieces = split_wide_part(part.lstrip(), limit)
+        lines += [line.rstrip(), *pieces[:-1]] if line else pieces[:-1]
+        line = pieces[-1]
     return [*lines, line] if line else lines
-
-
-def _fitting_length(text: str, limit: int) -> int:
-    """Return how many characters fit a line, at least one; marks stay with their letter."""
-    count = 1
-    while count < len(text) and display_width(text[: count + 1]) <= limit:
-        count += 1
-    while count < len(text) and display_width(text[count]) == 0:
-        count += 1
-    return count

@@ -8,10 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from phi4audio_cli.text.character_classes import (
+    AMBIGUOUS_QUOTES,
+    is_opening,
+    is_thai,
+    is_unspaced,
+    is_wide_punctuation,
+    keeps_together,
+)
+from phi4audio_cli.text.graphemes import split_graphemes
 from phi4audio_cli.types import Word
-
-UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "FULLWIDTH")
-"""Beginnings of the Unicode names of characters written without spaces between words."""
 
 CLOSING_PUNCTUATION = frozenset(",.;:!?%)]}»”’…、。，！？：；）】」』")
 """Characters without a space before them."""
@@ -23,33 +29,44 @@ def join_texts(texts: Iterable[str]) -> str:
     for text in (text.strip() for text in texts):
         if not text:
             continue
-        unspaced = joined and is_unspaced(joined[-1]) and is_unspaced(text[0])
-        joined += text if not joined or unspaced else f" {text}"
+        joined += text if not joined or _are_unspaced(joined, text) else f" {text}"
     return joined
 
 
 def joins_without_space(left: str, right: str) -> bool:
-    """Whether two texts join without a space: unspaced scripts, or before closing punctuation."""
-    return (is_unspaced(left[-1]) and is_unspaced(right[0])) or right[0] in CLOSING_PUNCTUATION
+    """Whether two texts join without a space: unspaced scripts, brackets, closing punctuation."""
+    if unicodedata.category(left[-1]) == "Ps" or right[0] in CLOSING_PUNCTUATION:
+        return True
+    return _are_unspaced(left, right)
 
 
-def is_unspaced(char: str) -> bool:
-    """Whether a character belongs to a script without spaces between words."""
-    return unicodedata.name(char, "").startswith(UNSPACED_SCRIPTS)
+def _are_unspaced(left: str, right: str) -> bool:
+    """Whether two texts meet in an unspaced script, or at full-width punctuation."""
+    if is_wide_punctuation(left[-1]) or is_wide_punctuation(right[0]):
+        return True
+    before, after = left.rstrip(AMBIGUOUS_QUOTES)[-1:], right.lstrip(AMBIGUOUS_QUOTES)[:1]
+    return bool(before and after) and is_unspaced(before) and is_unspaced(after)
 
 
 def starts_word(before: str, char: str) -> bool:
     """Whether a character begins a new word after a text.
 
-    A space belongs to the word after it, punctuation to the word before it; each character of an
-    unspaced script is a word.
+    A space belongs to the word after it, an opening bracket in an unspaced script as well, other
+    punctuation to the word before it; in unspaced scripts each character (UAX 29) is a word.
     """
     last = before[-1]
     if char.isspace() or last.isspace():
         return char.isspace() and not last.isspace()
-    if unicodedata.category(char).startswith("P"):
+    if not (is_unspaced(char) or is_unspaced(last)) or _continues_word(before, char):
         return False
-    return is_unspaced(char) or is_unspaced(last)
+    return is_opening(char) or not unicodedata.category(char).startswith("P")
+
+
+def _continues_word(before: str, char: str) -> bool:
+    """Whether a character belongs to the character or the opening bracket before it."""
+    if is_opening(before[-1]) or (is_thai(char) and keeps_together(before[-1], char)):
+        return True
+    return len(split_graphemes(before[-1] + char)) == 1
 
 
 Interval = tuple[float, float]
@@ -124,7 +141,11 @@ def normalized_words(text: str) -> list[str]:
     found: list[str] = []
     for word in split_words(text):
         letters = normalize_word(word)
-        if any(char.isalnum() for char in letters):
+        if not _has_alphanumeric(letters):
+            continue
+        if is_unspaced(letters[0]):
+            found += filter(str.isalnum, letters)
+        else:
             found += list(letters) if len(letters) > MAX_WORD_LENGTH else [letters]
     return found
 
@@ -132,7 +153,11 @@ def normalized_words(text: str) -> list[str]:
 def count_words(text: str) -> float:
     """Return the number of words; two characters of an unspaced script count as one word."""
     words = (normalize_word(word) for word in split_words(text))
-    return sum(0.5 if is_unspaced(word[0]) else 1.0 for word in words if _has_alphanumeric(word))
+    return sum(
+        0.5 * sum(map(str.isalnum, word)) if is_unspaced(word[0]) else 1.0
+        for word in words
+        if _has_alphanumeric(word)
+    )
 
 
 def words_per_second(text: str, seconds: float) -> float | None:

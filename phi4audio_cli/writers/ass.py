@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, Cue, CueStyle, make_cues
+from phi4audio_cli.text.text_direction import embed_right_to_left, is_right_to_left
 from phi4audio_cli.types import Metadata, Transcript, Word
 from phi4audio_cli.writers.speaker_labels import speaker_prefix
 from phi4audio_cli.writers.subtitles import FULL_WIDTH_BRACES, cue_word_times
@@ -48,13 +49,20 @@ def render(result: Transcript, metadata: Metadata, style: CueStyle = DEFAULT_STY
 def _dialogue_line(cue: Cue, style: CueStyle) -> str:
     # Hundredths of a second, rounded inwards so that gaps between cues never shrink.
     start, end = -(-cue.start // 10), cue.end // 10
-    karaoke = style.highlight_words and cue.timed
-    text = _karaoke(cue) if karaoke else "\\N".join(map(_escape, cue.text_lines))
     # Editors show the name field; players do not, so the label is part of the text as well.
     label = _escape(speaker_prefix(cue.speaker))
+    text = _cue_text(cue, label, style)
     name = label.rstrip(": ").replace(",", " ")
     times = f"{_format_time(start)},{_format_time(end)}"
-    return f"Dialogue: 0,{times},Default,{name},0,0,0,,{label}{text}\n"
+    return f"Dialogue: 0,{times},Default,{name},0,0,0,,{text}\n"
+
+
+def _cue_text(cue: Cue, label: str, style: CueStyle) -> str:
+    lines = (label + "\n".join(map(_escape, cue.text_lines))).split("\n")
+    if is_right_to_left(cue.text):
+        # Without karaoke: players lay out the texts between commands from left to right.
+        return "\\N".join(map(embed_right_to_left, lines))
+    return label + _karaoke(cue) if style.highlight_words and cue.timed else "\\N".join(lines)
 
 
 def _escape(text: str) -> str:

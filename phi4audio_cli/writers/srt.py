@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
+from phi4audio_cli.text.text_direction import embed_right_to_left, is_right_to_left
 from phi4audio_cli.types import Metadata, Transcript
 from phi4audio_cli.writers.speaker_labels import speaker_prefix
 from phi4audio_cli.writers.subtitles import (
@@ -36,6 +37,8 @@ def _format_cue(event: SubtitleEvent) -> str:
     text = _escape_text(speaker_prefix(event.speaker) + event.before)
     if event.highlighted:
         text += f"<u>{_escape_text(event.highlighted)}</u>{_escape_text(event.after)}"
+    if is_right_to_left(event.text):
+        text = "\n".join(map(embed_right_to_left, text.split("\n")))
     return f"{format_cue_time(event.start, ',')} --> {format_cue_time(event.end, ',')}\n{text}\n"
 
 

@@ -27,6 +27,11 @@ class SubtitleEvent:
     """Text after the highlighted word."""
     speaker: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The whole text, lines separated by line feeds."""
+        return self.before + self.highlighted + self.after
+
 
 def subtitle_events(result: Transcript, style: CueStyle) -> Iterator[SubtitleEvent]:
     """Yield the events in order: each cue, or each cue once per highlighted word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phi4audio_cli.text.cues import DEFAULT_STYLE, CueStyle
+from phi4audio_cli.text.text_direction import is_right_to_left, mark_right_to_left
 from phi4audio_cli.types import Metadata, Transcript
 from phi4audio_cli.writers.subtitles import (
     SubtitleEvent,
@@ -21,6 +22,9 @@ def _format_cue(event: SubtitleEvent) -> str:
     text = voice + _escape_text(event.before)
     if event.highlighted:
         text += f"<u>{_escape_text(event.highlighted)}</u>{_escape_text(event.after)}"
+    if is_right_to_left(event.text):
+        lines = zip(text.split("\n"), event.text.split("\n"), strict=True)
+        text = "\n".join(mark_right_to_left(line, shown) for line, shown in lines)
     return f"{format_cue_time(event.start, '.')} --> {format_cue_time(event.end, '.')}\n{text}\n"
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4audio_cli.text.cues import Cue, CueStyle, make_cues
-from phi4audio_cli.text.line_breaks import Break, break_after, break_lines, display_width, wrap_text
+from phi4audio_cli.text.graphemes import display_width
+from phi4audio_cli.text.line_breaks import Break, break_after, break_lines, wrap_text
 from phi4audio_cli.text.words import interpolate_times
 from phi4audio_cli.types import Segment, Word
 

@@ -78,7 +78,9 @@ STRANGE = [
 
 def visible(text: str) -> str:
     """Return what a reader sees, up to signs that look the same."""
-    text = text.replace("\u200b", "").translate({ord("｛"): "{", ord("｝"): "}"})
+    text = re.sub("[\u200b\u200f\u202b\u202c]", "", text).translate(
+        {ord("｛"): "{", ord("｝"): "}"}
+    )
     return "".join(re.sub("-{2,}>", "→", text).split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -30,7 +31,8 @@ def transcript(*texts: str, language: str | None = "French") -> Transcript:
 
 def visible(text: str) -> str:
     """Return what a reader sees, up to spaces and to signs that look the same."""
-    text = text.replace("\u200b", "").translate({ord("｛"): "{", ord("｝"): "}"})
+    text = re.sub("[\u200b\u200f\u202b\u202c]", "", text)
+    text = text.translate({ord("｛"): "{", ord("｝"): "}"})
     return "".join(text.split())
 
 
