@@ -5,6 +5,7 @@ This module imports neither torch nor transformers nor pydantic, so that `phi4au
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from phi4audio_cli.cli.strip_export_command import strip_export
 from phi4audio_cli.cli.summarize_command import summarize
 from phi4audio_cli.cli.transcribe_command import transcribe
 from phi4audio_cli.cli.translate_command import translate
-from phi4audio_cli.errors import ExitCode, Phi4AudioError
+from phi4audio_cli.errors import ExitCode, Phi4AudioError, UsageError
 from phi4audio_cli.storage import error_reason
 
 
@@ -78,6 +79,22 @@ def phi4audio(
     """Transcripts, subtitles and more of your recordings, on your own machine."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    else:
+        _check_working_folder()
+
+
+def _check_working_folder() -> None:
+    """Refuse a deleted working folder; torch's libraries abort the process in one.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    try:
+        os.getcwd()  # noqa: PTH109 (a Path is not needed)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the working folder does not exist any more", remedy="change to an existing folder"
+        ) from error
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
