@@ -29,6 +29,7 @@ KINDS = {
 """Variables that have the libraries take lesser kernels than the processor has."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86 processors")
 @pytest.mark.parametrize(("kind", "threads"), [*((kind, 1) for kind in KINDS), ("this", 2)])
 def test_rows_have_the_same_bits_in_any_batch(kind: str, threads: int):
