@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Word,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "backend_loader": ("Listener",),

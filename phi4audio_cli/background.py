@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Generator, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
 POLL_SECONDS = 0.1
+
+EXIT_SECONDS = 5.0
+"""Time that threads have to end when the interpreter exits."""
+
+_threads: weakref.WeakSet[PrefetchThread[Any]] = weakref.WeakSet()
 
 
 class PrefetchThread(threading.Thread, Generic[Item]):
@@ -26,6 +34,7 @@ class PrefetchThread(threading.Thread, Generic[Item]):
         self.buffer: queue.Queue[tuple[Item] | None] = queue.Queue(maxsize=buffer_size)
         self.stopped = threading.Event()
         self.error: BaseException | None = None
+        _threads.add(self)
 
     def run(self) -> None:
         """Pull until the end."""
@@ -79,3 +88,14 @@ def prefetch(items: Iterable[Item], buffer_size: int) -> Generator[Item, None, N
             yield entry[0]
     finally:
         thread.close()
+
+
+@atexit.register
+def _join_threads() -> None:
+    """End the threads before the interpreter does: inside of torch, that aborts the process."""
+    threads = [thread for thread in _threads if thread.is_alive()]
+    deadline = time.monotonic() + EXIT_SECONDS
+    for thread in threads:
+        thread.close()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -49,3 +51,22 @@ def test_closing_ends_the_thread():
     while any(thread.name == "prefetch" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_interpreter_waits_for_a_thread_inside_of_torch():
+    """A thread that the interpreter ends inside of torch aborts the process."""
+    program = """
+import torch
+from phi4audio_cli.background import prefetch
+
+def items():
+    while True:
+        torch.ones(600, 600) @ torch.ones(600, 600)
+        yield 0
+
+ahead = prefetch(items(), buffer_size=1_000_000)
+next(ahead)
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")

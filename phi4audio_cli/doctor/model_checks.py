@@ -127,10 +127,12 @@ def _network_failure(what: str, settings: Settings) -> Check:
         names = ", ".join(check.name for check in unsupported)
         remedy = f"another version of {names} is needed: {unsupported[0].remedy}"
     else:
-        remedy = "this is a bug of phi4audio: report it with this output; try --device cpu"
-    versions = f"phi4audio {__version__} with torch {metadata.version('torch')}"
-    first_line = what.splitlines()[0]
-    return Check("listening", "fail", f"{first_line} ({versions}, {settings.device})", remedy)
+        remedy = "this is a bug of phi4audio: report it with this output"
+        if not settings.device.startswith("cpu"):
+            remedy += "; --device cpu may work meanwhile"
+    versions = f"phi4audio {__version__}, torch {metadata.version('torch')}"
+    found = f"{versions}, --device {settings.device}: {what.splitlines()[0]}"
+    return Check("listening", "fail", found, remedy)
 
 
 def _compare_transcript(answers: list[Generation | RequestFailed], reference: str) -> Check:

@@ -78,6 +78,7 @@ class ResumeStore:
         self._close_lock = threading.Lock()
         self._closed = False
         self._notice_given = False
+        self._version_notice_given = False
 
     def trust(self, job: Job) -> None:
         """Use a recording's journal even with `fresh`: this run has written it."""
@@ -168,6 +169,7 @@ class ResumeStore:
 
     def _load_answers(self, job: Job, journal: Journal, header: Identity) -> _OpenJournal:
         done = journal.entries.done
+        self._notify_other_version(journal.entries.header, header)
         usable = not self._ignores_journal(job) and journal.entries.header == header
         if usable and done is not None and _parse_finished(done) is not None:
             raise RecordingLockedError("another job has finished it meanwhile", str(job.source))
@@ -188,6 +190,17 @@ class ResumeStore:
             # The last line may be torn, and lines after it would be ignored.
             self._open_journals.pop(index).journal.close()
             self._notify_unwritable(error)
+
+    def _notify_other_version(self, stored: Mapping[str, Any] | None, header: Identity) -> None:
+        if stored is None or stored.get("phi4audio") == header.get("phi4audio"):
+            return
+        with self._close_lock:
+            is_first, self._version_notice_given = not self._version_notice_given, True
+        if is_first:
+            self._on_notice(
+                f"journals of phi4audio {stored.get('phi4audio')} can't be resumed by "
+                f"{header.get('phi4audio')}: their recordings start over"
+            )
 
     def _notify_unwritable(self, error: OSError) -> None:
         if not self._notice_given:

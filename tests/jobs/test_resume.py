@@ -67,6 +67,23 @@ def test_answers_of_another_model_are_ignored_and_removed(job: Job) -> None:
     again.close()
 
 
+def test_journals_of_another_version_start_over_with_one_line(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "second.wav").write_bytes(b"sound")
+    second = Job(1, tmp_path / "second.wav", {"txt": tmp_path / "out" / "second.txt"})
+    old = {**IDENTITY, "phi4audio": "0.1.0"}
+    for each in (job, second):
+        store_and_close(each, 0, identity=old)
+    lines: list[str] = []
+    store = make_store(identity={**IDENTITY, "phi4audio": "9.0"}, on_notice=lines.append)
+    for each in (job, second):
+        store.open_recording(each, each.source)
+        assert store.lookup(replace(request(), job=each.index)) is None
+    store.close()
+    assert lines == [
+        "journals of phi4audio 0.1.0 can't be resumed by 9.0: their recordings start over"
+    ]
+
+
 def test_fresh_ignores_answers(job: Job) -> None:
     store_and_close(job, 0)
     fresh = opened_store(job, fresh=True)

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from phi4audio_cli.errors import FileError
-from phi4audio_cli.text import language_detection as room
+from phi4audio_cli.text import language_detection as module
 from phi4audio_cli.text.language_detection import detect_language
 
 
@@ -33,7 +33,7 @@ def test_a_full_disk_gives_advice_and_is_not_cached(monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    room._identifier.cache_clear()
+    module._identifier.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "TemporaryFile", full)
         with pytest.raises(FileError, match=r"No space left on device.*--language"):
