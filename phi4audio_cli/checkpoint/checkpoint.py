@@ -27,9 +27,9 @@ from phi4audio_cli.checkpoint.layout import (
     native_name,
 )
 from phi4audio_cli.checkpoint.lora import SpeechLora
+from phi4audio_cli.checkpoint.mapped_files import MappedFiles
 from phi4audio_cli.checkpoint.safetensors_reader import (
     TensorInfo,
-    map_tensor,
     read_blocks,
     read_json,
     read_tensor,
@@ -89,14 +89,15 @@ class Checkpoint:
     def mapped_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the same tensors without copies of those that need no merge and no conversion.
 
-        These are pages of their file (`map_tensor`). A program that updates the file must replace
-        it by a rename, and never overwrite it while a model uses it.
+        These are pages of their file, which is mapped once (`MappedFiles`). A program that updates
+        the file must replace it by a rename, and never overwrite it while a model uses it.
 
         Raises:
             CheckpointError: A file can't be read or ends too early.
         """
+        files = MappedFiles()
         for name in self.expected_shapes:
-            yield name, self.convert(name, map_tensor(self.stored_tensors[name]))
+            yield name, self.convert(name, files.tensor(self.stored_tensors[name]))
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return one tensor of `expected_shapes`, as `tensors` yields it.

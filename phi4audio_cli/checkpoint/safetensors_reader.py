@@ -1,14 +1,13 @@
 """Read safetensors files: headers, and one tensor at a time.
 
 The safetensors library maps a whole file, whose pages count as memory of the process: a load would
-need the weights twice. Format: https://github.com/huggingface/safetensors#format.
+need the weights twice. `mapped_files` maps tensors and frees their pages. Format: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -38,7 +37,8 @@ BLOCK_BYTES = 1 << 23
 
 _HEADER_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
-_DOWNLOAD_AGAIN = "download or copy the checkpoint again"
+DOWNLOAD_AGAIN = "download or copy the checkpoint again"
+"""The remedy of a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +74,6 @@ def read_tensor(info: TensorInfo) -> torch.Tensor:
     return flat.reshape(info.shape)
 
 
-def map_tensor(info: TensorInfo) -> torch.Tensor:
-    """Return the tensor as pages of its file, which are read when they are used.
-
-    Processes that map one file share its memory. Changes of the tensor stay in this process. The
-    file may be renamed or deleted, but it must not be truncated or overwritten in place.
-
-    Raises:
-        CheckpointError: The file ends before the tensor does, or can't be read.
-    """
-    start = info.offset - info.offset % mmap.ALLOCATIONGRANULARITY
-    before = info.offset - start
-    if not info.nbytes or before % info.dtype.itemsize:
-        return read_tensor(info)
-    try:
-        with info.file.open("rb") as file:
-            mapped = mmap.mmap(
-                file.fileno(), before + info.nbytes, access=mmap.ACCESS_COPY, offset=start
-            )
-    except OSError as error:
-        raise CheckpointError(f"can't be read: {error.strerror}", info.description) from error
-    except ValueError as error:
-        raise CheckpointError(
-            "the file ends inside the tensor", info.description, _DOWNLOAD_AGAIN
-        ) from error
-    flat = torch.frombuffer(mapped, dtype=info.dtype, count=info.numel, offset=before)
-    return flat.reshape(info.shape)
-
-
 def read_blocks(info: TensorInfo, max_bytes: int = BLOCK_BYTES) -> Iterator[torch.Tensor]:
     """Yield the tensor's elements in order, in flat blocks.
 
@@ -120,7 +92,7 @@ def read_blocks(info: TensorInfo, max_bytes: int = BLOCK_BYTES) -> Iterator[torc
                 block = _allocate(info, min(step, info.numel - start))
                 if not _read_exactly(file, block.view(torch.uint8).numpy().data):
                     raise CheckpointError(
-                        "the file ends inside the tensor", info.description, _DOWNLOAD_AGAIN
+                        "the file ends inside the tensor", info.description, DOWNLOAD_AGAIN
                     )
                 yield block
     except OSError as error:
@@ -163,7 +135,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     if size != end:
         problem = "is truncated" if size < end else "is too long"
         what = f"{problem}: it has {size} bytes, by its header it should have {end}"
-        raise CheckpointError(what, str(file), _DOWNLOAD_AGAIN)
+        raise CheckpointError(what, str(file), DOWNLOAD_AGAIN)
     return infos
 
 
@@ -184,7 +156,7 @@ def read_tensor_index(folder: Path) -> dict[str, TensorInfo]:
     refuse_pickles(folder)
     if shards := sorted(folder.glob("model-*.safetensors")):
         raise CheckpointError(
-            f"has {len(shards)} shards, but no {INDEX_FILE}", str(folder), _DOWNLOAD_AGAIN
+            f"has {len(shards)} shards, but no {INDEX_FILE}", str(folder), DOWNLOAD_AGAIN
         )
     raise CheckpointError(
         f"has no weights: neither {INDEX_FILE} nor {WEIGHTS_FILE}",
@@ -217,13 +189,13 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError("is missing", str(file), _DOWNLOAD_AGAIN) from error
+        raise CheckpointError("is missing", str(file), DOWNLOAD_AGAIN) from error
     except OSError as error:
         raise CheckpointError(f"can't be read: {error.strerror}", str(file)) from error
     except ValueError as error:
-        raise CheckpointError(f"isn't JSON: {error}", str(file), _DOWNLOAD_AGAIN) from error
+        raise CheckpointError(f"isn't JSON: {error}", str(file), DOWNLOAD_AGAIN) from error
     if not isinstance(found, dict):
-        raise CheckpointError("isn't a JSON object", str(file), _DOWNLOAD_AGAIN)
+        raise CheckpointError("isn't a JSON object", str(file), DOWNLOAD_AGAIN)
     return found
 
 
@@ -234,11 +206,11 @@ def _parse_header(file: Path, size: int) -> tuple[dict[str, Any], int]:
         if size < _HEADER_LENGTH_BYTES or length > min(
             size - _HEADER_LENGTH_BYTES, _MAX_HEADER_BYTES
         ):
-            raise CheckpointError("is truncated or isn't safetensors", str(file), _DOWNLOAD_AGAIN)
+            raise CheckpointError("is truncated or isn't safetensors", str(file), DOWNLOAD_AGAIN)
         try:
             header = json.loads(stream.read(length))
         except ValueError as error:
-            raise CheckpointError("isn't safetensors", str(file), _DOWNLOAD_AGAIN) from error
+            raise CheckpointError("isn't safetensors", str(file), DOWNLOAD_AGAIN) from error
     return header, _HEADER_LENGTH_BYTES + length
 
 
@@ -249,13 +221,13 @@ def _parse_tensor_info(file: Path, name: str, entry: Any, start: int) -> TensorI
         kind = entry["dtype"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            "its header is damaged", f"{name} in {file}", _DOWNLOAD_AGAIN
+            "its header is damaged", f"{name} in {file}", DOWNLOAD_AGAIN
         ) from error
     if kind not in DTYPES:
         raise CheckpointError(f"has the dtype {kind}, which is not supported", f"{name} in {file}")
     info = TensorInfo(name, DTYPES[kind], shape, file, start + first, last - first)
     if info.nbytes != info.numel * info.dtype.itemsize:
-        raise CheckpointError("its size does not fit its shape", info.description, _DOWNLOAD_AGAIN)
+        raise CheckpointError("its size does not fit its shape", info.description, DOWNLOAD_AGAIN)
     return info
 
 
@@ -263,16 +235,16 @@ def _read_sharded_index(folder: Path) -> dict[str, TensorInfo]:
     index = folder / INDEX_FILE
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError("has no weight_map", str(index), _DOWNLOAD_AGAIN)
+        raise CheckpointError("has no weight_map", str(index), DOWNLOAD_AGAIN)
     infos: dict[str, TensorInfo] = {}
     for info in _iter_shard_tensors(folder, weight_map):
         if info.name in infos:
-            raise CheckpointError("is stored twice", info.description, _DOWNLOAD_AGAIN)
+            raise CheckpointError("is stored twice", info.description, DOWNLOAD_AGAIN)
         infos[info.name] = info
     for name, file in weight_map.items():
         if name not in infos or infos[name].file.name != file:
             raise CheckpointError(
-                f"is not in {file}, though the index says so", f"{name} of {index}", _DOWNLOAD_AGAIN
+                f"is not in {file}, though the index says so", f"{name} of {index}", DOWNLOAD_AGAIN
             )
     return infos
 
@@ -284,6 +256,6 @@ def _iter_shard_tensors(folder: Path, weight_map: Mapping[str, str]) -> Iterator
             raise CheckpointError("names a file outside its folder", str(folder / INDEX_FILE))
         if not file.is_file():
             raise CheckpointError(
-                f"is missing, though {INDEX_FILE} names it", str(file), _DOWNLOAD_AGAIN
+                f"is missing, though {INDEX_FILE} names it", str(file), DOWNLOAD_AGAIN
             )
         yield from read_header(file).values()

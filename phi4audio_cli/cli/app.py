@@ -16,15 +16,21 @@ import typer
 from phi4audio_cli import __version__
 from phi4audio_cli.cli.ask_command import ask
 from phi4audio_cli.cli.bench_command import bench
-from phi4audio_cli.cli.console import discard_stdout, print_message
+from phi4audio_cli.cli.console import print_message
 from phi4audio_cli.cli.doctor_command import doctor
 from phi4audio_cli.cli.evaluate_command import evaluate
 from phi4audio_cli.cli.render_command import render
+from phi4audio_cli.cli.standard_streams import (
+    open_closed_descriptors,
+    stdout_error,
+    tolerate_lost_streams,
+)
 from phi4audio_cli.cli.strip_export_command import strip_export
 from phi4audio_cli.cli.summarize_command import summarize
 from phi4audio_cli.cli.transcribe_command import transcribe
 from phi4audio_cli.cli.translate_command import translate
-from phi4audio_cli.errors import ExitCode, Phi4AudioError
+from phi4audio_cli.errors import ExitCode, Phi4AudioError, UsageError
+from phi4audio_cli.storage import error_reason
 
 
 def samples() -> None:
@@ -73,6 +79,22 @@ def phi4audio(
     """Transcripts, subtitles and more of your recordings, on your own machine."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    else:
+        _check_working_folder()
+
+
+def _check_working_folder() -> None:
+    """Refuse a deleted working folder; torch's libraries abort the process in one.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    try:
+        os.getcwd()  # noqa: PTH109 (a Path is not needed)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the working folder does not exist any more", remedy="change to an existing folder"
+        ) from error
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -82,7 +104,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: The command line without the program's name; None: the process's own.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    _make_streams_lenient()
+    open_closed_descriptors()
+    tolerate_lost_streams()
     try:
         app(arguments, prog_name="phi4audio")
         code: int = ExitCode.OK
@@ -95,8 +118,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = _print_bug(error, arguments)
     except SystemExit as exit_request:
         code = exit_request.code if isinstance(exit_request.code, int) else ExitCode.OK
-    _flush_stdout()
-    sys.exit(int(code))
+    sys.exit(int(_check_stdout(code)))
 
 
 def _print_error(error: Phi4AudioError, arguments: Sequence[str]) -> ExitCode:
@@ -119,19 +141,11 @@ def _is_verbose(arguments: Sequence[str]) -> bool:
     return "--verbose" in arguments or "-v" in arguments
 
 
-def _make_streams_lenient() -> None:
-    """Let no character and no closed stream end the program: results matter more."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _flush_stdout() -> None:
-    """Flush while errors can still be caught; at interpreter exit they would be shown."""
-    try:
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        discard_stdout()
+def _check_stdout(code: int) -> int:
+    """Return the exit code, which tells of lost text unless the run failed for another reason."""
+    error = stdout_error()
+    if error is None:
+        return code
+    reason = error_reason(error)
+    print_message(f"standard output can't take the text: {reason} (other files are written)")
+    return ExitCode.OUTPUT if code in (ExitCode.OK, ExitCode.FILES_FAILED) else code

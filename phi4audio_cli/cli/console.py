@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 
@@ -22,13 +21,3 @@ def escape_control(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
-
-
-def discard_stdout() -> None:
-    """Discard the rest of standard output, after its reader closed the pipe.
-
-    The file descriptor itself is replaced, so that the interpreter's last flush is silent, too.
-    """
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from phi4audio_cli.cli.console import discard_stdout
 from phi4audio_cli.cli.display import Display
 from phi4audio_cli.cli.signals import CancelToken
 from phi4audio_cli.errors import ExitCode
@@ -20,8 +19,8 @@ from phi4audio_cli.types import ChunkDone, FileFailed, FileStarted, Job
 class OrderedStdout:
     """Prints texts in order of their jobs' index, whatever order they come in.
 
-    When the reader of standard output ends (`| head`), the texts are dropped, and the run continues
-    for its files.
+    When standard output can't take them (`standard_streams`), the texts are dropped, and the run
+    continues for its files.
 
     Args:
         paused: Returns a context in which the terminal is free for a text.
@@ -31,7 +30,6 @@ class OrderedStdout:
         self._paused = paused
         self._pending: dict[int, tuple[Job, str | None]] = {}
         self._next_index = 0
-        self._closed = False
 
     def put(self, job: Job, text: str | None) -> None:
         """Print a text as soon as those before it are printed; None or empty: none."""
@@ -39,17 +37,13 @@ class OrderedStdout:
         while self._next_index in self._pending:
             next_job, ready = self._pending.pop(self._next_index)
             self._next_index += 1
-            if ready and not self._closed:
+            if ready:
                 self._print(next_job, ready)
 
     def _print(self, job: Job, text: str) -> None:
-        try:
-            with self._paused(job):
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
-        except BrokenPipeError:
-            self._closed = True
-            discard_stdout()
+        with self._paused(job):
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
 
 @dataclass(frozen=True, slots=True)

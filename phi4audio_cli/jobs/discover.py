@@ -20,7 +20,9 @@ from phi4audio_cli.jobs.input_source import (
     InputSource,
     PathResolver,
     display_url,
+    is_file_url,
     parse_input,
+    path_of_file_url,
 )
 from phi4audio_cli.jobs.manifest import JSON_LINES_SUFFIXES, ManifestEntry, read_manifest
 from phi4audio_cli.locations import is_url, url_scheme
@@ -239,6 +241,8 @@ class _InputFinder:
         """Add the recordings of one input."""
         if name == STDIN:
             self._add_stdin()
+        elif is_file_url(name):
+            self._add_file_url(name)
         elif is_url(name):
             self._add_url(name)
         elif manifest := _manifest_path(name):
@@ -281,6 +285,14 @@ class _InputFinder:
         if problem := self._scheme_errors[scheme]:
             raise UsageError(problem.what, display_url(url), problem.remedy)
 
+    def _add_file_url(self, url: str, entry: ManifestEntry | None = None) -> None:
+        try:
+            path = path_of_file_url(url)
+        except UsageError as error:
+            self.problems.append(_with_manifest_line(error, entry))
+        else:
+            self._add_path(path, entry)
+
     def _add_manifest(self, path: Path) -> None:
         lines = 0
         try:
@@ -288,6 +300,8 @@ class _InputFinder:
                 lines += 1
                 if isinstance(each, UsageError):
                     self.problems.append(each)
+                elif is_file_url(each.path):
+                    self._add_file_url(each.path, each)
                 elif is_url(each.path):
                     self._add_url(each.path, each)
                 else:

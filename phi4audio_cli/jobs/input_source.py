@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from phi4audio_cli.errors import UsageError
 from phi4audio_cli.locations import Location, RemotePath, is_url, redact_url, url_scheme
@@ -15,6 +15,7 @@ from phi4audio_cli.types import Job
 STDIN = "-"
 """Stands for standard input in place of a URL."""
 
+_FILE_URL = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 _INVALID_NAME_CHARS = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -40,12 +41,37 @@ def parse_input(name: str) -> InputSource:
     """Return the one recording or transcript that a path or URL names, without accessing it.
 
     Raises:
-        UsageError: A URL without a host.
+        UsageError: A URL without a host, or a `file://` URL with another one.
     """
+    if is_file_url(name):
+        path = path_of_file_url(name)
+        return InputSource(path, path.name)
     if not is_url(name):
         return InputSource(Path(name), Path(name).name)
     file_name = split_url(name)[1]
     return InputSource(Path(file_name), file_name, url=name)
+
+
+def is_file_url(name: str) -> bool:
+    """Return whether a name is a URL of a local file: `file:///a.wav` or `file:/a.wav`."""
+    return _FILE_URL.fullmatch(name) is not None
+
+
+def path_of_file_url(name: str) -> Path:
+    """Return the local path of a URL of which `is_file_url` is true (RFC 8089).
+
+    File managers encode characters as `%20`. A file of the literal name takes precedence.
+
+    Raises:
+        UsageError: It names another host.
+    """
+    match = _FILE_URL.fullmatch(name)
+    assert match is not None
+    if (match["host"] or "localhost").lower() != "localhost":
+        raise UsageError("this URL names a file of another host", name, "write file:///folder/name")
+    literal = match["path"]
+    decoded = os.fsdecode(unquote_to_bytes(os.fsencode(literal)))
+    return Path(literal if os.path.lexists(literal) else decoded)
 
 
 def split_url(url: str) -> tuple[PurePosixPath, str]:

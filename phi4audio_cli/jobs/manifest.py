@@ -64,7 +64,8 @@ def read_manifest(path: Path) -> Iterator[ManifestEntry | UsageError]:
     `.jsonl`, `.ndjson` and `.json` contain one JSON object per line, `.csv` and `.tsv` a table
     with a header. Their columns are `path`, and optionally `language` and `reference`; other
     columns are ignored. Any other file contains one path or URL per line; blank lines and lines
-    that begin with # are skipped.
+    that begin with # are skipped. If it has NUL characters, these separate the paths, as
+    `find -print0` writes them.
 
     Raises:
         UsageError: The file can't be read, or a table has no column of paths.
@@ -122,6 +123,12 @@ def _line_location(path: Path, number: int) -> str:
 
 
 def _parse_lines(text: str, path: Path) -> Iterator[ManifestRow]:
+    if "\0" in text:
+        # Such names may contain line ends, and begin with #.
+        for number, name in enumerate(text.split("\0"), 1):
+            if name.strip():
+                yield ManifestRow(f"{path}, entry {number}", {PATH_KEYS[0]: name})
+        return
     for line, where in _numbered_lines(text, path):
         if not line.lstrip().startswith("#"):
             yield ManifestRow(where, {PATH_KEYS[0]: line})
@@ -174,7 +181,9 @@ def _csv_rows(
     start = 0
     while start < len(lines):
         rest = (lines[index] for index in range(start, len(lines)))
-        reader = csv.reader(rest, delimiter=delimiter, strict=True)
+        # Spaces after a comma are for the reader; a tab needs none, so they belong to the cell.
+        skips_spaces = delimiter != "\t"
+        reader = csv.reader(rest, delimiter=delimiter, strict=True, skipinitialspace=skips_spaces)
         done = 0
         try:
             for row in reader:

@@ -68,6 +68,8 @@ class PackedPrefill:
         lengths: Positions of each prompt.
         window: Sliding window in positions; None: no limit.
         shape: Rows and positions of the inputs; those behind the last prompt are filling.
+        outputs: How many inputs the result is wanted of: each prompt's last, the last one's again
+            for the rest.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class PackedPrefill:
         lengths: Sequence[int],
         window: int | None,
         shape: tuple[int, int],
+        outputs: int,
     ) -> None:
         self.cache, self.slots, self.lengths = cache, slots, list(lengths)
         device = cache.keys[0].device
@@ -85,6 +88,7 @@ class PackedPrefill:
         positions = [torch.arange(each, device=device) for each in (*lengths, self.filling)]
         self.positions = torch.cat(positions).view(shape)
         ends = torch.tensor(self.lengths, device=device).cumsum(0) - 1
+        ends = torch.cat([ends, ends[-1:].expand(outputs - len(ends))])
         self.outputs = ends // shape[1], ends % shape[1]
         self.masks = [_window_mask(0, each, window, device) for each in self.lengths]
 
@@ -147,6 +151,7 @@ class DecodeStep:
         span: Positions that are attended to, more than any of `positions`.
         length: Of the longest sequence afterwards.
         window: Sliding window in positions; None: no limit.
+        filling: How many inputs at the end are of no sequence.
     """
 
     outputs = None
@@ -158,9 +163,11 @@ class DecodeStep:
         span: int,
         length: int,
         window: int | None,
+        filling: int = 0,
     ) -> None:
         self.cache, self.span, self.length = cache, span, length
-        self.at, self.positions = positions, positions[:, None]
+        self.positions = positions[:, None]
+        self.at = positions = positions[: len(positions) - filling]
         self.rows = torch.arange(len(positions), device=positions.device)
         keys = torch.arange(span, device=positions.device)
         seen = keys <= positions[:, None]
@@ -176,15 +183,16 @@ class DecodeStep:
     ) -> torch.Tensor:
         """See `Batch.attend`."""
         all_keys, all_values = self.cache.keys[layer], self.cache.values[layer]
-        all_keys[self.rows, :, self.at] = keys[:, 0]
-        all_values[self.rows, :, self.at] = values[:, 0]
         count = len(self.rows)
-        return _attend_one_each(
-            queries[:, 0],
+        all_keys[self.rows, :, self.at] = keys[:count, 0]
+        all_values[self.rows, :, self.at] = values[:count, 0]
+        attended = _attend_one_each(
+            queries[:count, 0],
             all_keys[:count, :, : self.span],
             all_values[:count, :, : self.span],
             self.mask,
         )[:, None]
+        return torch.cat([attended, queries[count:]]) if count < len(queries) else attended
 
 
 class Rescore:

@@ -40,6 +40,11 @@ class AudioConfig:
         return self.hidden_size // self.num_attention_heads
 
     @property
+    def widest_layer(self) -> int:
+        """Inputs of the widest linear layer of a block."""
+        return max(self.hidden_size * self.depthwise_multiplier, self.intermediate_size)
+
+    @property
     def nemo_final_size(self) -> int:
         """Bands that are left after the three strided convolutions."""
         size = self.input_size
@@ -91,6 +96,11 @@ class Config:
     def head_dim(self) -> int:
         """Width of an attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def widest_layer(self) -> int:
+        """Inputs of the widest linear layer of the decoder."""
+        return max(self.hidden_size, self.intermediate_size)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], where: str = "config.json") -> Config:

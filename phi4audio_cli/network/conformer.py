@@ -35,10 +35,12 @@ class Spans:
     Args:
         rows: Clips that are padded to one length, with spans for all; 1 where clips are end to end.
         spans: Of each row.
+        filling: Frames behind the last span that are of no clip.
     """
 
     rows: int
     spans: Sequence[Span]
+    filling: int = 0
 
     def map(self, function: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
         """Apply a function to each span, and join the results.
@@ -49,14 +51,16 @@ class Spans:
             tensors: All of shape (..., n, width).
 
         Returns:
-            Shape (..., n, width), always contiguous, so that the next product does not depend on
-            the number of spans.
+            Shape (..., n, width), zeros for the filling; always contiguous, so that the next
+            product does not depend on the number of spans.
         """
         joined = [each.reshape(self.rows, -1, each.shape[-1]) for each in tensors]
         parts = [
             function(span, *(each[:, span.start : span.end] for each in joined))
             for span in self.spans
         ]
+        if self.filling:
+            parts.append(parts[0].new_zeros(self.rows, self.filling, parts[0].shape[-1]))
         result = parts[0].contiguous() if len(parts) == 1 else torch.cat(parts, dim=1)
         return result.view(*tensors[0].shape[:-1], -1)
 

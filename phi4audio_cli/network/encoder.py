@@ -14,7 +14,14 @@ from torch.nn import functional
 
 from phi4audio_cli.network.config import AudioConfig, Config
 from phi4audio_cli.network.conformer import ConformerBlock, Span, Spans
-from phi4audio_cli.network.cpu_kernels import TILE_ROWS, Linear, needs_tiles, to_tiles
+from phi4audio_cli.network.cpu_kernels import (
+    TILE_ROWS,
+    Linear,
+    fill,
+    filled_rows,
+    needs_tiles,
+    to_tiles,
+)
 from phi4audio_cli.network.subsampling import SUBSAMPLING, Subsampling, mask_time
 
 WINDOW_FRAMES = 500
@@ -64,6 +71,7 @@ class AudioEncoder(nn.Module):
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
+        self.widest_layer = config.widest_layer
         self.encoder_embedding = InputNorm(config.input_size)
         self.embed = Subsampling(config)
         self.relative_attention_bias_layer = PositionBias(config)
@@ -113,8 +121,8 @@ class AudioEncoder(nn.Module):
             for each in embedded
         ]
         windows = [window for each in folded for window in each]
-        bias = self.relative_attention_bias_layer(max(TILE_ROWS, *map(len, windows)))
-        tiled = needs_tiles(clips[0].device, clips[0].dtype)
+        bias = self.relative_attention_bias_layer(max(map(len, windows)))
+        tiled = needs_tiles(clips[0].device, clips[0].dtype, self.widest_layer)
         encoded: dict[int, torch.Tensor] = {}
         for group in pack([len(window) for window in windows], PACK_FRAMES, tiled):
             results = self._encode([windows[index] for index in group], bias, tiled)
@@ -129,14 +137,17 @@ class AudioEncoder(nn.Module):
         """Encode windows, each of shape (frames, width), end to end, short ones in tiles."""
         lengths = [len(window) for window in windows]
         joined = torch.cat(list(windows))
-        hidden = to_tiles(joined) if tiled and min(lengths) < TILE_ROWS else joined[None]
-        rest = hidden.shape[0] * hidden.shape[1] - len(joined)
+        if tiled and min(lengths) < TILE_ROWS:
+            hidden = to_tiles(joined)
+        else:
+            hidden = fill(joined, filled_rows(len(joined), self.widest_layer))[None]
         spans = []
         start = 0
-        for length in [*lengths, rest] if rest else lengths:
+        for length in lengths:
             spans.append(Span(start, start + length, bias[:, :, :length, :length]))
             start += length
-        encoded = self._blocks(hidden, Spans(1, spans)).flatten(0, 1)
+        filling = hidden.shape[0] * hidden.shape[1] - len(joined)
+        encoded = self._blocks(hidden, Spans(1, spans, filling)).flatten(0, 1)
         return torch.split(encoded[: len(joined)], lengths)
 
     def _blocks(self, hidden: torch.Tensor, spans: Spans) -> torch.Tensor:
@@ -151,16 +162,23 @@ class AudioEmbedding(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.encoder = AudioEncoder(config.audio)
+        self.widest_layer = max(config.audio.hidden_size, config.hidden_size)
         self.up_proj_for_speech = Linear(config.audio.hidden_size, config.hidden_size)
         self.down_proj_for_speech = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, clips: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Turn log-mel features, each (frames, mel bands), into embeddings, each (n, width)."""
         encoded = self.encoder(clips)
-        if not encoded or encoded[0].device.type == "cpu":
+        if not encoded:
+            return []
+        if needs_tiles(encoded[0].device, encoded[0].dtype, self.widest_layer):
             return [self._project(each) for each in encoded]
-        joined = self._project(torch.cat(encoded))
-        return list(torch.split(joined, [len(each) for each in encoded]))
+        joined = torch.cat(encoded)
+        frames = len(joined)
+        if joined.is_cpu:
+            joined = fill(joined, filled_rows(frames, self.widest_layer))
+        lengths = [len(each) for each in encoded]
+        return list(torch.split(self._project(joined)[:frames], lengths))
 
     def _project(self, encoded: torch.Tensor) -> torch.Tensor:
         wide = functional.gelu(self.up_proj_for_speech(encoded))

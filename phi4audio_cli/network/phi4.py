@@ -19,7 +19,14 @@ from phi4audio_cli.network.attention import (
     Rescore,
 )
 from phi4audio_cli.network.config import Config
-from phi4audio_cli.network.cpu_kernels import TILE_ROWS, Linear, needs_tiles, to_tiles
+from phi4audio_cli.network.cpu_kernels import (
+    TILE_ROWS,
+    Linear,
+    fill,
+    filled_rows,
+    needs_tiles,
+    to_tiles,
+)
 from phi4audio_cli.network.cuda_graphs import CudaGraphRunner
 from phi4audio_cli.network.decoder import DecoderLayer, Observe, RMSNorm, RotaryEmbedding
 from phi4audio_cli.network.encoder import AudioEmbedding
@@ -134,20 +141,24 @@ class Phi4Audio(nn.Module):
         self, cache: KVCache, slots: Sequence[int], prompts: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """Compute prompts end to end; those that can't share a pass have one of their own."""
-        tiled = needs_tiles(self.device, self.dtype)
+        widest = self.config.widest_layer
+        tiled = needs_tiles(self.device, self.dtype, widest)
         logits: dict[int, torch.Tensor] = {}
         for group in prefill_groups([len(prompt) for prompt in prompts], tiled):
             joined = torch.cat([prompts[each] for each in group])
-            short = tiled and len(prompts[group[0]]) < TILE_ROWS
-            inputs = to_tiles(joined) if short else joined[None]
+            if tiled and len(prompts[group[0]]) < TILE_ROWS:
+                inputs = to_tiles(joined)
+            else:
+                inputs = fill(joined, filled_rows(len(joined), widest))[None]
             batch = PackedPrefill(
                 cache,
                 [slots[each] for each in group],
                 [len(prompts[each]) for each in group],
                 self.config.sliding_window,
                 (inputs.shape[0], inputs.shape[1]),
+                filled_rows(len(group), widest),
             )
-            logits.update(zip(group, self._forward(inputs, batch), strict=True))
+            logits.update(zip(group, self._forward(inputs, batch)[: len(group)], strict=True))
         return torch.stack([logits[each] for each in range(len(prompts))])
 
     def decode_step(
@@ -170,8 +181,12 @@ class Phi4Audio(nn.Module):
             span = _span(longest, cuda_graphs.SPAN_STEP, cache.capacity)
             return self._graphs_of(cache).run(tokens, positions, span)
         span = _span(longest, attention.SPAN_STEP, cache.capacity)
-        at = torch.tensor(positions, device=self.device)
-        return self._step(cache, torch.tensor(tokens, device=self.device), at, span, longest)
+        count = len(tokens)
+        on_cpu = self.device.type == "cpu"
+        filling = [0] * (filled_rows(count, self.config.widest_layer) - count if on_cpu else 0)
+        inputs = torch.tensor([*tokens, *filling], device=self.device)
+        at = torch.tensor([*positions, *filling], device=self.device)
+        return self._step(cache, inputs, at, span, longest, len(filling))[:count]
 
     def rescore(
         self,
@@ -224,8 +239,9 @@ class Phi4Audio(nn.Module):
         positions: torch.Tensor,
         span: int,
         length: int,
+        filling: int = 0,
     ) -> torch.Tensor:
-        batch = DecodeStep(cache, positions, span, length, self.config.sliding_window)
+        batch = DecodeStep(cache, positions, span, length, self.config.sliding_window, filling)
         return self._forward(self.model.embed_tokens(tokens[:, None]), batch)
 
     def _forward(self, inputs: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -50,8 +50,9 @@ class Int8Linear(nn.Module):
         return row_invariant(product, hidden)
 
     def _single(self, rows: torch.Tensor) -> torch.Tensor:
-        summed = torch._weight_int8pack_mm(rows.bfloat16(), self.values, self.ones)
-        return (summed * self.scales).to(rows.dtype)
+        flat = rows.bfloat16().flatten(0, -2)
+        summed = torch._weight_int8pack_mm(flat, self.values, self.ones)
+        return (summed * self.scales).to(rows.dtype).view(*rows.shape[:-1], -1)
 
     def _many(self, rows: torch.Tensor) -> torch.Tensor:
         product = multiply(rows, self.values.to(rows.dtype))
@@ -84,6 +85,6 @@ class Int4Linear(nn.Module):
 
     def _product(self, rows: torch.Tensor) -> torch.Tensor:
         product: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            rows.bfloat16(), self.values, GROUP, self.scales_and_zeros
+            rows.bfloat16().flatten(0, -2), self.values, GROUP, self.scales_and_zeros
         )
-        return product.to(rows.dtype)
+        return product.to(rows.dtype).view(*rows.shape[:-1], -1)

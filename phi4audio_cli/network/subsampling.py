@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from phi4audio_cli.network.config import AudioConfig
-from phi4audio_cli.network.cpu_kernels import Linear
+from phi4audio_cli.network.cpu_kernels import NARROW_INPUTS, Linear, fill, filled_rows, multiply
 
 SUBSAMPLING = 8
 """Feature frames to an encoder frame."""
@@ -76,8 +76,12 @@ class Subsampling(nn.Module):
             else:
                 block = self.masked(piece, None if lengths is None else (lengths - first).clamp(0))
             blocks.append(block[:, (start - first) // SUBSAMPLING :])
-        result: torch.Tensor = self.out(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1))
-        return result
+        hidden = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+        frames = hidden.shape[1]
+        if on_cpu and len(hidden) == 1:
+            hidden = fill(hidden, filled_rows(frames, hidden.shape[2]))
+        result: torch.Tensor = self.out(hidden)
+        return result[:, :frames]
 
     def _block_frames(self, clips: int, on_cpu: bool) -> int:
         at_once = CACHED_CHANNELS // self.channels if on_cpu else BLOCK_FRAMES
@@ -116,21 +120,27 @@ class Subsampling(nn.Module):
             Shape (clips, ceil(frames / 8), channels * bands).
         """
         first, *rest = [layer for layer in self.conv if isinstance(layer, nn.Conv2d)]
-        hidden = _one_channel(features, first).relu_()
+        # oneDNN has the same bits with any number of threads, but a kernel to compile a length.
+        product = multiply if self.channels >= NARROW_INPUTS else functional.linear
+        hidden = product(*_one_channel(features, first)).relu_()
         for depthwise, pointwise in zip(rest[::2], rest[1::2], strict=True):
             hidden = _depthwise(hidden, depthwise)
-            hidden = functional.linear(hidden, pointwise.weight[:, :, 0, 0], pointwise.bias).relu_()
+            hidden = product(hidden, pointwise.weight[:, :, 0, 0], pointwise.bias).relu_()
         return hidden.transpose(2, 3).flatten(2)
 
 
-def _one_channel(features: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
-    """Convolve (clips, frames, bands), 3 x 3 by steps of 2, to (clips, frames, bands, channels)."""
+def _one_channel(features: torch.Tensor, layer: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay out (clips, frames, bands) for a convolution, 3 x 3 by steps of 2, as a product.
+
+    Returns:
+        Rows, (clips, frames, bands, 10), and weight, (channels, 10).
+    """
     padded = functional.pad(features, (1, 1, 1, 1))
     patches = padded.unfold(1, 3, 2).unfold(2, 3, 2).flatten(3)
     # The bias as a tenth weight of a constant 1: added apart it would cost a pass more.
     bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
     weight = torch.cat([layer.weight.flatten(1), bias[:, None]], dim=1)
-    return functional.linear(functional.pad(patches, (0, 1), value=1.0), weight)
+    return functional.pad(patches, (0, 1), value=1.0), weight
 
 
 def _depthwise(hidden: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from phi4audio_cli import __version__
@@ -89,3 +94,30 @@ def test_an_interrupt_is_exit_130(failing, capsys) -> None:
     failing(KeyboardInterrupt())
     assert call("x") == 130
     assert capsys.readouterr().err == "phi4audio: interrupted\n"
+
+
+@pytest.mark.parametrize("command", ["transcribe", "doctor"])
+def test_a_deleted_working_folder_is_exit_2_before_torch_is_imported(tmp_path, command) -> None:
+    program = f"""
+import os, sys
+import phi4audio_cli.cli.app as app
+os.rmdir(os.getcwd())
+try:
+    app.main([{command!r}, *["/a.wav"] * ({command!r} == "transcribe")])
+finally:
+    assert "torch" not in sys.modules
+"""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "phi4audio: the working folder does not exist any more (change to an existing folder)\n",
+    )

@@ -185,6 +185,28 @@ class TestStandardInput:
         assert "standard input: nothing is piped in" in problem("-")
 
 
+class TestFileUrls:
+    @pytest.mark.parametrize("start", ["file://", "file://localhost", "file:", "FILE://"])
+    def test_a_file_url_is_the_local_file(self, working_dir: Path, start: str) -> None:
+        (working_dir / "é b.wav").write_bytes(b"x")
+        url = f"{start}{working_dir}/%C3%A9%20b.wav"
+        assert found(url) == [f"{working_dir}/é b.wav"]
+        (working_dir / "list.txt").write_text(f"{url}\ntalk.wav\n", encoding="utf-8")
+        assert found("@list.txt") == [f"{working_dir}/é b.wav", "talk.wav"]
+
+    def test_it_needs_no_network_and_may_be_a_folder(self, working_dir: Path) -> None:
+        recordings, problems = find_inputs([f"file://{working_dir}/sub"], offline=True)
+        assert ([each.name for each in recordings], problems) == (["deep.flac"], [])
+
+    def test_a_literal_percent_sign_is_found(self, working_dir: Path) -> None:
+        (working_dir / "100%20.wav").write_bytes(b"x")
+        assert found(f"file://{working_dir}/100%20.wav") == [f"{working_dir}/100%20.wav"]
+
+    def test_a_file_of_another_host_or_a_missing_one_is_reported(self, working_dir: Path) -> None:
+        assert "another host" in problem("file://server/talk.wav")
+        assert "no such file" in problem(f"file://{working_dir}/none.wav")
+
+
 class TestUrls:
     def test_urls_are_named_after_their_path(self) -> None:
         urls = ["memory://calls/mon/a b.mp3", "MEMORY://calls/x%20y.mp3", "memory://calls"]

@@ -48,6 +48,16 @@ class TestLists:
         path = write(tmp_path / "list", b"caf\xe9.wav\n")
         assert os.fsencode(paths(path)[0]) == b"caf\xe9.wav"
 
+    def test_nul_characters_separate_the_names_of_find_print0(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "list", b"./a b.wav\0#1.wav\0two\nlines\r\n.wav\0caf\xe9.wav\0")
+        assert [os.fsencode(each) for each in paths(path)] == [
+            b"./a b.wav",
+            b"#1.wav",
+            b"two\nlines\r\n.wav",
+            b"caf\xe9.wav",
+        ]
+        assert entries(path)[2].where == f"{path}, entry 3"
+
     def test_an_unreadable_list_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="can't be read"):
             read_manifest(tmp_path / "missing.txt")
@@ -106,6 +116,23 @@ class TestTables:
             ('b "x".wav', None, None),
         ]
         assert [each.where for each in entries(path)] == [f"{path}, line 2", f"{path}, line 5"]
+
+    @pytest.mark.parametrize("delimiter", [", ", "; ", ",", ",   "])
+    def test_spaces_after_a_delimiter_are_ignored(self, tmp_path: Path, delimiter: str) -> None:
+        rows = [
+            ["language", "path", "text"],
+            ["fr", '"a, b; c.wav"', '" x"'],
+            ["de", "d e.wav", "y z"],
+        ]
+        table = "\n".join(map(delimiter.join, rows))
+        found = entries(write(tmp_path / "talks.csv", table))
+        assert [(each.path, each.language, each.reference) for each in found] == [
+            ("a, b; c.wav", "French", " x"),
+            ("d e.wav", "German", "y z"),
+        ]
+
+    def test_a_space_after_a_tab_is_part_of_the_name(self, tmp_path: Path) -> None:
+        assert paths(write(tmp_path / "talks.tsv", "text\tpath\nx\t a.wav\n")) == [" a.wav"]
 
     def test_other_delimiters(self, tmp_path: Path) -> None:
         assert paths(write(tmp_path / "m.csv", "path;text\na,b.wav;x\n")) == ["a,b.wav"]

@@ -66,7 +66,7 @@ def different_sequences(layer: Layer, width: int, dtype: torch.dtype) -> list[in
     for length in LENGTHS:
         rows = torch.randn(length, width).to(dtype)
         before, behind = torch.randn(19, width).to(dtype), torch.randn(90, width).to(dtype)
-        if cpu_kernels.needs_tiles(rows.device, dtype):
+        if cpu_kernels.needs_tiles(rows.device, dtype, width):
             if length >= TILE_ROWS:  # it never shares a pass
                 continue
             alone = layer(cpu_kernels.to_tiles(rows)).flatten(0, 1)[:length]

@@ -68,16 +68,17 @@ def test_blocks_and_packs_do_not_change_embeddings(lengths: list[int], layout: s
     assert max(relative_errors(ours, reference, lengths, layout)) < TOLERANCE
 
 
-def test_a_cpu_computes_no_padding():
-    """A long neighbour costs a short clip nothing: no frame of padding goes into a block."""
+def test_a_cpu_pads_no_clip_to_its_neighbours():
+    """A long neighbour costs a short clip nothing: a pass is filled up by a few frames at most."""
     ours, _ = encoders()
     seen = []
     ours.encoders[0].register_forward_pre_hook(lambda layer, given: seen.append(given[0].shape))
     lengths = [800, 80, 80, 8000, 160]
     with torch.no_grad():
         ours([features(length) for length in lengths])
-    assert sum(rows * frames for rows, frames, _ in seen) == sum(lengths) // 8
-    assert max(frames for _, frames, _ in seen) <= encoder.PACK_FRAMES
+    filling = sum(rows * frames for rows, frames, _ in seen) - sum(lengths) // 8
+    assert 0 <= filling < 32 * len(seen)
+    assert max(frames for _, frames, _ in seen) < encoder.PACK_FRAMES + 32
 
 
 def test_no_clips_give_no_embeddings():

@@ -14,12 +14,12 @@ from phi4audio_cli.network.phi4 import Phi4Audio
 from tests.network.networks import features, real_transformers_config, small_transformers_dict
 
 KINDS = ("float32", "bfloat16", "int8", "int4")
-FRAMES = (5, 61, 400, 1016, 1032, 2500, 333, 8)
-LENGTHS = (4, 37, 127, 128, 129, 300, 60, 33, 450)
-ROWS = 37
+FRAMES = (5, 61, 400, 1016, 1032, 8)
+LENGTHS = (4, 37, 127, 128, 129, 300)
+ROWS = 35
 
 
-@pytest.fixture(params=[1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3))])
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
@@ -59,7 +59,7 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
 def check_encoder(network: Phi4Audio) -> None:
     clips = [features(frames, seed) for seed, frames in enumerate(FRAMES)]
     alone = [network.encode_clips([clip])[0] for clip in clips]
-    for order in (range(8), range(7, -1, -1), (3, 0, 5), (1, 7), (2, 6, 0, 4)):
+    for order in (range(5, -1, -1), (3, 0, 5)):
         together = network.encode_clips([clips[each] for each in order])
         for each, row in zip(order, together, strict=True):
             assert torch.equal(bits(row), bits(alone[each])), FRAMES[each]
@@ -68,10 +68,10 @@ def check_encoder(network: Phi4Audio) -> None:
 def check_prefill(network: Phi4Audio) -> None:
     prompts = [torch.randn(each, network.config.hidden_size) for each in LENGTHS]
     prompts = [each.to(network.dtype) for each in prompts]
-    expected = network.new_cache(9, 512)
+    expected = network.new_cache(len(prompts), 512)
     alone = [network.prefill(expected, [slot], [each])[0] for slot, each in enumerate(prompts)]
-    for order in (range(9), range(8, -1, -1), (2, 0), (7, 3, 1, 6), (8, 5, 0)):
-        cache = network.new_cache(9, 512)
+    for order in (range(5, -1, -1), (2, 0)):
+        cache = network.new_cache(len(prompts), 512)
         together = network.prefill(cache, list(order), [prompts[each] for each in order])
         for row, each in zip(together, order, strict=True):
             assert torch.equal(bits(row), bits(alone[each])), LENGTHS[each]
@@ -94,7 +94,7 @@ def check_decode_steps(network: Phi4Audio) -> None:
         ):
             one[0] = whole[row]
         expected.append(network.decode_step(caches[1], [tokens[row]], [positions[row]])[0])
-    for count in (2, 3, 5, 7, 8, 9, 12, 31, 32, 33, ROWS):
+    for count in (3, 8, 32, ROWS):
         found = network.decode_step(caches[0], tokens[:count], positions[:count])
         assert torch.equal(bits(found), bits(torch.stack(expected[:count]))), count
 

@@ -17,7 +17,9 @@ from phi4audio_cli.network.cpu_kernels import (
     Linear,
     PackedLinear,
     Pointwise,
+    filled_rows,
     has_onednn,
+    multiply,
     pack,
     row_invariant,
     silu,
@@ -104,28 +106,50 @@ def test_tokens_stay_with_and_without_onednn(onednn: bool, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "products"),
+    ("shape", "dtype", "has_amx", "products"),
     [
-        ((1, 1, 8), torch.float32, [2]),
-        ((70, 1, 8), torch.float32, [70]),
-        ((3, 128, 8), torch.float32, [384]),
-        ((1, 1, 8), torch.bfloat16, [2]),
-        ((70, 1, 8), torch.bfloat16, [32, 32, 6]),
-        ((33, 1, 8), torch.bfloat16, [32, 2]),
-        ((3, 128, 8), torch.bfloat16, [128, 128, 128]),
-        ((1, 515, 8), torch.bfloat16, [515]),
+        ((1, 1, 600), torch.float32, True, [2]),
+        ((70, 1, 600), torch.float32, True, [70]),
+        ((3, 128, 600), torch.float32, True, [384]),
+        ((1, 1, 600), torch.bfloat16, True, [2]),
+        ((70, 1, 600), torch.bfloat16, True, [32, 32, 6]),
+        ((33, 1, 600), torch.bfloat16, True, [32, 2]),
+        ((3, 128, 600), torch.bfloat16, True, [128, 128, 128]),
+        ((1, 515, 600), torch.bfloat16, True, [515]),
+        ((70, 1, 600), torch.bfloat16, False, [70]),
+        ((1, 1, 600), torch.bfloat16, False, [2]),
+        ((70, 1, 512), torch.bfloat16, True, [70]),
+        ((3, 128, 512), torch.bfloat16, True, [384]),
     ],
 )
-def test_products_have_numbers_of_rows_that_give_equal_bits(shape, dtype, products):
+def test_products_have_numbers_of_rows_that_give_equal_bits(
+    shape, dtype, has_amx, products, monkeypatch: pytest.MonkeyPatch
+):
     seen = []
 
     def product(rows: torch.Tensor) -> torch.Tensor:
-        seen.append(len(rows))
+        seen.append(rows[..., 0].numel())
         return 2 * rows
 
+    monkeypatch.setattr(cpu_kernels, "_reorders_narrow_dtypes", lambda: has_amx)
     hidden = torch.randn(shape).to(dtype)
     assert torch.equal(row_invariant(product, hidden), 2 * hidden)
     assert seen == products
+
+
+@pytest.mark.parametrize(
+    ("count", "inputs", "filled"),
+    [(1, 448, 2), (3, 448, 4), (9, 448, 16), (65, 448, 80), (257, 448, 288), (257, 3072, 257)],
+)
+def test_passes_of_narrow_layers_have_few_numbers_of_rows(count: int, inputs: int, filled: int):
+    assert filled_rows(count, inputs) == filled
+
+
+def test_a_large_plain_weight_is_multiplied_in_parts(monkeypatch: pytest.MonkeyPatch):
+    rows, weight, bias = torch.randn(5, 64), torch.randn(50, 64), torch.randn(50)
+    whole = multiply(rows, weight, bias)
+    monkeypatch.setattr(cpu_kernels, "WHOLE_WEIGHT", 1000)
+    assert torch.equal(multiply(rows, weight, bias), whole)
 
 
 def test_tiles_are_filled_up_with_zeros():
