@@ -13,6 +13,7 @@ from phi4audio_cli.backend_loader import find_model, load_backend
 SETTINGS = Settings(model="demo", device="cpu", dtype="float32")
 
 
+@pytest.mark.slow
 def test_loading_leaves_the_garbage_collector_as_it_was() -> None:
     assert gc.isenabled()
     load_backend(SETTINGS)

@@ -74,6 +74,7 @@ def test_digits_are_transcribed(transcripts: dict[str, Transcript]):
     assert jiwer.wer(references, texts) <= 0.03
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_change_transcripts(
     backend: TorchBackend, transcripts: dict[str, Transcript]
 ):

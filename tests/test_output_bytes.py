@@ -41,6 +41,7 @@ def written(recordings: list[Path], folder: Path, *options: str) -> dict[str, st
     return outputs(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -293,6 +293,7 @@ def test_a_second_run_within_an_unfinished_one_is_refused_not_a_deadlock(tone: P
         assert session.transcribe(tone).duration == 2.0
 
 
+@pytest.mark.slow
 def test_two_threads_are_served_one_after_the_other(demo: Session) -> None:
     texts: dict[str, str] = {}
 
@@ -308,6 +309,7 @@ def test_two_threads_are_served_one_after_the_other(demo: Session) -> None:
     assert len(texts) == 2
 
 
+@pytest.mark.slow
 def test_two_sessions_at_a_time_and_one_after_another(demo: Session) -> None:
     expected = demo.transcribe(SHORT)
     with Session("demo", device="cpu", dtype="float32", batch_size=1) as second:
@@ -317,6 +319,7 @@ def test_two_sessions_at_a_time_and_one_after_another(demo: Session) -> None:
         assert third.transcribe(SHORT).duration == expected.duration
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_handled_or_written(tmp_path: Path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
@@ -416,6 +419,7 @@ print(session.transcribe({str(SHORT)!r}).text)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["-c", "script", "stdin"])
 def test_a_program_without_a_main_guard_runs_once(tmp_path: Path, how: str) -> None:
     script = tmp_path / "program.py"
@@ -457,6 +461,7 @@ def test_importing_the_package_is_light_and_its_names_are_there() -> None:
     assert (Path(phi4audio_cli.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch, capsys) -> None:
     shutil.copy(SHORT, tmp_path / "talk.flac")
     monkeypatch.chdir(tmp_path)

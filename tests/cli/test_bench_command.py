@@ -17,6 +17,7 @@ def bench(*arguments: str) -> int:
     return int(request.value.code or 0)
 
 
+@pytest.mark.slow
 def test_figures_match_the_checkpoint(capsys) -> None:
     assert bench("--json", "--minutes", "0.5", "--batch-size", "2", "--dtype", "float32") == 0
     found = json.loads(capsys.readouterr().out)
@@ -30,6 +31,7 @@ def test_figures_match_the_checkpoint(capsys) -> None:
     assert found["peak_memory"] > found["weight_bytes"]
 
 
+@pytest.mark.slow
 def test_plain_output_has_one_line_per_figure(capsys) -> None:
     assert bench("--minutes", "0.2") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -89,6 +89,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> JobResult:
     return JobResult(process.returncode, err.decode(), files, report["totals"], missing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.injected)
 def test_fault_has_the_expected_outcome(fault: Fault, ran: JobResult) -> None:
     if fault.outcome == "refused":
@@ -105,6 +106,7 @@ def test_fault_has_the_expected_outcome(fault: Fault, ran: JobResult) -> None:
     assert ran.text(fault.name) == fault.text or (fault.text is None and ran.text(fault.name))
 
 
+@pytest.mark.slow
 def test_other_recordings_are_done_and_the_exit_code_is_10(ran: JobResult) -> None:
     assert ran.code == 10
     assert ran.text(GOOD) == ran.text("standard input") == TEXT
@@ -116,6 +118,7 @@ def test_other_recordings_are_done_and_the_exit_code_is_10(ran: JobResult) -> No
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.slow
 def test_each_failure_is_printed_on_one_line(ran: JobResult) -> None:
     for fault in FAULTS:
         if fault.outcome == "failed":
@@ -139,6 +142,7 @@ def transcribe(
     return caught.value.code, {each["source"]: each for each in report["files"]}
 
 
+@pytest.mark.slow
 def test_a_decoder_crash_fails_only_its_recording(tmp_path, monkeypatch, use_backend) -> None:
     monkeypatch.chdir(tmp_path)
     # The scripted decoder follows the names; a decoded block counts as damage.

@@ -225,6 +225,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_only_answers_not_uploaded(answer) -> None:
     whole = answer()
     assert transcribe("-o", "whole") == 0

@@ -198,6 +198,7 @@ def answers(folder: str) -> Iterator[str]:
                 yield f"{path.name} {entry['answer']['key']}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_run_killed_at_any_moment_resumes_to_the_same_bytes() -> None:
     for name in FILES:
