@@ -22,6 +22,7 @@ from phi4audio_cli.network.cpu_kernels import (
     needs_tiles,
     to_tiles,
 )
+from phi4audio_cli.network.embedding import Embedding
 from phi4audio_cli.network.subsampling import SUBSAMPLING, Subsampling, mask_time
 
 WINDOW_FRAMES = 500
@@ -54,7 +55,7 @@ class PositionBias(nn.Module):
         super().__init__()
         self.most, self.symmetric = config.bias_max_distance, config.bias_symmetric
         count = self.most if self.symmetric else 2 * self.most
-        self.bias_values = nn.Embedding(count, config.num_attention_heads)
+        self.bias_values = Embedding(count, config.num_attention_heads)
 
     def forward(self, frames: int) -> torch.Tensor:
         """Return the bias for a number of frames, shape (1, heads, frames, frames)."""

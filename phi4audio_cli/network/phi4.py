@@ -29,6 +29,7 @@ from phi4audio_cli.network.cpu_kernels import (
 )
 from phi4audio_cli.network.cuda_graphs import CudaGraphRunner
 from phi4audio_cli.network.decoder import DecoderLayer, Observe, RMSNorm, RotaryEmbedding
+from phi4audio_cli.network.embedding import Embedding
 from phi4audio_cli.network.encoder import AudioEmbedding
 from phi4audio_cli.network.kv_cache import KVCache
 
@@ -38,7 +39,7 @@ class TokenDecoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         layers = range(config.num_hidden_layers)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in layers)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)

@@ -19,7 +19,7 @@ backend = open_torch_backend(resolve_model("demo", offline=True), device="cpu", 
 samples, rate = bundled_sample("short")
 requests = Transcribe(language="English").requests(0, Chunk(0, samples, rate, 0))
 print([answer.text for answer in backend.generate(requests)])
-print(sorted({"transformers", "accelerate", "peft", "torchao"} & set(sys.modules)))
+print(sorted({"transformers", "accelerate", "peft", "torchao", "torch._dynamo"} & set(sys.modules)))
 """
 
 
