@@ -17,6 +17,7 @@ from phi4audio_cli.errors import UsageError
 from phi4audio_cli.languages import AUDIO_LANGUAGES, find_audio_language
 from phi4audio_cli.locations import RemotePath, parse_folder_location
 from phi4audio_cli.text.cues import CueStyle
+from phi4audio_cli.types import ENCODER_WINDOW_SECONDS
 
 ENV_PREFIX = "PHI4AUDIO_"
 
@@ -27,7 +28,7 @@ MAX_READERS = 64
 
 MAX_BATCH_SIZE = 1024
 
-MAX_CHUNK_SECONDS = 40.0
+MAX_CHUNK_SECONDS = ENCODER_WINDOW_SECONDS
 """The audio encoder's window: longer audio is folded at fixed positions, even inside a word."""
 
 

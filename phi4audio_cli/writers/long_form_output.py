@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phi4audio_cli.errors import UsageError
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.types import Answer, Metadata, Part, Summary
 from phi4audio_cli.writers import transcript_json
 
@@ -46,13 +47,6 @@ def _markdown(result: Summary | Answer, metadata: Metadata) -> str:
 def _escape_heading(text: str) -> str:
     """Return a text that is one Markdown heading, whatever characters a file name has."""
     return " ".join(text.split()).replace("<", "&lt;")
-
-
-def format_timestamp(seconds: float) -> str:
-    """Format a time in a recording, truncated to seconds: `0:07`, `12:30`, `1:02:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _to_document(result: Summary | Answer, metadata: Metadata) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from phi4audio_cli.formatting import format_timestamp
 from phi4audio_cli.text.line_breaks import Break, break_after
 from phi4audio_cli.text.words import join_texts
 from phi4audio_cli.types import Metadata, Segment, Transcript
-from phi4audio_cli.writers.long_form_output import format_timestamp
 from phi4audio_cli.writers.speaker_labels import speaker_prefix
 
 PAUSE_SECONDS = 2.0

@@ -20,6 +20,20 @@ def say_length(request: Request) -> str:
     return f"{len(request.chunk.samples)} samples"
 
 
+def interrupt_fourth_request() -> Answer:
+    """Return a function that answers three requests and raises KeyboardInterrupt at the next."""
+    count = 0
+
+    def say(request: Request) -> str:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return say_length(request)
+
+    return say
+
+
 def phi4audio(*arguments: str | Path) -> int:
     with pytest.raises(SystemExit) as caught:
         main([*map(str, arguments)])

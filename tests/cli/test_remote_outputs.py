@@ -12,9 +12,8 @@ import pytest
 
 from phi4audio_cli import storage
 from phi4audio_cli.jobs.journal_entries import JournalEntries
-from phi4audio_cli.types import Request
 
-from .cli_runner import outputs, phi4audio, say_length, transcribe
+from .cli_runner import interrupt_fourth_request, outputs, phi4audio, transcribe
 
 fsspec = pytest.importorskip("fsspec")
 pytestmark = pytest.mark.usefixtures("home")
@@ -81,16 +80,7 @@ def test_a_second_run_loads_no_model_and_writes_what_is_missing(answer, store, c
 def test_an_interrupted_recording_resumes(answer, store) -> None:
     whole = answer()
     assert transcribe("-o", "out") == 0
-    count = 0
-
-    def fail_late(request: Request) -> str:
-        nonlocal count
-        count += 1
-        if count == 4:
-            raise KeyboardInterrupt
-        return say_length(request)
-
-    answer(fail_late)
+    answer(interrupt_fourth_request())
     assert transcribe("-o", OUT) == 130
     assert "interrupted" in statuses(store)
     rest = answer()

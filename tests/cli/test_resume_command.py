@@ -23,7 +23,14 @@ from phi4audio_cli.storage import STATE_DIR
 from phi4audio_cli.types import Request
 from tests.factories import write_tone
 
-from .cli_runner import outputs, phi4audio, say_length, statuses, transcribe
+from .cli_runner import (
+    interrupt_fourth_request,
+    outputs,
+    phi4audio,
+    say_length,
+    statuses,
+    transcribe,
+)
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -100,16 +107,7 @@ def test_every_task_resumes(answer) -> None:
 def test_only_unanswered_requests_are_repeated(answer, capsys) -> None:
     whole = answer()
     assert transcribe("-o", "whole") == 0
-    count = 0
-
-    def fail_late(request: Request) -> str:
-        nonlocal count
-        count += 1
-        if count == 4:
-            raise KeyboardInterrupt
-        return say_length(request)
-
-    answer(fail_late)
+    answer(interrupt_fourth_request())
     assert transcribe("-o", "out") == 130
     assert "interrupted" in statuses()
     assert "the same command goes on from here" in capsys.readouterr().err
